@@ -1,0 +1,74 @@
+# A fresh machine needs Python 3.11 or later with pip, gcc and make. Everything else is installed in .tool and .venv, from hashed locks.
+PY ?= python3
+ARGS ?=
+export UV_PYTHON_DOWNLOADS := never
+
+UV := .tool/bin/uv
+PYTHON := .venv/bin/python
+CORE := $(filter-out %/_built_from.py,$(sort $(wildcard src/zerosum/core/*.py)))
+TYPED := $(wildcard src tests bench examples)
+LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check format bench soak pure lock clean FORCE
+
+help: ## Print this table
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.built ## Install everything and compile the core; quick when there is nothing to do (PY=python3.12 to choose one)
+
+up: .venv/.built ## Run the exchange on this machine
+	.venv/bin/zerosum up $(ARGS)
+
+test: .venv/.built pure ## Run all tests on the compiled core, then those marked both_builds on the plain one
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile $(ARGS)
+	ZEROSUM_PURE=1 PYTHONPATH=build/pure $(PYTHON) -m pytest -q -n 2 --dist loadfile -m both_builds $(ARGS)
+
+check: .venv/.ok ## Check format, lint, types and who imports whom
+	.venv/bin/ruff format --check -q .
+	.venv/bin/ruff check -q .
+	.venv/bin/mypy $(TYPED)
+	PYTHONPATH=src .venv/bin/lint-imports --no-logo --cache-dir build/cache/import-linter
+
+format: .venv/.ok ## Format the code, and mend what lint can
+	.venv/bin/ruff check -q --fix-only .
+	.venv/bin/ruff format .
+
+bench: .venv/.built ## Measure the core: commands per second
+	.venv/bin/zerosum bench core $(ARGS)
+
+soak: .venv/.built ## Run the exchange under load for hours, and audit it
+	.venv/bin/zerosum soak $(ARGS)
+
+pure: ## Copy the package without its compiled modules to build/pure
+	@rm -rf build/pure && mkdir -p build/pure && cp -R src/zerosum build/pure/
+	@find build/pure -name '*.so' -delete
+
+lock: .tool/.ok ## Write the lock files anew (ARGS=--upgrade for the latest versions)
+	$(LOCK) requirements/tool.in -o requirements/tool.lock
+	$(LOCK) pyproject.toml -o requirements/run.lock
+	$(LOCK) pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
+
+clean: ## Remove what was built; .venv and .tool stay
+	rm -rf build dist src/*.egg-info .venv/.built
+	find src -name '*.so' -delete
+
+.tool/.ok: requirements/tool.lock
+	@$(PY) -c 'import sys; sys.exit("zerosum needs Python 3.11 or later: make setup PY=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PY) -m venv --without-pip --clear .tool
+	$(PY) -m pip --python .tool/bin/python install -q --require-hashes -r requirements/tool.lock
+	@touch $@
+
+.venv/.ok: .tool/.ok requirements/dev.lock pyproject.toml setup.py
+	@test -x $(PYTHON) || $(UV) venv -q --no-project --python "$$(command -v $(PY))" .venv
+	$(UV) pip sync -q --python $(PYTHON) --require-hashes requirements/dev.lock
+	@touch $@
+
+# Its time stamp changes when a module joins or leaves the core; that one changed, make sees for itself.
+.venv/.core: .venv/.ok FORCE
+	@echo "$(CORE)" | cmp -s - $@ || echo "$(CORE)" > $@
+
+.venv/.built: .venv/.ok .venv/.core $(CORE)
+	$(UV) pip install -q --python $(PYTHON) --no-build-isolation --no-deps --reinstall-package zerosum -e .
+	@touch $@

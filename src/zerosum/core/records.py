@@ -1,0 +1,228 @@
+"""
+The layouts of all records: commands that go into the machines, and events that come out.
+
+    word 0   kind : 8 | format : 8 | words : 16 | unused : 32       low bits first; a word is 8 bytes, little-endian, signed
+    command  HEAD  TIME  fields ...                                 TIME: the log's, in microseconds since 1970
+    event    HEAD  SEQUENCE  CAUSE  TIME  fields ...                SEQUENCE: dense, from 1, per stream; CAUSE: the command's place in
+                                                                    the log
+
+    terms    side : 8 | type : 8 | tif : 8 | stp : 8 | symbol : 32
+    texts    (names, client order ids) are ASCII, padded with zeros to whole words
+
+Always true: a record's meaning is its layout here and the codes in `codes`; a layout changes only with its FORMAT.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from mypy_extensions import i64
+
+FORMAT: Final = 1
+HEAD: Final = 0
+TIME: Final = 1
+FIELDS: Final = 2  # where a command's own fields begin
+
+# Kinds of commands.
+TICK: Final = 1
+CHECKPOINT: Final = 2
+SET_CORE_VERSION: Final = 3
+LIST_ASSET: Final = 10
+LIST_SYMBOL: Final = 11
+SET_SYMBOL_STATUS: Final = 12
+OPEN_ACCOUNT: Final = 20
+SET_ACCOUNT_STATUS: Final = 21
+SET_ACCOUNT_FEES: Final = 22
+DEPOSIT: Final = 30
+WITHDRAW: Final = 31
+TRANSFER: Final = 32
+PLACE: Final = 40
+CANCEL: Final = 41
+CANCEL_ALL: Final = 42
+REDUCE: Final = 43
+MOVE: Final = 44
+CANCEL_REPLACE: Final = 45
+
+# Kinds of account events, from UBSCore.
+ADMITTED: Final = 101
+ACCEPTED: Final = 102
+FILL: Final = 103
+DONE: Final = 104
+REJECTED: Final = 105
+REDUCED: Final = 106
+MOVED: Final = 107
+MOVE_REJECTED: Final = 108
+CANCEL_REJECTED: Final = 109
+REFUSED: Final = 110
+CANCEL_ADMITTED: Final = 111
+MOVE_ADMITTED: Final = 112
+TRANSFERRED: Final = 120
+ACCOUNT_CHANGED: Final = 121
+ASSET_LISTED: Final = 122
+SYMBOL_LISTED: Final = 123
+CHECKPOINTED: Final = 130
+VERSION_SET: Final = 131
+PASSED_OVER: Final = 132
+
+# Kinds of market events, from the matching engine.
+BOOK: Final = 201
+TRADE: Final = 202
+MARKET_STATUS: Final = 203
+
+# Where the fields of the commands for orders stand, in words (see COMMANDS).
+ACCOUNT_AT: Final = 2
+TERMS_AT: Final = 3
+PLACE_PRICE_AT: Final = 4
+PLACE_QTY_AT: Final = 5
+PLACE_BUDGET_AT: Final = 6
+PLACE_DEADLINE_AT: Final = 7
+PLACE_CLIENT_AT: Final = 8
+ORDER_ID_AT: Final = 4  # CANCEL, REDUCE, MOVE, CANCEL_REPLACE
+DEADLINE_AT: Final = 5
+CLIENT_AT: Final = 6
+AMENDMENT_AT: Final = 11  # REDUCE: by how many lots; MOVE: to which price
+NEW_CLIENT_AT: Final = 11  # CANCEL, CANCEL_REPLACE
+MODE_AT: Final = 16
+REPLACE_PRICE_AT: Final = 17
+REPLACE_QTY_AT: Final = 18
+REPLACE_BUDGET_AT: Final = 19
+REPLACE_CLIENT_AT: Final = 20
+CANCEL_ALL_DEADLINE_AT: Final = 4
+CANCEL_ALL_CLIENT_AT: Final = 5
+
+CLIENT: Final = ("client_1", "client_2", "client_3", "client_4", "client_5")
+NEW_CLIENT: Final = ("new_client_1", "new_client_2", "new_client_3", "new_client_4", "new_client_5")
+ORDER_CLIENT: Final = ("order_client_1", "order_client_2", "order_client_3", "order_client_4", "order_client_5")
+SYMBOL_FIELDS: Final = (
+    "symbol", "base", "quote", "tick", "tick_decimals", "lot", "lot_decimals", "min_price_ticks", "max_price_ticks", "min_qty_lots",
+    "max_qty_lots", "min_notional_atoms", "max_notional_atoms", "band_down_ppm", "band_up_ppm", "reference_ticks", "orders_max",
+    "level_orders_max", "status", "name_1", "name_2", "name_3",
+)  # fmt: skip
+
+COMMANDS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
+    TICK: ("TICK", ()),
+    CHECKPOINT: ("CHECKPOINT", ()),
+    SET_CORE_VERSION: ("SET_CORE_VERSION", ("version",)),
+    LIST_ASSET: ("LIST_ASSET", ("asset", "decimals", "name_1", "name_2")),
+    LIST_SYMBOL: ("LIST_SYMBOL", SYMBOL_FIELDS),
+    SET_SYMBOL_STATUS: ("SET_SYMBOL_STATUS", ("symbol", "status")),
+    OPEN_ACCOUNT: ("OPEN_ACCOUNT", ("account", "maker_ppm", "taker_ppm", "orders_max")),
+    SET_ACCOUNT_STATUS: ("SET_ACCOUNT_STATUS", ("account", "status")),
+    SET_ACCOUNT_FEES: ("SET_ACCOUNT_FEES", ("account", "maker_ppm", "taker_ppm")),
+    DEPOSIT: ("DEPOSIT", ("account", "transfer_id", "asset", "atoms")),
+    WITHDRAW: ("WITHDRAW", ("account", "transfer_id", "asset", "atoms")),
+    TRANSFER: ("TRANSFER", ("account", "transfer_id", "asset", "atoms", "to_account")),
+    PLACE: ("PLACE", ("account", "terms", "price_ticks", "qty_lots", "budget_atoms", "deadline_us", *CLIENT)),
+    CANCEL: ("CANCEL", ("account", "terms", "order_id", "deadline_us", *CLIENT, *NEW_CLIENT)),
+    CANCEL_ALL: ("CANCEL_ALL", ("account", "terms", "deadline_us", *NEW_CLIENT)),
+    REDUCE: ("REDUCE", ("account", "terms", "order_id", "deadline_us", *CLIENT, "by_lots")),
+    MOVE: ("MOVE", ("account", "terms", "order_id", "deadline_us", *CLIENT, "price_ticks")),
+    CANCEL_REPLACE: (
+        "CANCEL_REPLACE",
+        (
+            "account", "terms", "order_id", "deadline_us", *CLIENT, *NEW_CLIENT, "mode", "price_ticks", "qty_lots", "budget_atoms",
+            *ORDER_CLIENT,
+        ),
+    ),
+}  # fmt: skip
+
+EVENT_HEAD: Final = ("head", "sequence", "cause", "time_us")
+ACCOUNT_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
+    ADMITTED: (
+        "ADMITTED",
+        ("order_id", "account", "terms", "price_ticks", "qty_lots", "budget_atoms", "available_atoms", "frozen_atoms", *CLIENT),
+    ),
+    ACCEPTED: ("ACCEPTED", ("order_id", "account")),
+    FILL: (
+        "FILL",
+        (
+            "order_id", "account", "terms", "is_taker", "trade_id", "price_ticks", "qty_lots", "fee_atoms", "open_lots",
+            "paid_available_atoms", "paid_frozen_atoms", "got_available_atoms", "got_frozen_atoms", "fees_available_atoms",
+        ),
+    ),
+    DONE: ("DONE", ("order_id", "account", "terms", "reason", "open_lots", "available_atoms", "frozen_atoms")),
+    REJECTED: ("REJECTED", ("order_id", "account", "terms", "reason", "open_lots", "available_atoms", "frozen_atoms")),
+    REDUCED: ("REDUCED", ("order_id", "account", "terms", "reason", "open_lots", "available_atoms", "frozen_atoms")),
+    MOVED: ("MOVED", ("order_id", "account", "terms", "price_ticks", "open_lots", "available_atoms", "frozen_atoms")),
+    MOVE_REJECTED: ("MOVE_REJECTED", ("order_id", "account", "terms", "reason", "open_lots", "available_atoms", "frozen_atoms")),
+    CANCEL_REJECTED: ("CANCEL_REJECTED", ("order_id", "reason")),
+    REFUSED: ("REFUSED", ("command", "reason", "account", "order_id")),
+    CANCEL_ADMITTED: ("CANCEL_ADMITTED", ("order_id", "account", *NEW_CLIENT)),
+    MOVE_ADMITTED: ("MOVE_ADMITTED", ("order_id", "account", "terms", "price_ticks", "open_lots", "available_atoms", "frozen_atoms")),
+    TRANSFERRED: (
+        "TRANSFERRED",
+        ("transfer_id", "command", "asset", "atoms", "from_account", "from_available_atoms", "to_account", "to_available_atoms"),
+    ),
+    ACCOUNT_CHANGED: ("ACCOUNT_CHANGED", ("account", "status", "maker_ppm", "taker_ppm", "orders_max")),
+    ASSET_LISTED: ("ASSET_LISTED", ("asset", "decimals", "name_1", "name_2")),
+    SYMBOL_LISTED: ("SYMBOL_LISTED", (*SYMBOL_FIELDS, "lot_atoms", "tick_lot_atoms")),
+    CHECKPOINTED: ("CHECKPOINTED", ("hash_1", "hash_2", "hash_3", "hash_4")),
+    VERSION_SET: ("VERSION_SET", ("version",)),
+    PASSED_OVER: ("PASSED_OVER", ("command",)),
+}  # fmt: skip
+MARKET_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
+    BOOK: ("BOOK", ("order_id", "symbol_side", "price_ticks", "open_lots", "level_lots")),
+    TRADE: (
+        "TRADE",
+        (
+            "trade_id", "symbol_side", "price_ticks", "qty_lots", "taker_order_id", "maker_order_id", "taker_account", "maker_account",
+            "maker_open_lots", "level_lots",
+        ),
+    ),
+    MARKET_STATUS: ("MARKET_STATUS", ("symbol", "status", "reference_ticks")),
+}  # fmt: skip
+
+
+def head(kind: i64, words: i64) -> i64:
+    return kind | FORMAT << 8 | words << 16
+
+
+def terms(symbol: int, side: int, order_type: int, tif: int = 0, stp: int = 0) -> int:
+    return side | order_type << 8 | tif << 16 | stp << 24 | symbol << 32
+
+
+def command(kind: int, time_us: int, *fields: int) -> bytes:
+    """A command's bytes. `fields` in the order of COMMANDS[kind], trailing zeros may be left out."""
+    names = COMMANDS[kind][1]
+    assert len(fields) <= len(names), f"{COMMANDS[kind][0]} has {len(names)} fields"
+    padded = fields + (0,) * (len(names) - len(fields))
+    words = FIELDS + len(names)
+    return struct.pack(f"<{words}q", kind | FORMAT << 8 | words << 16, time_us, *padded)
+
+
+def text_words(text: str, words: int) -> tuple[int, ...]:
+    """ASCII text as words, for names and client order ids. ValueError when it does not fit."""
+    data = text.encode("ascii")
+    if len(data) > words * 8:
+        raise ValueError(f"{text!r} has {len(data)} characters; at most {words * 8} fit")
+    return struct.unpack(f"<{words}q", data.ljust(words * 8, b"\0"))
+
+
+def words_text(words: tuple[int, ...]) -> str:
+    return struct.pack(f"<{len(words)}q", *words).rstrip(b"\0").decode("ascii")
+
+
+def records(data: bytes) -> Iterator[tuple[int, ...]]:
+    """Each record as a tuple of its words."""
+    at = 0
+    end = len(data)
+    while at < end:
+        words = int.from_bytes(data[at + 2 : at + 4], "little")
+        yield struct.unpack_from(f"<{words}q", data, at)
+        at += words * 8
+
+
+def named(record: tuple[int, ...]) -> dict[str, int]:
+    """An event's fields by name, kind first (slow: for people and tests)."""
+    kind = record[0] & 0xFF
+    _, names = ACCOUNT_EVENTS.get(kind) or MARKET_EVENTS[kind]
+    return {"kind": kind, **dict(zip((*EVENT_HEAD[1:], *names), record[1:], strict=True))}
+
+
+def kind_name(kind: int) -> str:
+    for table in (COMMANDS, ACCOUNT_EVENTS, MARKET_EVENTS):
+        if kind in table:
+            return table[kind][0]
+    return f"kind {kind}"

@@ -1,0 +1,104 @@
+"""
+The whole state as named sections of bytes, and back: mostly the pools' words as they are.
+
+What can be derived is not saved (a symbol's words for admission), except the indexes, which are cheaper to copy than to build again.
+Whoever stores the sections adds checksums; whoever loads them checks those first.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from librt.vecs import vec
+from mypy_extensions import i64
+
+from zerosum.core.book import Book
+from zerosum.core.index import Index
+from zerosum.core.listings import Asset, Symbol
+from zerosum.core.matching import MatchingEngine
+from zerosum.core.pool import Pool, words_bytes, words_from
+from zerosum.core.ubscore import UBSCore
+
+ASSET_FIELDS = 3
+SYMBOL_FIELDS = 20
+
+
+def numbers(values: list[i64]) -> bytes:
+    return words_bytes(vec[i64](values))
+
+
+def words_of(data: bytes) -> list[i64]:
+    return list(struct.unpack(f"<{len(data) // 8}q", data))
+
+
+def pools(ubscore: UBSCore, matching: MatchingEngine) -> list[tuple[str, Pool]]:
+    return [
+        ("accounts", ubscore.ledger.accounts),
+        ("balances", ubscore.ledger.balances),
+        ("holds", ubscore.holds.pool),
+        ("seats", ubscore.holds.seats),
+        ("client_ids", ubscore.holds.client_ids.pool),
+        ("transfers", ubscore.transfers.pool),
+        ("replacements", ubscore.replacements.pool),
+        ("orders", matching.orders),
+        ("levels", matching.levels),
+        ("nodes", matching.nodes),
+    ]
+
+
+def indexes(ubscore: UBSCore, matching: MatchingEngine) -> list[tuple[str, Index]]:
+    return [
+        ("accounts_by_id", ubscore.ledger.accounts_by_id),
+        ("balances_by_owner", ubscore.ledger.balances_by_owner),
+        ("holds_by_id", ubscore.holds.by_id),
+        ("seats_by_who", ubscore.holds.seats_by_who),
+        ("client_ids_by_hash", ubscore.holds.client_ids.by_hash),
+        ("transfers_by_id", ubscore.transfers.by_id),
+        ("replacements_by_request", ubscore.replacements.by_request),
+        ("orders_by_id", matching.orders_by_id),
+    ]
+
+
+def save(ubscore: UBSCore, matching: MatchingEngine, put: Callable[[str, bytes], None]) -> None:
+    for name, pool in pools(ubscore, matching):
+        pool.save(name, put)
+    for name, index in indexes(ubscore, matching):
+        index.save(name, put)
+    put("house", words_bytes(ubscore.ledger.house))
+    put("ubscore", numbers([ubscore.now_us, ubscore.admitted]))
+    put("assets", "\n".join([row(asset) for asset in ubscore.listings.assets]).encode())
+    put("symbols", "\n".join([row(symbol) for symbol in ubscore.listings.listed]).encode())
+    put("books", b"".join([numbers(each.state()) for each in matching.books]))
+
+
+def load(ubscore: UBSCore, matching: MatchingEngine, sections: dict[str, bytes]) -> None:
+    for name, pool in pools(ubscore, matching):
+        pool.load(name, sections)
+    for name, index in indexes(ubscore, matching):
+        index.load(name, sections)
+    ubscore.ledger.house = words_from(sections["house"], 0)
+    head = words_of(sections["ubscore"])
+    ubscore.now_us = head[0]
+    ubscore.admitted = head[1]
+    for fields in rows(sections["assets"]):
+        ubscore.listings.assets.append(Asset(int(fields[0]), int(fields[1]), fields[2]))
+    for fields in rows(sections["symbols"]):
+        ubscore.listings.restore_symbol(Symbol(*[int(field) for field in fields[:-1]], fields[-1]))  # type: ignore[arg-type, call-arg]
+    load_books(matching, words_of(sections["books"]))
+
+
+def load_books(matching: MatchingEngine, states: list[i64]) -> None:
+    width = Book.STATE_WORDS
+    for at in range(0, len(states), width):
+        book = Book(states[at], states[at + 1], matching.orders, matching.levels, matching.nodes)
+        book.restore(states[at : at + width])
+        matching.books.append(book)
+
+
+def row(fields: tuple[object, ...]) -> str:
+    return ",".join([str(field) for field in fields])
+
+
+def rows(data: bytes) -> list[list[str]]:
+    return [line.split(",") for line in data.decode().splitlines()]

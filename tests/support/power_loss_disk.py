@@ -1,0 +1,292 @@
+"""
+A disk in memory that can lose power, fill up, and fail: the worst that zerosum.log.disk.Disk allows.
+
+    what a process sees (page cache)      content, entries
+    what is on the platters               synced content, synced entries
+    in between                            the writes and directory operations since the last sync, in order
+
+    power_loss    of each file any of the writes since its sync stay, whole or by sectors, in any combination;
+                  of each directory the first few of the operations since its sync
+    kill          the process ends, the page cache stays
+    a failed sync forgets the writes that it was for: the cache shows them, the platters never get them
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Self
+
+from zerosum.log.errors import LogInUse
+
+SECTOR_BYTES = 512
+
+
+@dataclass
+class _File:
+    content: bytearray = field(default_factory=bytearray)
+    synced: bytearray = field(default_factory=bytearray)
+    unsynced: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def sync(self) -> None:
+        for offset, data in self.unsynced:
+            _put(self.synced, offset, data)
+        self.unsynced.clear()
+
+    def power_loss(self, rng: Random) -> None:
+        for offset, data in _survivors(self.unsynced, rng):
+            _put(self.synced, offset, data)
+        self.unsynced.clear()
+        self.content = bytearray(self.synced)
+
+
+@dataclass
+class _Directory:
+    entries: dict[str, "_File | _Directory"] = field(default_factory=dict)
+    synced: dict[str, "_File | _Directory"] = field(default_factory=dict)
+    unsynced: list[dict[str, "_File | _Directory"]] = field(default_factory=list)  # all entries, after each operation
+
+    def changed(self) -> None:
+        self.unsynced.append(dict(self.entries))
+
+    def sync(self) -> None:
+        self.synced = dict(self.entries)
+        self.unsynced.clear()
+
+    def power_loss(self, rng: Random) -> None:
+        self.entries = dict(rng.choice([self.synced, *self.unsynced]))
+        self.sync()
+        for node in self.entries.values():
+            node.power_loss(rng)
+
+
+def _put(target: bytearray, offset: int, data: bytes) -> None:
+    if len(target) < offset:
+        target.extend(bytes(offset - len(target)))
+    target[offset : offset + len(data)] = data
+
+
+def _survivors(writes: list[tuple[int, bytes]], rng: Random) -> Iterator[tuple[int, bytes]]:
+    """What a power loss leaves of `writes`: nothing, all, whole writes, single sectors, or up to somewhere in one of them."""
+    how = rng.choice(["none", "all", "writes", "sectors", "cut"])
+    cut_at = rng.randrange(len(writes) + 1)
+    for number, (offset, data) in enumerate(writes):
+        if how == "all" or (how == "writes" and rng.random() < 0.5) or (how == "cut" and number < cut_at):
+            yield offset, data
+        elif how == "sectors" or (how == "cut" and number == cut_at):
+            for sector_offset, sector in _by_sectors(offset, data):
+                if rng.random() < 0.5:
+                    yield sector_offset, sector
+
+
+def _by_sectors(offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(data):
+        size = SECTOR_BYTES - (offset + at) % SECTOR_BYTES
+        yield offset + at, data[at : at + size]
+        at += size
+
+
+class PowerLossFile:
+    """An open file of it."""
+
+    def __init__(self, disk: "PowerLossDisk", node: _File) -> None:
+        self._disk = disk
+        self._node = node
+        self._boot = disk.boot
+
+    def pread(self, count: int, offset: int) -> bytes:
+        self._begin("pread")
+        return bytes(self._node.content[offset : offset + count])
+
+    def pwrite(self, data: bytes, offset: int) -> None:
+        self._begin("pwrite")
+        growth = offset + len(data) - len(self._node.content)
+        room = self._disk.room_bytes()
+        written = data if growth <= room else data[: max(0, len(data) - (growth - room))]
+        _put(self._node.content, offset, written)
+        self._node.unsynced.append((offset, bytes(written)))
+        if len(written) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def sync(self) -> None:
+        try:
+            self._begin("sync")
+        except OSError:
+            self._node.unsynced.clear()
+            raise
+        if self._disk.sync_works:
+            self._node.sync()
+
+    def size(self) -> int:
+        self._begin("size")
+        return len(self._node.content)
+
+    def close(self) -> None:
+        pass
+
+    def _begin(self, operation: str) -> None:
+        assert self._boot == self._disk.boot, "a file that was open before the crash"
+        self._disk.begin(operation)
+
+
+class PowerLossLock:
+    """A held lock of it."""
+
+    def __init__(self, disk: "PowerLossDisk", path: Path) -> None:
+        self._disk = disk
+        self._path = path
+
+    def release(self) -> None:
+        self._disk.locked.discard(self._path)
+
+
+class PowerLossDisk:
+    """The disk. `sync_works` and `directory_sync_works` make one that lies, to show that a test would notice."""
+
+    def __init__(self, *, sync_works: bool = True, directory_sync_works: bool = True) -> None:
+        self.sync_works = sync_works
+        self.directory_sync_works = directory_sync_works
+        self.capacity_bytes: int | None = None
+        self.boot = 0
+        self.locked: set[Path] = set()
+        self._root = _Directory()
+        self._failures: dict[str, tuple[int, OSError]] = {}
+
+    def power_loss(self, rng: Random) -> None:
+        """Everything that is not synced is at the mercy of `rng`. Open files and locks are gone."""
+        self._root.power_loss(rng)
+        self.kill()
+
+    def kill(self) -> None:
+        """The process ends; what it wrote stays in the page cache, synced or not."""
+        self.boot += 1
+        self.locked.clear()
+        self.heal()
+
+    def fail(self, operation: str, error: int, *, after: int = 0) -> None:
+        """Let the next `operation` (a method's name) but `after` fail, once."""
+        self._failures[operation] = (after, OSError(error, os.strerror(error)))
+
+    def heal(self) -> None:
+        """Forget the failures asked for that have not happened."""
+        self._failures.clear()
+
+    def begin(self, operation: str) -> None:
+        """Called by each operation first."""
+        if operation in self._failures:
+            after, error = self._failures.pop(operation)
+            if after == 0:
+                raise error
+            self._failures[operation] = (after - 1, error)
+
+    def room_bytes(self) -> int:
+        """How much the files may still grow."""
+        if self.capacity_bytes is None:
+            return 1 << 62
+        return self.capacity_bytes - sum(len(file.content) for _, file in self._files(self._root))
+
+    def contents(self) -> dict[str, bytes]:
+        """Every file, as a process sees it."""
+        return {name: bytes(file.content) for name, file in self._files(self._root)}
+
+    def overwrite(self, path: Path, content: bytes) -> None:
+        """Put other bytes in a file's place, in the cache and on the platters: damage, or another's work."""
+        parent = self._directory(path.parent)
+        parent.entries[path.name] = _File(bytearray(content), bytearray(content))
+        parent.sync()
+
+    def copy(self) -> Self:
+        """Another disk with the same content, all of it synced, and nothing open."""
+        other = type(self)()
+        for name, content in self.contents().items():
+            path = Path("/") / name
+            other.make_directory(path.parent)
+            other.overwrite(path, content)
+        return other
+
+    def make_directory(self, path: Path) -> None:
+        self.begin("make_directory")
+        node = self._root
+        for part in path.parts[1:]:
+            if part not in node.entries:
+                node.entries[part] = _Directory()
+                node.sync()
+            child = node.entries[part]
+            if not isinstance(child, _Directory):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+            node = child
+
+    def names(self, directory: Path) -> list[str]:
+        self.begin("names")
+        return sorted(self._directory(directory).entries)
+
+    def create(self, path: Path) -> PowerLossFile:
+        self.begin("create")
+        parent = self._directory(path.parent)
+        if path.name in parent.entries:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        if self.room_bytes() <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        node = _File()
+        parent.entries[path.name] = node
+        parent.changed()
+        return PowerLossFile(self, node)
+
+    def open(self, path: Path, *, writable: bool = False) -> PowerLossFile:
+        self.begin("open")
+        node = self._directory(path.parent).entries.get(path.name)
+        if not isinstance(node, _File):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return PowerLossFile(self, node)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.begin("rename")
+        assert old.parent == new.parent, "within one directory"
+        parent = self._directory(old.parent)
+        if old.name not in parent.entries:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(old))
+        parent.entries[new.name] = parent.entries.pop(old.name)
+        parent.changed()
+
+    def unlink(self, path: Path) -> None:
+        self.begin("unlink")
+        parent = self._directory(path.parent)
+        if path.name not in parent.entries:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        del parent.entries[path.name]
+        parent.changed()
+
+    def sync_directory(self, path: Path) -> None:
+        self.begin("sync_directory")
+        if self.directory_sync_works:
+            self._directory(path).sync()
+
+    def lock(self, path: Path) -> PowerLossLock:
+        self.begin("lock")
+        if path in self.locked:
+            raise LogInUse(path.parent, os.getpid())
+        parent = self._directory(path.parent)
+        if path.name not in parent.entries:
+            parent.entries[path.name] = _File()
+            parent.changed()
+        self.locked.add(path)
+        return PowerLossLock(self, path)
+
+    def _directory(self, path: Path) -> _Directory:
+        node: _File | _Directory = self._root
+        for part in path.parts[1:]:
+            if not isinstance(node, _Directory) or part not in node.entries:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            node = node.entries[part]
+        assert isinstance(node, _Directory)
+        return node
+
+    def _files(self, directory: _Directory, above: str = "") -> Iterator[tuple[str, _File]]:
+        for name, node in sorted(directory.entries.items()):
+            if isinstance(node, _File):
+                yield above + name, node
+            else:
+                yield from self._files(node, f"{above}{name}/")
