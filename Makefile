@@ -60,7 +60,7 @@ clean: ## Remove what was built; .venv and .tool stay
 	$(PY) -m pip --python .tool/bin/python install -q --require-hashes -r requirements/tool.lock
 	@touch $@
 
-.venv/.ok: .tool/.ok requirements/dev.lock pyproject.toml setup.py
+.venv/.ok: .tool/.ok requirements/dev.lock
 	@test -x $(PYTHON) || $(UV) venv -q --no-project --python "$$(command -v $(PY))" .venv
 	$(UV) pip sync -q --python $(PYTHON) --require-hashes requirements/dev.lock
 	@touch $@
@@ -69,6 +69,6 @@ clean: ## Remove what was built; .venv and .tool stay
 .venv/.core: .venv/.ok FORCE
 	@echo "$(CORE)" | cmp -s - $@ || echo "$(CORE)" > $@
 
-.venv/.built: .venv/.ok .venv/.core $(CORE)
+.venv/.built: .venv/.ok .venv/.core pyproject.toml setup.py src/zerosum/build.py $(CORE)
 	$(UV) pip install -q --python $(PYTHON) --no-build-isolation --no-deps --reinstall-package zerosum -e .
 	@touch $@

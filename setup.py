@@ -69,7 +69,7 @@ def core_extensions() -> list[Extension]:
     finally:
         built_from.unlink()
     for extension in extensions:
-        extension.extra_compile_args += C_FLAGS
+        extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]  # mypycify gives them all one list
     return extensions
 
 

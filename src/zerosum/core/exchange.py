@@ -10,7 +10,7 @@ Always true (see Exchange.check): what each machine promises; the open lots of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final, final
 
 from librt.strings import read_i64_le
@@ -162,14 +162,12 @@ class Exchange:
     def state_hash(self) -> list[int]:
         return [int(part) for part in state_hash(self.ubscore, self.matching)]
 
-    def save(self, put: Callable[[str, bytes], None]) -> None:
-        """Hand out the whole state in named sections. Not between the steps of one command."""
+    def sections(self) -> Iterator[tuple[str, bytes]]:
+        """The whole state in named sections. Not between the steps of one command."""
         assert not self.unfinished(), "a snapshot stands between commands"
-        snapshot.save(self.ubscore, self.matching, put)
-        put(
-            "exchange",
-            snapshot.numbers([self.sequence, self.version, self.account_events.stream.sequence, self.market_events.stream.sequence]),
-        )
+        yield from snapshot.sections(self.ubscore, self.matching)
+        sequences = [self.account_events.stream.sequence, self.market_events.stream.sequence]
+        yield "exchange", snapshot.numbers([self.sequence, self.version, *sequences])
 
     def load(self, sections: dict[str, bytes]) -> None:
         """Take the state of a snapshot. Only into a fresh Exchange."""

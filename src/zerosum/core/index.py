@@ -14,7 +14,6 @@ Always true (see Index.check): every record put and not removed hangs in the buc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
 from librt.vecs import append, vec
@@ -102,9 +101,8 @@ class Index:
             buckets[bucket] = slot
             slot = following
 
-    def save(self, name: str, put: Callable[[str, bytes], None]) -> None:
-        put(name, words_bytes(self.buckets))
-        put(name + ".count", words_bytes(vec[i64]([self.mask, self.count])))
+    def sections(self, name: str) -> list[tuple[str, bytes]]:
+        return [(name, words_bytes(self.buckets)), (name + ".count", words_bytes(vec[i64]([self.mask, self.count])))]
 
     def load(self, name: str, sections: dict[str, bytes]) -> None:
         self.buckets = words_from(sections[name], self.reserve)

@@ -54,8 +54,8 @@ class Asset(NamedTuple):
 
 class Symbol(NamedTuple):
     """
-    A listing as it is asked for. A tick is tick x 10^-tick_decimals quote per base, a lot is lot x 10^-lot_decimals base; prices are in ticks,
-    quantities in lots, notionals in quote atoms.
+    A listing as it is asked for. A tick is tick x 10^-tick_decimals quote per base, a lot is lot x 10^-lot_decimals base; prices are in
+    ticks, quantities in lots, notionals in quote atoms.
     """
 
     symbol: int

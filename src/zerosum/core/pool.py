@@ -20,7 +20,6 @@ to it are lost: take first, read after. Tests run every pool with no reserve at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, final
 
 from librt.vecs import append, vec
@@ -97,9 +96,8 @@ class Pool:
             slot += self.width
         return found
 
-    def save(self, name: str, put: Callable[[str, bytes], None]) -> None:
-        put(name, words_bytes(self.words))
-        put(name + ".free", words_bytes(vec[i64]([self.free, self.live])))
+    def sections(self, name: str) -> list[tuple[str, bytes]]:
+        return [(name, words_bytes(self.words)), (name + ".free", words_bytes(vec[i64]([self.free, self.live])))]
 
     def load(self, name: str, sections: dict[str, bytes]) -> None:
         self.words = words_from(sections[name], self.reserve)

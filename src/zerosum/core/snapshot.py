@@ -8,7 +8,7 @@ Whoever stores the sections adds checksums; whoever loads them checks those firs
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from librt.vecs import vec
 from mypy_extensions import i64
@@ -60,16 +60,17 @@ def indexes(ubscore: UBSCore, matching: MatchingEngine) -> list[tuple[str, Index
     ]
 
 
-def save(ubscore: UBSCore, matching: MatchingEngine, put: Callable[[str, bytes], None]) -> None:
+def sections(ubscore: UBSCore, matching: MatchingEngine) -> Iterator[tuple[str, bytes]]:
+    """One after the other, so that no two large ones need be held at once."""
     for name, pool in pools(ubscore, matching):
-        pool.save(name, put)
+        yield from pool.sections(name)
     for name, index in indexes(ubscore, matching):
-        index.save(name, put)
-    put("house", words_bytes(ubscore.ledger.house))
-    put("ubscore", numbers([ubscore.now_us, ubscore.admitted]))
-    put("assets", "\n".join([row(asset) for asset in ubscore.listings.assets]).encode())
-    put("symbols", "\n".join([row(symbol) for symbol in ubscore.listings.listed]).encode())
-    put("books", b"".join([numbers(each.state()) for each in matching.books]))
+        yield from index.sections(name)
+    yield "house", words_bytes(ubscore.ledger.house)
+    yield "ubscore", numbers([ubscore.now_us, ubscore.admitted])
+    yield "assets", "\n".join([row(asset) for asset in ubscore.listings.assets]).encode()
+    yield "symbols", "\n".join([row(symbol) for symbol in ubscore.listings.listed]).encode()
+    yield "books", b"".join([numbers(each.state()) for each in matching.books])
 
 
 def load(ubscore: UBSCore, matching: MatchingEngine, sections: dict[str, bytes]) -> None:

@@ -130,6 +130,21 @@ def test_a_reader_whose_file_was_replaced_by_recovery_goes_on_in_the_new_one(tmp
             assert sequences(list(reader.read(5))) == [(3, 5)]
 
 
+def test_what_was_read_ahead_is_read_again_once_it_is_durable(disk: PowerLossDisk, log: FileLog) -> None:
+    """The first poll sees half of a group on its way, in the same block as the group that it takes."""
+    append(log, 1)
+    reader = LogReader(FOLDER, disk=disk)
+    path, offset = FOLDER / "00000000000000000001.seg", SEGMENT_HEADER_BYTES + GROUP_OVERHEAD_BYTES + WORDS * 8
+    log.append(records(2, 1, WORDS), count=1, time_us=0)
+    file = disk.open(path, writable=True)
+    group = file.pread(GROUP_OVERHEAD_BYTES + WORDS * 8, offset)
+    file.pwrite(bytes(len(group) - 200), offset + 200)
+    assert sequences(list(reader.read(1))) == [(1, 1)]
+    file.pwrite(group, offset)
+    disk.fail("open", 5)  # it need not open anything again
+    assert sequences(list(reader.read(2))) == [(2, 2)]
+
+
 def test_what_should_be_durable_and_is_not_there_is_damage(disk: PowerLossDisk, log: FileLog) -> None:
     append(log, 2)
     reader = LogReader(FOLDER, disk=disk)

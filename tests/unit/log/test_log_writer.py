@@ -202,6 +202,34 @@ def test_a_seal_whose_own_sync_failed_is_made_durable_before_going_on(disk: Powe
     assert reopen(disk).durable_sequence == 2
 
 
+def test_no_seal_vouches_for_groups_whose_sync_failed(disk: PowerLossDisk) -> None:
+    """A sealed tail is served as it is, not copied: its groups must be on the disk, not just in the cache."""
+    log = create(disk)
+    append(log)
+    disk.fail("sync", errno.EIO)
+    with pytest.raises(LogFailed):
+        log.close()
+    log = reopen(disk)
+    assert not log.recovery.clean
+    append_groups(log, 1)
+    disk.power_loss(Random(0))
+    assert reopen(disk).durable_sequence == 2
+
+
+def test_a_seal_made_durable_late_is_not_mistaken_for_one_that_was_lost() -> None:
+    """What is written after it says that it was synced. So it must have been, before anything is."""
+    for seed in range(30):
+        disk = PowerLossDisk()
+        log = create(disk)
+        append_groups(log, 1)
+        disk.fail("sync", errno.EIO)
+        with pytest.raises(LogFailed):
+            log.close()
+        append(reopen(disk))
+        disk.power_loss(Random(seed))
+        assert reopen(disk).durable_sequence >= 1
+
+
 def test_a_group_that_no_longer_fits_goes_to_the_next_segment(disk: PowerLossDisk) -> None:
     log = create(disk)
     while log.room_bytes >= 50 * 8:
@@ -343,6 +371,16 @@ def test_pruning_removes_only_closed_segments_that_are_wholly_before(disk: Power
     assert content(disk, log) == [record(sequence, 50) for sequence in range(fourth, log.next_sequence)]
     log.close()
     assert reopen(disk).first_sequence == fourth
+
+
+def test_pruning_goes_on_only_once_the_last_removal_is_durable(disk: PowerLossDisk) -> None:
+    """Or a crash could bring back an older segment without the one after it."""
+    log = fill(disk, 4)
+    before = segments(disk)
+    disk.fail("sync_directory", errno.EIO)
+    with pytest.raises(LogFailed):
+        log.prune(1 << 40)
+    assert segments(disk) == before[1:]
 
 
 def test_an_archive_gets_verified_copies_that_can_be_read(disk: PowerLossDisk) -> None:

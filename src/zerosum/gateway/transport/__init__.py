@@ -1,0 +1,12 @@
+"""
+Sockets and their bounds: what stands between strangers and the Api.
+
+    RestServer        rest.py        HTTP: an ASGI application on uvicorn, behind the bounds of http.py
+    WebSocketServer   websocket.py   the WebSocket API, on picows
+    listen            listener.py    a bound socket, for either
+
+Always true:
+  - one misbehaving client costs a bounded number of bytes, and is closed in a bounded time; nobody else notices
+  - what was handed to the Api is answered if its client is still there, also while the server stops
+  - nothing here knows a parameter, a signature or an order
+"""

@@ -1,0 +1,57 @@
+"""
+How much one client may ask of a listener, and all of them together.
+
+The defaults are those of the settings `rest` and `websocket`, where each is explained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self, final
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestBounds:
+    """Of the REST listener."""
+
+    connections_max: int = 1_000
+    in_flight_max: int = 10_000
+    pipelined_max: int = 32
+    url_bytes_max: int = 16_384
+    header_bytes_max: int = 16_384
+    headers_max: int = 64
+    body_bytes_max: int = 65_536
+    request_timeout_s: float = 10.0
+    reply_timeout_s: float = 30.0
+    send_timeout_s: float = 30.0
+    keep_alive_s: float = 60.0
+    shutdown_timeout_s: float = 10.0
+
+    @classmethod
+    def of(cls, section: object) -> Self:
+        """From any object that has these attributes, such as the settings `rest`."""
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cls)})
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketBounds:
+    """Of the WebSocket listener; all but the first are for one connection."""
+
+    connections_max: int = 1_000
+    message_bytes_max: int = 65_536
+    messages_per_s_max: int = 10_000
+    in_flight_max: int = 1_000
+    unread_bytes_max: int = 1 << 20
+    handshake_timeout_s: float = 5.0
+    reply_timeout_s: float = 30.0
+    ping_interval_s: float = 20.0
+    pong_timeout_s: float = 60.0
+    lifetime_s: float = 86_400.0
+    shutdown_timeout_s: float = 10.0
+
+    @classmethod
+    def of(cls, section: object) -> Self:
+        """From any object that has these attributes, such as the settings `websocket`."""
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cls)})

@@ -1,0 +1,296 @@
+"""
+One HTTP connection: uvicorn's protocol, and the bounds that it does not keep itself.
+
+    bytes --> count, time --> parser --> request --> its turn --> application
+                  |             |                       |
+                  +-------------+-- refuse: answer with the error, and hear nothing more of this client
+
+Always true:
+  - a request larger than the bounds is refused before it is held in memory
+  - a client that takes too long over a request or a response, or sends nothing, is closed
+  - a refusal never overtakes the answers to earlier requests of the connection: these are sent, then it is closed
+  - what is refused here was never handed to the application
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from zerosum.gateway.transport.bounds import RestBounds
+from zerosum.gateway.transport.listener import SparingLog
+
+CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
+
+# After a refusal the connection stays half open for this long: closed at once, with bytes of the client unread, it would be reset, and
+# many clients would report that instead of reading the answer.
+LINGER_S: Final = 1.0
+
+# A body in chunks of one byte each is this many times its size, and a little more.
+_CHUNKED_FACTOR: Final = 8
+
+
+class Refusal(NamedTuple):
+    """An answer that the transport gives itself."""
+
+    status: int
+    body: bytes
+
+    def encoded(self) -> bytes:
+        name, value = CONTENT_TYPE
+        head = b"%s%s: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (STATUS_LINE[self.status], name, value, len(self.body))
+        return head + self.body
+
+
+OVERLOADED: Final = Refusal(
+    503, b'{"code":-1008,"msg":"Server is currently overloaded with other requests. Please try again in a few minutes."}'
+)
+STOPPING: Final = Refusal(503, b'{"code":-1016,"msg":"This service is no longer available."}')
+UNKNOWN_OUTCOME: Final = Refusal(
+    504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
+)
+_MALFORMED: Final = Refusal(400, b'{"code":-1000,"msg":"Malformed HTTP request."}')
+_TOO_SLOW: Final = Refusal(408, b'{"code":-1000,"msg":"The request was not sent in time."}')
+_URL_TOO_LONG: Final = Refusal(414, b'{"code":-1000,"msg":"The URL is too long."}')
+_HEADERS_TOO_LARGE: Final = Refusal(431, b'{"code":-1000,"msg":"The headers are too many or too large."}')
+_BODY_TOO_LARGE: Final = Refusal(413, b'{"code":-1000,"msg":"The request body is too large."}')
+_INTERNAL: Final = Refusal(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
+
+
+class _Refused(Exception):
+    """Raised in a callback of the parser, to stop it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+
+@final
+@dataclass(slots=True)
+class HttpCounters:
+    """Since the start."""
+
+    connections: int = 0
+    connections_refused: int = 0  # past connections_max
+    requests_refused: int = 0  # malformed, too large or too slow
+    connections_aborted: int = 0  # the client did not take what was sent to it
+
+
+@final
+class BoundedHttp(HttpToolsProtocol):
+    """
+    Relies on these of its base: `cycle` (the newest request), `pipeline` (requests that wait for their turn, newest first) and
+    `_start_asgi_task` (a request's turn). The tests over real sockets fail if an upgrade of uvicorn changes what they mean.
+    """
+
+    def __init__(self, *, bounds: RestBounds, counters: HttpCounters, log: SparingLog, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._bounds = bounds
+        self._counters = counters
+        self._log = log
+        self._running: RequestResponseCycle | None = None  # whose turn it is, or was last
+        self._deaf = False  # nothing that comes in is looked at any more
+        self._in_head = False
+        self._in_request = False
+        self._completed = False  # a request was, by the bytes at hand
+        self._raw_bytes = 0  # of the request being received, as far as it began in earlier reads
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._receiving_since = 0.0  # and 0.0 where nothing is awaited
+        self._unwritable_since = 0.0
+        self._lingering_since = 0.0
+        self._closing_since = 0.0
+
+    # -- connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._counters.connections += 1
+        self._receiving_since = self.loop.time()
+        if len(self.connections) > self._bounds.connections_max:
+            self._counters.connections_refused += 1
+            self._log.warning("rest.connection_refused", connections_max=self._bounds.connections_max)
+            self._deaf = True
+            transport.write(OVERLOADED.encoded())
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
+        self._completed = False
+        self._raw_bytes += len(data)
+        if not self._receiving_since:
+            self._receiving_since = self.loop.time()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Upgrades are declined by answering the request as if none had been asked for. The parser is of no use after that.
+            self._hear_no_more()
+        except httptools.HttpParserError as error:
+            self._refuse(self._why(error))
+        else:
+            if not self._in_request:
+                if self._completed:
+                    self._receiving_since = 0.0
+            elif self._raw_bytes > self._raw_bytes_max():
+                self._refuse(_HEADERS_TOO_LARGE if self._in_head else _BODY_TOO_LARGE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)  # it tells the newest request alone
+        if self._running is not None:
+            self._running.disconnected = True
+
+    def pause_writing(self) -> None:
+        self._unwritable_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unwritable_since = 0.0
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self._in_request:  # one that is, has its own time limit
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """Answer what is under way, then close."""
+        if self._in_request or self._last_unanswered() is not None:
+            self._refuse(STOPPING)
+        else:
+            self._deaf = True
+            self.transport.close()
+
+    def visit(self, now: float) -> None:
+        """Close what has taken too long."""
+        bounds = self._bounds
+        if self._lingering_since and now - self._lingering_since > LINGER_S:
+            self.transport.abort()
+        elif self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
+            self._abort()
+        elif self.transport.is_closing():
+            # Closing waits until everything is sent, for as long as the client leaves it unread.
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > bounds.send_timeout_s:
+                self._abort()
+        elif self.flow.read_paused:
+            self._receiving_since = self._receiving_since and now  # it is us who keep the client waiting
+        elif self._receiving_since and now - self._receiving_since > bounds.request_timeout_s:
+            if self._in_request or self._raw_bytes:
+                self._refuse(_TOO_SLOW)
+            else:
+                self.transport.close()  # it never said anything
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    # -- parser
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= self._bounds.pipelined_max:
+            raise _Refused(OVERLOADED)
+        super().on_message_begin()
+        self._in_request = self._in_head = True
+        self._receiving_since = self.loop.time()
+        self._raw_bytes = self._head_bytes = self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self._bounds.url_bytes_max:
+            raise _Refused(_URL_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head_bytes += len(name) + len(value)
+        if len(self.headers) > self._bounds.headers_max or self._head_bytes > self._bounds.header_bytes_max:
+            raise _Refused(_HEADERS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        # Also without: an absolute URL, which is for proxies; CONNECT, whose URL has no path; and `*`.
+        if not self.url.startswith(b"/") or not self.url.isascii():
+            raise _Refused(_MALFORMED)
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > self._bounds.body_bytes_max:
+                raise _Refused(_BODY_TOO_LARGE)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._bounds.body_bytes_max:
+            raise _Refused(_BODY_TOO_LARGE)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_request = False
+        self._completed = True
+
+    # -- turns and refusals
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _last_unanswered(self) -> RequestResponseCycle | None:
+        """The last of the requests that were received whole and are not answered yet."""
+        waiting = [cycle for cycle, _ in self.pipeline]  # newest first
+        if self._running is not None and not self._running.response_complete:
+            waiting.append(self._running)
+        return next((cycle for cycle in waiting if not cycle.more_body), None)
+
+    def _hear_no_more(self) -> RequestResponseCycle | None:
+        """Look at nothing more from this client, and close once the last unanswered request is answered; that one, if there is one."""
+        self._deaf = True
+        self._in_request = False
+        self._receiving_since = 0.0
+        last = self._last_unanswered()
+        if last is not None:
+            last.keep_alive = False
+        return last
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Give up the request being received, and with it the connection."""
+        if self._deaf:
+            return
+        self._counters.requests_refused += 1
+        self._log.warning("rest.request_refused", status=refusal.status, client=self._peer())
+        received = self.cycle
+        if received is not None and received.more_body:
+            # Its head is complete: the application waits for its body, or it waits for its turn.
+            if received is self._running:
+                received.disconnected = True
+                received.message_event.set()
+            else:
+                assert self.pipeline[0][0] is received, "what is being received is the newest"
+                self.pipeline.popleft()
+        if self._hear_no_more() is None and not self.transport.is_closing():
+            self._lingering_since = self.loop.time()
+            self.transport.write(refusal.encoded())
+            self.transport.write_eof()
+
+    def _why(self, error: httptools.HttpParserError) -> Refusal:
+        cause = error.__context__
+        if isinstance(cause, _Refused):
+            return cause.refusal
+        if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(cause, httptools.HttpParserError):
+            self.logger.error("A callback of the HTTP parser failed", exc_info=cause)
+            return _INTERNAL
+        return _MALFORMED
+
+    def _raw_bytes_max(self) -> int:
+        head = self._bounds.url_bytes_max + self._bounds.header_bytes_max + 4 * self._bounds.headers_max
+        if self._in_head:
+            return head
+        return head + _CHUNKED_FACTOR * (self._bounds.body_bytes_max + 512)
+
+    def _peer(self) -> str:
+        return self.client[0] if self.client is not None else ""
+
+    def _abort(self) -> None:
+        self._counters.connections_aborted += 1
+        self._log.warning("rest.connection_aborted", client=self._peer(), send_timeout_s=self._bounds.send_timeout_s)
+        self.transport.abort()

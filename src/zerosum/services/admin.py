@@ -1,0 +1,74 @@
+"""
+The operator's door: a Unix socket in the data directory that takes raw commands, for the `zerosum` command line.
+
+    request   length : 4, command record              reply   length : 4, the account events that it caused
+                                                              length 0: it was not taken, followed by length : 4, why
+
+Who may use it is who may open the socket's file (mode 0600).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from pathlib import Path
+from typing import Final, final
+
+from zerosum.core import records
+from zerosum.gateway.entry import Busy, Entry, Event
+
+LENGTH: Final = struct.Struct("<I")
+COMMAND_BYTES_MAX: Final = 4096
+NAME: Final = "admin.sock"
+
+
+@final
+class AdminDoor:
+    def __init__(self, entry: Entry, path: Path) -> None:
+        self._entry = entry
+        self._path = path
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._path.unlink(missing_ok=True)  # of a process that was killed: the log's lock has shown that it is gone
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self._path)
+        finally:
+            os.umask(mask)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
+                if not 16 <= size <= COMMAND_BYTES_MAX:
+                    writer.write(refusal(f"a command has 16 to {COMMAND_BYTES_MAX} bytes, not {size}"))
+                    return
+                writer.write(await self._reply(await reader.readexactly(size)))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
+            return  # the client is gone
+        finally:
+            writer.close()
+
+    async def _reply(self, command: bytes) -> bytes:
+        if int.from_bytes(command[2:4], "little") * 8 != len(command) or command[0] not in records.COMMANDS:
+            return refusal("that is no command: see zerosum.core.records")
+        answered: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
+        try:
+            self._entry.submit(command, answered.set_result)
+        except Busy as busy:
+            return refusal(str(busy))
+        events = b"".join(struct.pack(f"<{len(event)}q", *event) for event in await answered)
+        return LENGTH.pack(len(events)) + events
+
+
+def refusal(why: str) -> bytes:
+    text = why.encode()
+    return LENGTH.pack(0) + LENGTH.pack(len(text)) + text

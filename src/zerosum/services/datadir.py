@@ -1,0 +1,65 @@
+"""
+Where an embedded exchange keeps its things.
+
+    DIR/log/         the durable log: the one source of everything below
+    DIR/snapshots/   states of the machines, so that a start need not replay from the beginning
+    DIR/archive/     closed segments that were moved out of the log
+    DIR/settled.db   the settled record (SQLite), written by the follower alone
+    DIR/keys.db      API keys, their secrets encrypted
+    DIR/control      sequences to pass over, one a line (see docs/guides/quarantine.md)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zerosum.errors import ZerosumError
+
+
+class ControlDamaged(ZerosumError):
+    """The control file has a line that is no sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
+
+    @property
+    def archive(self) -> Path:
+        return self.root / "archive"
+
+    @property
+    def settled(self) -> Path:
+        return self.root / "settled.db"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys.db"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    def quarantined(self) -> set[int]:
+        """The places in the log that an operator has had passed over. Read whole before any record is applied."""
+        if not self.control.exists():
+            return set()
+        sequences: set[int] = set()
+        for number, line in enumerate(self.control.read_text().splitlines(), start=1):
+            text = line.partition("#")[0].strip()
+            if text and not (text.isascii() and text.isdigit()):
+                raise ControlDamaged(
+                    f"{self.control}:{number}: {text!r} is no sequence. Each line is one sequence, and '#' starts a comment."
+                )
+            if text:
+                sequences.add(int(text))
+        return sequences

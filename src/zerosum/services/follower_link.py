@@ -1,0 +1,118 @@
+"""
+The exchange's end of its follower: starts it, tells it what is durable, hears what is settled, starts it again when it dies.
+
+Always true: one message is under way at a time, so a slow follower costs no memory here. A follower that says it can't go on (its core
+gave other output than ours, its database is damaged) stops the exchange: see `fault`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from zerosum.errors import ZerosumError
+from zerosum.services.datadir import DataDir
+from zerosum.services.follower import SnapshotPolicy
+
+RESTART_S: Final = 0.5
+STOP_S: Final = 60.0
+
+
+class FollowerFailed(ZerosumError):
+    """The follower said that it can't go on, and why."""
+
+
+@final
+class FollowerLink:
+    def __init__(self, data: DataDir, policy: SnapshotPolicy, settled: Callable[[int], None]) -> None:
+        self.restarts = 0
+        self.pid = 0
+        self.fault: asyncio.Future[FollowerFailed] = asyncio.get_running_loop().create_future()
+        self._data = data
+        self._policy = policy
+        self._settled = settled
+        self._durable = 0
+        self._told = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting = False  # the follower has answered, and waits for more
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    async def start(self) -> None:
+        """Returns once the follower has opened its database and said how far it is; raises FollowerFailed if it can't."""
+        self._task = asyncio.create_task(self._keep_running(), name="follower")
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait([ready, self.fault], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self.fault.done():
+            raise self.fault.result()
+
+    def durable(self, sequence: int) -> None:
+        self._durable = sequence
+        self._tell()
+
+    async def stop(self) -> None:
+        """Let it settle the rest and take a snapshot, and wait for its end."""
+        self._stopping = True
+        self._tell()
+        if self._task is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._task, STOP_S)
+
+    def _tell(self) -> None:
+        if self._writer is None or not self._waiting:
+            return
+        if self._durable > self._told or self._stopping:
+            self._waiting = False
+            self._told = self._durable
+            message: dict[str, Any] = {"durable": self._durable}
+            if self._stopping:
+                message["stop"] = True
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def _keep_running(self) -> None:
+        while True:
+            await self._run_once()
+            if self._stopping or self.fault.done():
+                return
+            self.restarts += 1
+            await asyncio.sleep(RESTART_S)
+
+    async def _run_once(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "zerosum.services.follower_process", "--data", str(self._data.root), "--link", str(theirs.fileno()),
+                "--snapshot-every", str(self._policy.every_records), "--snapshots-kept", str(self._policy.keep),
+                pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+        self.pid = process.pid
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._told = 0
+        try:
+            async for line in reader:
+                self._hear(json.loads(line))
+        except ConnectionResetError:
+            pass  # killed: its end is seen below
+        finally:
+            self._waiting = False
+            self._writer.close()
+            self._writer = None
+            await process.wait()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "fault" in message:
+            if not self.fault.done():
+                self.fault.set_result(FollowerFailed(message["fault"]))
+            return
+        self._settled(int(message["settled"]))
+        self._ready.set()
+        if not message.get("stopped"):
+            self._waiting = True
+            self._tell()

@@ -1,0 +1,77 @@
+"""
+The core as it stands behind a log: a batch of commands in, the events of both streams out, with the chain over all that ever came out.
+
+    records --> Exchange.advance --> account events, market events --> chains --> attestation
+    snapshot <--> sections
+
+The live exchange, its follower, the auditor and the replay all run this one class, so that they cannot differ but by a fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple, final
+
+from zerosum.core.exchange import Exchange
+from zerosum.log.chain import Chain
+from zerosum.log.layout import Attestation
+from zerosum.log.snapshots import Snapshot
+
+
+class Output(NamedTuple):
+    """What a batch of commands gave. `last_sequence`: the place in the log of the last of them."""
+
+    last_sequence: int
+    account_events: bytes
+    market_events: bytes
+
+
+@final
+class Machine:
+    def __init__(self) -> None:
+        self.exchange = Exchange()
+        self.account_chain = Chain()
+        self.market_chain = Chain()
+
+    @property
+    def sequence(self) -> int:
+        """The place in the log of the last command applied."""
+        return self.exchange.sequence
+
+    def apply(self, records: bytes) -> Output:
+        """Apply a batch whole. A broken invariant inside raises AssertionError, and the process must end: the state is not to be trusted."""
+        exchange = self.exchange
+        account_parts: list[bytes] = []
+        market_parts: list[bytes] = []
+        at = 0
+        while at < len(records) or exchange.unfinished():
+            at = exchange.advance(records, at)
+            account_parts.append(exchange.take_account_events())
+            market_parts.append(exchange.take_market_events())
+        account_events = b"".join(account_parts)
+        market_events = b"".join(market_parts)
+        self.account_chain.update(account_events)
+        self.market_chain.update(market_events)
+        return Output(exchange.sequence, account_events, market_events)
+
+    def attestation(self) -> Attestation:
+        """What has come out so far. Two machines that have applied the same log have the same."""
+        head = hashlib.sha256(self.account_chain.head() + self.market_chain.head()).digest()
+        account_stream, market_stream = self.exchange.account_events.stream, self.exchange.market_events.stream
+        return Attestation(self.exchange.sequence, account_stream.sequence, market_stream.sequence, head)
+
+    def sections(self) -> Iterator[tuple[str, bytes]]:
+        yield from self.exchange.sections()
+        yield "account_chain", self.account_chain.state()
+        yield "market_chain", self.market_chain.state()
+
+    @classmethod
+    def restore(cls, snapshot: Snapshot | None) -> Machine:
+        """As a snapshot has it; fresh without one."""
+        machine = cls()
+        if snapshot is not None:
+            machine.exchange.load(snapshot.sections)
+            machine.account_chain = Chain.restore(snapshot.sections["account_chain"])
+            machine.market_chain = Chain.restore(snapshot.sections["market_chain"])
+        return machine

@@ -1,0 +1,269 @@
+"""
+The live shard: commands in, durable, applied, answered. One event loop and one log thread.
+
+    submit --> pending --(a group)--> log thread: append, sync --> apply --> views --> answers, barriers
+                 ^ gathers while the last sync runs
+
+Always true:
+  - a command is applied only when it is durable, and answered only when it is applied
+  - a group is applied whole before any of it is answered: an answer that fails can't come between the log and the state
+  - commands are applied in the order in which they were submitted
+  - a failed write or sync, or a broken invariant, ends the process: `stopped` tells the composition why
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, final
+
+from zerosum.core import records
+from zerosum.gateway.entry import Answer, Busy, Event
+from zerosum.log.errors import DiskFull
+from zerosum.log.file_log import FileLog
+from zerosum.services.machine import Machine, Output
+
+STAMP: Final = struct.Struct("<q")
+GROUP_SLACK_BYTES: Final = 4096  # more than a group's header and digest
+RETRY_DISK_S: Final = 1.0
+ADDS_WORK: Final = frozenset({records.PLACE, records.MOVE, records.CANCEL_REPLACE})
+
+
+class Reader(Protocol):
+    """Whoever builds views from the events, in the same process."""
+
+    def apply(self, account_events: bytes, market_events: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    group_bytes_max: int = 1 << 20
+    pending_max: int = 50_000  # commands waiting or under way
+    unsettled_max: int = 500_000  # commands applied that the follower has not settled
+
+
+@dataclass(slots=True)
+class Group:
+    records: bytes
+    count: int
+    answers: list[Answer]
+    last_sequence: int = 0
+
+
+@final
+class Shard:
+    def __init__(self, machine: Machine, log: FileLog, reader: Reader, *, limits: Limits | None = None) -> None:
+        self.machine = machine
+        self.settled_sequence = 0
+        self.stopped: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self.on_durable: Callable[[int], None] = lambda sequence: None  # tells the follower
+        self.groups = 0
+        self._log = log
+        self._reader = reader
+        self._limits = limits if limits is not None else Limits()
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[tuple[bytes, Answer]] = []
+        self._pending_bytes = 0
+        self._flying: Group | None = None
+        self._flush_is_due = False
+        self._submitted = machine.sequence  # the place that the last command submitted will have
+        self._barriers: deque[tuple[int, Callable[[], None]]] = deque()
+        self._settlement_waits: deque[tuple[int, Callable[[bool], None], asyncio.TimerHandle]] = deque()
+        self._disk_is_full = False
+        self._attestation = machine.attestation()
+        self._closing = False
+        self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
+        self._thread.start()
+        self._prepare_segment()
+
+    # ------------------------------------------------------------------ Entry
+
+    def submit(self, command: bytes, answer: Answer) -> None:
+        reason = self.refusal(command)
+        if reason:
+            raise Busy(reason)
+        self._pending.append((command, answer))
+        self._pending_bytes += len(command)
+        self._submitted += 1
+        if self._flying is None and not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def barrier(self, passed: Callable[[], None]) -> None:
+        if self._submitted <= self.machine.sequence:
+            passed()
+        else:
+            self._barriers.append((self._submitted, passed))
+
+    def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
+        sequence = self.machine.sequence
+        if sequence <= self.settled_sequence:
+            passed(True)
+        else:
+            timer = self._loop.call_later(timeout_s, self._give_up_waiting)
+            self._settlement_waits.append((sequence, passed, timer))
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    # ------------------------------------------------------------------ bounds
+
+    def refusal(self, command: bytes) -> str:
+        """Why a command is not taken now, or ''."""
+        if self._closing or self.stopped.done():
+            return "the exchange is stopping"
+        if self._submitted - self.machine.sequence >= self._limits.pending_max:
+            return f"{self._limits.pending_max} commands are under way"
+        if self._disk_is_full and self._pending_bytes + len(command) + GROUP_SLACK_BYTES > self._room_bytes():
+            return "the disk is full"
+        if command[0] in ADDS_WORK and self.unsettled >= self._limits.unsettled_max:
+            return f"settlement is {self.unsettled} commands behind"
+        return ""
+
+    @property
+    def unsettled(self) -> int:
+        """How many commands the follower is behind."""
+        return self.machine.sequence - self.settled_sequence
+
+    @property
+    def under_way(self) -> int:
+        """Commands submitted and not yet applied."""
+        return self._submitted - self.machine.sequence
+
+    @property
+    def disk_is_full(self) -> bool:
+        return self._disk_is_full
+
+    def _room_bytes(self) -> int:
+        flying = len(self._flying.records) + GROUP_SLACK_BYTES if self._flying is not None else 0
+        return self._log.room_bytes - flying
+
+    # ------------------------------------------------------------------ groups
+
+    def _flush(self) -> None:
+        """Hand what has gathered to the log thread, as one group."""
+        self._flush_is_due = False
+        if not self._pending or self._flying is not None:
+            return
+        taken = self._take_pending()
+        now = STAMP.pack(self.now_us())
+        data = bytearray()
+        for command, _ in taken:
+            data += command[:8]
+            data += now
+            data += command[16:]
+        self._pending_bytes -= len(data)
+        self._flying = Group(bytes(data), len(taken), [answer for _, answer in taken])
+        self._groups.put(self._flying)
+
+    def _take_pending(self) -> list[tuple[bytes, Answer]]:
+        """As many as fit in a group."""
+        if self._pending_bytes <= self._limits.group_bytes_max:
+            taken, self._pending = self._pending, []
+            return taken
+        size = 0
+        for index, (command, _) in enumerate(self._pending):
+            size += len(command)
+            if size > self._limits.group_bytes_max:
+                break
+        taken, self._pending = self._pending[:index], self._pending[index:]
+        return taken
+
+    def _write_groups(self) -> None:
+        """The log thread: one group, one sync, and back to the loop."""
+        while (group := self._groups.get()) is not None:
+            try:
+                now_us = STAMP.unpack_from(group.records, 8)[0]
+                group.last_sequence = self._log.append(group.records, count=group.count, time_us=now_us, attestation=self._attestation)
+                self._log.sync()
+            except BaseException as error:  # whatever it is, nothing more may be taken
+                self._loop.call_soon_threadsafe(self._stop, error)
+                return
+            self._loop.call_soon_threadsafe(self._durable, group)
+
+    def _durable(self, group: Group) -> None:
+        self._flying = None
+        self._flush()  # the next group's sync runs while this one is applied
+        self.on_durable(group.last_sequence)
+        try:
+            output = self.machine.apply(group.records)
+            assert output.last_sequence == group.last_sequence, "the machine is where the log is"
+            self._reader.apply(output.account_events, output.market_events)
+        except BaseException as error:
+            self._stop(error)
+            return
+        self._attestation = self.machine.attestation()
+        self.groups += 1
+        self._answer(group, output)
+        if not self._log.next_is_prepared:
+            self._prepare_segment()
+
+    def _answer(self, group: Group, output: Output) -> None:
+        first = group.last_sequence - group.count + 1
+        events: list[list[Event]] = [[] for _ in range(group.count)]
+        for event in records.records(output.account_events):
+            events[event[2] - first].append(event)
+        for answer, caused in zip(group.answers, events, strict=True):
+            answer(caused)
+        while self._barriers and self._barriers[0][0] <= group.last_sequence:
+            self._barriers.popleft()[1]()
+
+    def _stop(self, error: BaseException) -> None:
+        if not self.stopped.done():
+            self.stopped.set_result(error)
+
+    # ------------------------------------------------------------------ settlement
+
+    def settled_up_to(self, sequence: int) -> None:
+        """The follower has settled everything up to here."""
+        self.settled_sequence = max(self.settled_sequence, sequence)
+        while self._settlement_waits and self._settlement_waits[0][0] <= self.settled_sequence:
+            _, passed, timer = self._settlement_waits.popleft()
+            timer.cancel()
+            passed(True)
+
+    def _give_up_waiting(self) -> None:
+        """The oldest wait's time is up: waits have one length, so they end in the order in which they began."""
+        if self._settlement_waits:
+            _, passed, timer = self._settlement_waits.popleft()
+            timer.cancel()
+            passed(False)
+
+    # ------------------------------------------------------------------ disk and end
+
+    def _prepare_segment(self) -> None:
+        """Make the next segment in a thread; a full disk is met there, and met again until there is room."""
+
+        def prepare() -> None:
+            try:
+                self._log.prepare_next()
+                full = False
+            except DiskFull:
+                full = True
+            except BaseException as error:
+                self._loop.call_soon_threadsafe(self._stop, error)
+                return
+            self._loop.call_soon_threadsafe(self._prepared, full)
+
+        threading.Thread(target=prepare, name="segment", daemon=True).start()
+
+    def _prepared(self, full: bool) -> None:
+        self._disk_is_full = full
+        if full and not self._closing:
+            self._loop.call_later(RETRY_DISK_S, self._prepare_segment)
+
+    async def close(self) -> None:
+        """Take nothing more, finish what is under way, seal the log."""
+        self._closing = True
+        while self.under_way and not self.stopped.done():
+            await asyncio.sleep(0.001)
+        self._groups.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._log.close)
