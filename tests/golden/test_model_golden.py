@@ -34,10 +34,9 @@ def account_of(user_id: str) -> int:
 def setup_commands(directory: Path) -> Iterator[bytes]:
     yield command(records.LIST_ASSET, 1, BASE, 8, *text_words("BTC", 2))
     yield command(records.LIST_ASSET, 1, QUOTE, 8, *text_words("USDT", 2))
-    bounds = (1, 10**8, 1, 10**9, 0, 0, 0, 0, 0, 10**6, 0, codes.TRADING)
-    yield command(
-        records.LIST_SYMBOL, 1, SYMBOL, BASE, QUOTE, 1, TICK_DECIMALS, 1, LOT_DECIMALS, *bounds, *text_words("BTCUSDT", 3)
-    )  # fmt: skip
+    bounds = (1, 10**8, 1, 10**9, 0, 0, 0, 0, 0, 10_000, 0, codes.TRADING)
+    steps = (1, TICK_DECIMALS, 1, LOT_DECIMALS)
+    yield command(records.LIST_SYMBOL, 1, SYMBOL, BASE, QUOTE, *steps, *bounds, *text_words("BTCUSDT", 3))
     opened = set()
     for transfer_id, row in enumerate(rows(directory / "balances_init.csv.gz"), start=1):
         account = account_of(row["user_id"])
@@ -53,7 +52,7 @@ def order_commands(directory: Path) -> Iterator[bytes]:
         side = codes.BUY if row["side"] == "buy" else codes.SELL
         price = Decimal(row["price"]).scaleb(TICK_DECIMALS)
         qty = Decimal(row["qty"]).scaleb(LOT_DECIMALS)
-        assert (price, qty) == (int(price), int(qty)), "every price and quantity is whole ticks and lots"
+        assert price % 1 == qty % 1 == 0, "every price and quantity is whole ticks and lots"
         yield command(records.PLACE, 2, account_of(row["user_id"]), terms(SYMBOL, side, codes.LIMIT), int(price), int(qty))
 
 

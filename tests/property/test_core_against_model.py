@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerosum.build import core_build
@@ -65,16 +65,21 @@ class Comparison:
         for step in steps:
             self.applied += 1
             self.last_commands.append((self.applied, step.command))
-        self.advance(b"".join(step.command for step in steps))
+        account_events, market_events = self.advance(b"".join(step.command for step in steps))
         if self.exchange.sequence != self.applied:
             raise self.differs(f"the core's sequence is {self.exchange.sequence}")
-        self.compare("account", self.exchange.take_account_events(), [event for step in steps for event in step.account_events])
-        self.compare("market", self.exchange.take_market_events(), [event for step in steps for event in step.market_events])
+        self.compare("account", account_events, [event for step in steps for event in step.account_events])
+        self.compare("market", market_events, [event for step in steps for event in step.market_events])
 
-    def advance(self, commands: bytes) -> None:
+    def advance(self, commands: bytes) -> tuple[bytes, bytes]:
+        """Account events and market events. They are taken after every call: a call makes room for a bounded number of them."""
+        account_events, market_events = [], []
         at = 0
         while at < len(commands) or self.exchange.unfinished():
             at = self.exchange.advance(commands, at)
+            account_events.append(self.exchange.take_account_events())
+            market_events.append(self.exchange.take_market_events())
+        return b"".join(account_events), b"".join(market_events)
 
     def compare(self, stream: str, data: bytes, expected: list[Event]) -> None:
         actual = [named(record) for record in records.records(data)]
@@ -114,10 +119,11 @@ def shown_command(data: bytes) -> str:
     words = next(records.records(data))
     kind = words[0] & 0xFF
     name, names = records.COMMANDS[kind]
-    fields = {name: value for name, value in zip(names, words[records.FIELDS :], strict=True) if value}
-    if "terms" in fields:
-        side, order_type, tif, stp = (fields["terms"] >> shift & 0xFF for shift in (0, 8, 16, 24))
-        fields["terms"] = f"symbol {fields['terms'] >> 32} side {side} type {order_type} tif {tif} stp {stp}"  # type: ignore[assignment]
+    fields: dict[str, object] = {name: value for name, value in zip(names, words[records.FIELDS :], strict=True) if value}
+    if "terms" in names:
+        word = words[records.FIELDS + names.index("terms")]
+        side, order_type, tif, stp = (word >> shift & 0xFF for shift in (0, 8, 16, 24))
+        fields["terms"] = f"symbol {word >> 32} side {side} type {order_type} tif {tif} stp {stp}"
     return f"{name} {fields}"
 
 
@@ -146,3 +152,54 @@ def test_sweeps_cut_into_slices_write_the_same(seed: int) -> None:
 def test_core_writes_what_the_model_writes_for_any_seed(seed: int, length: int, flavour: str) -> None:
     """The first commands of a program depend on its seed alone, so a failure shrinks to the shortest one that shows it."""
     run_program(seed, flavour, length)
+
+
+# The longest walk.
+
+MAKERS = range(codes.FIRST_USER, codes.FIRST_USER + 100)
+TAKER = MAKERS.stop
+BEST_TICKS = 1_000
+LAST_TICKS = BEST_TICKS + WALK_MAX  # one level more than a walk may look at
+
+
+def deep_book() -> Iterator[bytes]:
+    """Asks at one price more than a walk may look at, each of one lot; and one more order at the best price."""
+    yield command(records.LIST_ASSET, 1, 0, 0, *text_words("BASE", 2))
+    yield command(records.LIST_ASSET, 1, 1, 0, *text_words("QUOTE", 2))
+    bounds = (1, 100_000, 1, 100_000, 0, 0, 0, 0, 0, 10_000, 0, codes.TRADING)
+    yield command(records.LIST_SYMBOL, 1, 0, 0, 1, 1, 0, 1, 0, *bounds, *text_words("BASEQUOTE", 3))
+    for account in (*MAKERS, TAKER):
+        yield command(records.OPEN_ACCOUNT, 1, account)
+        yield command(records.DEPOSIT, 1, account, 2 * account, 0, 10**6)
+        yield command(records.DEPOSIT, 1, account, 2 * account + 1, 1, 10**15)
+    for number, price in enumerate((BEST_TICKS, *range(BEST_TICKS, LAST_TICKS + 1))):
+        yield command(records.PLACE, 1, MAKERS[number % len(MAKERS)], terms(0, codes.SELL, codes.LIMIT), price, 1)
+
+
+def test_walk_looks_at_so_many_levels_or_orders_and_no_more() -> None:
+    """None but the last taker trades: they differ only in whether the walk comes to its end."""
+    fok_budget, market, limit = codes.FOK_BUDGET, codes.MARKET, codes.LIMIT
+    none, passes_over = codes.STP_NONE, codes.EXPIRE_MAKER
+    takers = [
+        # type, stp, price, lots, reason                the best level has two lots, every other one
+        (fok_budget, none, 0, WALK_MAX + 1, codes.UNFILLED),
+        (fok_budget, none, 0, WALK_MAX + 2, codes.WALK_TOO_LONG),
+        (fok_budget, passes_over, 0, WALK_MAX, codes.UNFILLED),
+        (fok_budget, passes_over, 0, WALK_MAX + 1, codes.WALK_TOO_LONG),
+        (limit, none, LAST_TICKS - 1, WALK_MAX + 2, codes.UNFILLED),
+        (limit, none, LAST_TICKS, WALK_MAX + 3, codes.WALK_TOO_LONG),
+        (market, none, 100_000, WALK_MAX + 2, codes.WALK_TOO_LONG),
+        (market, none, 100_000, WALK_MAX + 1, codes.NO_REASON),
+    ]
+    model = Model()
+    comparison = Comparison(model, "deep book", batch=512)
+    comparison.run(Step(data, *model.apply(data)) for data in deep_book())
+    comparison.batch = 1
+    for order_type, stp, price, lots, reason in takers:
+        tif = codes.FOK if order_type == limit else codes.GTC
+        budget = 1 if order_type == fok_budget else 0
+        data = command(records.PLACE, 1, TAKER, terms(0, codes.BUY, order_type, tif, stp), price, lots, budget)
+        step = Step(data, *model.apply(data))
+        comparison.run([step])
+        last = step.account_events[-1]
+        assert last.get("reason", codes.NO_REASON) == reason, shown(last)

@@ -115,6 +115,8 @@ def symbol_fault(symbol: Symbol, assets: list[Asset], listed: list[Symbol]) -> s
         return fault
     if symbol.symbol < len(listed):
         return change_fault(symbol, listed[symbol.symbol])
+    if not 0 <= symbol.reference_ticks <= symbol.max_price_ticks:
+        return f"reference_ticks {symbol.reference_ticks} is not in 0..{symbol.max_price_ticks}"
     if symbol.status < TRADING or symbol.status > BREAK:
         return f"status {symbol.status} is not TRADING (0), HALT (1) or BREAK (2)"
     if any(symbol.name == other.name for other in listed):
@@ -135,8 +137,8 @@ def step_fault(symbol: Symbol, assets: list[Asset]) -> str:
         )
     if not scaled(symbol.tick * symbol.lot, quote.decimals - symbol.tick_decimals - symbol.lot_decimals)[1]:
         return (
-            f"tick x lot, {symbol.tick} x 10^-{symbol.tick_decimals} x {symbol.lot} x 10^-{symbol.lot_decimals}, is no whole number of atoms"
-            f" of {quote.name}, which has {quote.decimals} decimals"
+            f"tick x lot, {symbol.tick} x 10^-{symbol.tick_decimals} x {symbol.lot} x 10^-{symbol.lot_decimals}, is no whole number of"
+            f" atoms of {quote.name}, which has {quote.decimals} decimals"
         )
     return ""
 
@@ -161,8 +163,6 @@ def bounds_fault(symbol: Symbol, assets: list[Asset]) -> str:
         return f"band_down_ppm {symbol.band_down_ppm} is not in 0..{PPM}"
     if symbol.band_up_ppm != 0 and not PPM <= symbol.band_up_ppm <= BAND_PPM_MAX:
         return f"band_up_ppm {symbol.band_up_ppm} is neither 0 nor in {PPM}..{BAND_PPM_MAX}"
-    if not 0 <= symbol.reference_ticks <= symbol.max_price_ticks:
-        return f"reference_ticks {symbol.reference_ticks} is not in 0..{symbol.max_price_ticks}"
     if not 0 <= symbol.orders_max <= ORDERS_MAX_MAX:
         return f"orders_max {symbol.orders_max} is not in 0..{ORDERS_MAX_MAX}"
     if symbol.level_orders_max < 0:

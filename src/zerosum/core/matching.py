@@ -313,19 +313,19 @@ class MatchingEngine(Orders):
                 self.sweep_budget = budget
                 return
             left -= 1
+            price_ticks = opposite.price_of(opposite.best_rank)
+            if budget != NO_BUDGET and budget < price_ticks:
+                break
             maker = opposite.best_order()
             if stp != STP_NONE and orders[maker + ACCOUNT] == orders[taker + ACCOUNT]:
                 if self.prevent(taker, maker, stp):
                     return self.conclude(SELF_TRADE)
                 want = orders[taker + OPEN_LOTS]
                 continue
-            price_ticks = opposite.price_of(opposite.best_rank)
             have = orders[maker + OPEN_LOTS]
             qty_lots = min(want, have)
             if budget != NO_BUDGET:
                 qty_lots = min(qty_lots, budget // price_ticks)
-                if qty_lots == 0:
-                    break
                 budget -= qty_lots * price_ticks
             want -= qty_lots
             orders[taker + OPEN_LOTS] = want

@@ -408,7 +408,7 @@ class UBSCore(Outcomes):
         hold = self.find_order(data, at)
         reason = self.command_fault(account_id, word(data, at, records.TERMS_AT), word(data, at, records.DEADLINE_AT), hold)
         if reason != NO_REASON:
-            return self.refuse(records.CANCEL, reason, data, at, hold)
+            return self.refuse(records.CANCEL, reason, data, at, NONE)
         self.send_cancel(hold, account_id, data, at, records.NEW_CLIENT_AT)
 
     def send_cancel(self, hold: i64, account_id: i64, data: bytes, at: i64, client_at: i64) -> None:
@@ -454,7 +454,7 @@ class UBSCore(Outcomes):
         hold = self.find_order(data, at)
         reason = self.command_fault(account_id, word(data, at, records.TERMS_AT), word(data, at, records.DEADLINE_AT), hold)
         if reason != NO_REASON:
-            return self.refuse(records.REDUCE, reason, data, at, hold)
+            return self.refuse(records.REDUCE, reason, data, at, NONE)
         if by_lots < 1:
             return self.refuse(records.REDUCE, BAD_AMOUNT, data, at, hold)
         holds = self.holds.pool.words
@@ -469,8 +469,9 @@ class UBSCore(Outcomes):
         reason = self.amend_fault(data, at, terms, stp, hold)
         if reason == NO_REASON and hold == NONE:
             reason = UNKNOWN_ORDER
-        if reason == NO_REASON:
-            reason = self.move_fault(hold, price_ticks)
+        if reason != NO_REASON:
+            return self.refuse(records.MOVE, reason, data, at, NONE)
+        reason = self.move_fault(hold, price_ticks)
         if reason != NO_REASON:
             return self.refuse(records.MOVE, reason, data, at, hold)
         holds = self.holds.pool.words
@@ -520,7 +521,7 @@ class UBSCore(Outcomes):
         if reason == NO_REASON and mode != STOP_ON_FAILURE and mode != ALLOW_FAILURE:
             reason = BAD_TERMS
         if reason != NO_REASON:
-            return self.refuse(records.CANCEL_REPLACE, reason, data, at, hold)
+            return self.refuse(records.CANCEL_REPLACE, reason, data, at, NONE)
         if hold == NONE:
             self.refuse(records.CANCEL_REPLACE, UNKNOWN_ORDER, data, at, NONE)
             if mode == STOP_ON_FAILURE:

@@ -66,7 +66,7 @@ class Walk:
         going = True
         while going and order != NONE:
             if orders[order + ACCOUNT] == account_id:
-                going = self.meet_own(orders[order + OPEN_LOTS], stp)
+                going = self.meet_own(orders[order + OPEN_LOTS], price_ticks, stp)
             else:
                 going = self.meet(orders[order + OPEN_LOTS], price_ticks)
             order = orders[order + NEXT]
@@ -77,13 +77,11 @@ class Walk:
         if self.want == 0:
             self.short = self.budget // price_ticks > 0  # asked only with a budget: without one, the walk ended when nothing was wanted
             return False
-        if not self.look():
+        if self.budget < price_ticks or not self.look():
             return False
         qty_lots = min(self.want, have)
         if self.budget != NO_BUDGET:
             qty_lots = min(qty_lots, self.budget // price_ticks)
-            if qty_lots == 0:
-                return False
             self.budget -= qty_lots * price_ticks
         self.want -= qty_lots
         self.lots += qty_lots
@@ -97,10 +95,10 @@ class Walk:
             return False
         return True
 
-    def meet_own(self, have: i64, stp: i64) -> bool:
+    def meet_own(self, have: i64, price_ticks: i64, stp: i64) -> bool:
         if self.want == 0:
             return stp == EXPIRE_MAKER  # nothing more is wanted, so an own order neither expires nor ends anything but the question
-        if not self.look():
+        if self.budget < price_ticks or not self.look():
             return False
         if stp == DECREMENT:
             self.want -= min(self.want, have)

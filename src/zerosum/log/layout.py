@@ -9,8 +9,8 @@ The log's bytes: segment headers and groups, packed and parsed. Pure: no file is
 
 Always true:
   - groups follow each other without a gap, each a multiple of 8 bytes
-  - a group's first byte (its magic) and its last eight (its digest) are not all zero, so a group of which one sector was never
-    written shows zeros there (see recovery.py)
+  - a group begins with its magic and ends with its digest, neither of them zeros: where a sector of one is zeros from end to end,
+    that sector was never written (see recovery.py)
   - in every format version the first 8 bytes of a header are magic, version, header length, and its check stands last
 docs/internals/log-format.md has the tables.
 """

@@ -649,8 +649,8 @@ class Model:
             wanted -= lots
             walk.lots += lots
             walk.ticks_lots += lots * price
-            if has_quota and lots < can_take:
-                walk.short_of_lots = True
+            if has_quota and lots < maker.open_lots:  # it would end here, for want of lots or because the rest of the budget buys no lot
+                walk.short_of_lots = lots < can_take
                 break
         return walk
 

@@ -386,7 +386,7 @@ class Program:
     def _order_fields(self, account_id: int, symbol: Symbol) -> Fields:
         side = self._pick((codes.BUY, codes.SELL))
         order_type = self._random.choices(
-            (codes.LIMIT, codes.LIMIT_MAKER, codes.MARKET, codes.MARKET_QUOTE, codes.FOK_BUDGET), (66, 10, 8, 8, 8)
+            (codes.LIMIT, codes.LIMIT_MAKER, codes.MARKET, codes.MARKET_QUOTE, codes.FOK_BUDGET), (58, 9, 8, 14, 11)
         )[0]
         tif = self._random.choices((codes.GTC, codes.IOC, codes.FOK), (78, 8, 14))[0] if order_type == codes.LIMIT else codes.GTC
         terms = records.terms(symbol.listing["symbol"], side, order_type, tif, self._stp())

@@ -92,6 +92,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._counters = counters
         self._log = log
         self._running: RequestResponseCycle | None = None  # whose turn it is, or was last
+        self._received: RequestResponseCycle | None = None  # whose head is complete, and whose body is not
         self._deaf = False  # nothing that comes in is looked at any more
         self._in_head = False
         self._in_request = False
@@ -158,7 +159,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answer what is under way, then close."""
-        if self._in_request or self._last_unanswered() is not None:
+        if self._lingering_since:
+            self.transport.abort()
+        elif self._in_request or self._last_unanswered() is not None:
             self._refuse(STOPPING)
         else:
             self._deaf = True
@@ -217,6 +220,7 @@ class BoundedHttp(HttpToolsProtocol):
             if name == b"content-length" and int(value) > self._bounds.body_bytes_max:
                 raise _Refused(_BODY_TOO_LARGE)
         super().on_headers_complete()
+        self._received = self.cycle
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -226,6 +230,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._received = None
         self._in_request = False
         self._completed = True
 
@@ -258,15 +263,13 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._counters.requests_refused += 1
         self._log.warning("rest.request_refused", status=refusal.status, client=self._peer())
-        received = self.cycle
-        if received is not None and received.more_body:
-            # Its head is complete: the application waits for its body, or it waits for its turn.
-            if received is self._running:
-                received.disconnected = True
-                received.message_event.set()
+        if self._received is not None:
+            if self._received is self._running:  # the application waits for its body
+                self._received.disconnected = True
+                self._received.message_event.set()
             else:
-                assert self.pipeline[0][0] is received, "what is being received is the newest"
-                self.pipeline.popleft()
+                newest, _ = self.pipeline.popleft()
+                assert newest is self._received, "what is being received is the newest"
         if self._hear_no_more() is None and not self.transport.is_closing():
             self._lingering_since = self.loop.time()
             self.transport.write(refusal.encoded())

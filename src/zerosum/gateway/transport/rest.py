@@ -23,7 +23,7 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Sco
 
 from zerosum.gateway.messages import Request, Response, RestApi
 from zerosum.gateway.transport.bounds import RestBounds
-from zerosum.gateway.transport.http import CONTENT_TYPE, OVERLOADED, UNKNOWN_OUTCOME, BoundedHttp, HttpCounters, Refusal
+from zerosum.gateway.transport.http import CONTENT_TYPE, LINGER_S, OVERLOADED, UNKNOWN_OUTCOME, BoundedHttp, HttpCounters, Refusal
 from zerosum.gateway.transport.listener import BACKLOG, SparingLog, Visits, client_address
 
 
@@ -182,10 +182,9 @@ class RestServer:
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=cast("int", self._bounds.keep_alive_s),  # handed to call_later
-            timeout_graceful_shutdown=cast("int", self._bounds.shutdown_timeout_s),  # handed to wait_for
         )
         self._server = uvicorn.Server(self._config)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._ticking: asyncio.Task[None]
         self._visits: list[Visits] = []
 
     @property
@@ -195,30 +194,42 @@ class RestServer:
 
     async def start(self) -> None:
         """Serve from here on."""
-        # What uvicorn's own serve() does, without its signal handlers: signals are the service's.
+        # What uvicorn's own serve() does, without its signal handlers: signals are the service's. So is `stop`, for uvicorn looks every
+        # 0.1 s whether it is to stop, and at its end gives no answer to what is under way.
         self._config.load()
         self._server.lifespan = self._config.lifespan_class(self._config)
         await self._server.startup(sockets=[self._listener])
-        self._tasks.append(asyncio.create_task(self._server.main_loop()))
-        shortest_s = min(self._bounds.request_timeout_s, self._bounds.send_timeout_s, self._bounds.reply_timeout_s)
-        self._visits.append(Visits(self._visit, min(1.0, shortest_s / 4)))
+        self._ticking = asyncio.create_task(self._server.main_loop())  # keeps the Date header
+        timeouts_s = (self._bounds.request_timeout_s, self._bounds.send_timeout_s, self._bounds.reply_timeout_s)
+        self._visits.append(Visits(self._visit, min(LINGER_S, *timeouts_s) / 4))
         self._visits.append(Visits(lambda _now: self._log.refill(), 1.0))
 
     async def stop(self) -> None:
-        """Take no more requests, answer those under way, close: within shutdown_timeout_s and a second."""
-        self._server.should_exit = True
-        for task in self._tasks:
-            await task
-        await self._server.shutdown(sockets=[self._listener])
-        # Past the timeout uvicorn has canceled what was still under way: those answers are being sent now.
-        for _ in range(10):
-            if not self._connections():
-                break
-            await asyncio.sleep(0.02)
+        """Take no more requests, answer those under way, close: within shutdown_timeout_s and a little."""
+        self._ticking.cancel()
+        for server in self._server.servers:
+            server.close()
         for connection in self._connections():
-            connection.abort()
+            connection.shutdown()
+        if not await self._idle_within(self._bounds.shutdown_timeout_s):
+            for task in list(self._server.server_state.tasks):
+                task.cancel()  # it answers that the outcome is unknown
+            await self._idle_within(0.2)
+            for connection in self._connections():
+                connection.abort()
         for visits in self._visits:
             visits.stop()
+
+    async def _idle_within(self, timeout_s: float) -> bool:
+        """Wait until nobody is connected and nothing is under way; False when that takes too long."""
+        state = self._server.server_state
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while state.connections or state.tasks:
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(0.01)
+        return True
 
     def _visit(self, now: float) -> None:
         self._application.visit(now)

@@ -1,16 +1,16 @@
 """
-The WebSocket listener: each text message of a connection is handed to its Api, in order, and the answers are sent, those of one turn of
-the event loop in one write.
+The WebSocket listener: each text message of a connection is handed to its Api, in order, and what is sent to it in one turn of the event
+loop is sent in one write.
 
     frames --> whole texts --> inbox --> Api.handle_ws --> ... --> answer --> frames of this turn --> socket
                                  |                                                    |
-                                 +-- is not emptied while too much is in flight, or unread by the client
+                                 +-- waits while too much is in flight, or unread by the client
 
 Always true of a connection:
-  - at most in_flight_max of its texts are with the Api; while more wait, nothing is read from its socket
+  - at most in_flight_max of its texts are with the Api; while others wait for that, nothing is read from its socket
   - at most unread_bytes_max (and one answer) wait to be read by its client: past that it is closed, and what waited is let fall
-  - its client is pinged every ping_interval_s, and closed when it is silent for pong_timeout_s
-  - it is closed with a code that says why; a client that does not take it is cut off CLOSE_TIMEOUT_S later
+  - its client is pinged every ping_interval_s, and closed when no pong comes for pong_timeout_s
+  - it is closed with a code that says why; a client that does not answer that is cut off CLOSE_TIMEOUT_S later
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from picows import (
     WSCloseCode,
@@ -36,28 +36,30 @@ from picows import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows.picows import WSAutoPingStrategy, WSProtocol
+from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
 from zerosum.gateway.messages import Session, WebSocketApi
 from zerosum.gateway.transport.bounds import WebSocketBounds
-from zerosum.gateway.transport.listener import SparingLog, Visits, client_address
+from zerosum.gateway.transport.http import OVERLOADED
+from zerosum.gateway.transport.listener import BACKLOG, SparingLog, Visits, client_address
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """What a client has to take its last bytes, and to answer that it is being closed."""
 
 _TEXTS_PER_TURN: Final = 64
-"""Handed over before another connection has its turn."""
+"""Handed over before other connections have their turn."""
 
-_RECEIVE_BUFFER_BYTES: Final = 128 << 10
-"""
-Of the kernel, for one connection. picows doubles its own buffer whenever one read fills it, and never makes it smaller: this bounds what one
-read can bring.
-"""
+_READ_BYTES: Final = 16 << 10
+"""By one read. picows doubles its buffer whenever a read fills it, and never gives it back: it would grow to all that a kernel holds."""
 
-_UNDECIDED_MAX: Final = 64
+_KERNEL_RECEIVE_BYTES: Final = 256 << 10
+"""Held by the kernel for a connection that is not being read."""
+
+_LATE_BYTES_MAX: Final = 1 << 20
+"""Taken, and let fall, from a client that is being closed."""
+
+_MARGIN: Final = 64
 """Connections past connections_max that are let in to be told so."""
-
-_FULL: Final = b'{"code":-1008,"msg":"Server is currently overloaded with other requests. Please try again in a few minutes."}'
 
 _TEXT = WSMsgType.TEXT
 _CONTINUATION = WSMsgType.CONTINUATION
@@ -65,9 +67,9 @@ _PING = WSMsgType.PING
 _PONG = WSMsgType.PONG
 _CLOSE = WSMsgType.CLOSE
 
-_FIN_TEXT: Final = 0x81
-_FIN_PONG: Final = 0x8A
-_FIN_PING: Final = 0x89
+_TEXT_FRAME: Final = 0x81
+_PING_FRAME: Final = 0x89
+_PONG_FRAME: Final = 0x8A
 
 
 @final
@@ -78,10 +80,10 @@ class WebSocketCounters:
     connections: int = 0
     connections_refused: int = 0  # past connections_max
     messages: int = 0  # handed to the Api
-    sent: int = 0  # answers and events
+    sent: int = 0  # answers, events, pings, pongs
     slow_clients: int = 0  # closed because they did not read
-    protocol_errors: int = 0  # closed for what they sent: its size, its rate, its form
     silent_clients: int = 0  # closed because no pong came
+    protocol_errors: int = 0  # closed for what they sent: its size, its rate, its form
     unanswered: int = 0  # connections closed because the Api did not answer in time
 
 
@@ -102,37 +104,36 @@ def _frame_header(first_byte: int, length: int) -> bytes:
 class _Connection(WSListener):
     """One client, from the end of its opening handshake on."""
 
-    def __init__(self, server: WebSocketServer, api: WebSocketApi, session_of: Callable[[WSTransport, _Connection], Session]) -> None:
+    def __init__(self, server: WebSocketServer, api: WebSocketApi) -> None:
         self._server = server
         self._api = api
-        self._session_of = session_of
         self._bounds = server.bounds
         self._counters = server.counters
         self._loop = asyncio.get_running_loop()
         self._ws: WSTransport
         self._stream: asyncio.Transport
-        self.session: Session
-        # in
+        self._session: Session
+        # In.
         self._inbox: deque[bytes] = deque()
         self._fragments: list[bytes] | None = None  # of a message whose last frame is yet to come
         self._fragment_bytes = 0
         self._frames_left = self._bounds.messages_per_s_max  # in this second
         self._reading = True
-        self._handing_over = False  # another turn is scheduled
-        self.in_flight = 0
+        self._resumes = False  # a call of _resume is scheduled
+        self._in_flight = 0
         self._answered_at = 0.0
-        # out
+        # Out.
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._flushing = False
+        self._flushes = False  # a call of _flush is scheduled
         self._unread_pause_bytes = self._bounds.unread_bytes_max // 4
-        # life
+        # Life.
         self._opened_at = self._loop.time()
-        self._frames_since = self._opened_at
+        self._second_began_at = self._opened_at
         self._ping_at = self._opened_at + self._bounds.ping_interval_s
-        self._pinged_at = 0.0  # and no pong since; 0.0: none is owed
+        self._pinged_at = 0.0  # without a pong since; 0.0: none is owed
         self._stopping = False
-        self._closing_at = 0.0  # when to cut it off; 0.0: it is open
+        self._cut_at = 0.0  # when a connection that is being closed is cut off; 0.0: it is open
 
     # -- called by picows
 
@@ -140,52 +141,50 @@ class _Connection(WSListener):
         self._ws = transport
         self._stream = transport.underlying_transport
         self._stream.set_write_buffer_limits(high=self._unread_pause_bytes)
-        self.session = self._session_of(transport, self)
+        self._session = self._server.session_for(transport, self.send)
         self._server.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if self._closing_at:
-            if frame.msg_type == _CLOSE:
+        kind = frame.msg_type
+        if self._cut_at:
+            if kind == _CLOSE:
                 transport.disconnect()
             return
         self._frames_left -= 1
         if self._frames_left < 0:
             self._protocol_error(WSCloseCode.POLICY_VIOLATION, f"more than {self._bounds.messages_per_s_max} messages in a second")
-            return
-        kind = frame.msg_type
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._protocol_error(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         elif kind == _TEXT and frame.fin and self._fragments is None:
             self._take(frame.get_payload_as_bytes())
-        elif kind == _TEXT or kind == _CONTINUATION:
+        elif kind in (_TEXT, _CONTINUATION):
             self._take_fragment(frame)
         elif kind == _PING:
-            self._send(_FIN_PONG, frame.get_payload_as_bytes())
+            self._send(_PONG_FRAME, frame.get_payload_as_bytes())
         elif kind == _PONG:
             self._pinged_at = 0.0
         elif kind == _CLOSE:
             self._close(WSCloseCode.OK, "")
             transport.disconnect()
         else:
-            self._protocol_error(WSCloseCode.UNSUPPORTED_DATA, "texts only")
+            self._protocol_error(WSCloseCode.UNSUPPORTED_DATA, "only texts are taken")
         if frame.last_in_buffer:
             self._hand_over()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._closing_at = self._closing_at or self._loop.time()
-        self._inbox.clear()
-        self._out.clear()
+        self._let_fall()
         self._server.ended(self)
-        session = self.session
+        session = self._session
         session.closed = True
-        while session.on_closed:
-            session.on_closed.pop()()
+        for callback in session.on_closed:
+            callback()
+        session.on_closed.clear()
 
     def pause_writing(self) -> None:
-        """The client reads too slowly: nothing more is handed over (see `_ready`) until it has caught up."""
+        """The client reads too slowly: `_ready` says no until it has caught up."""
 
     def resume_writing(self) -> None:
-        self._hand_over_later()
+        self._resume_soon()
 
     # -- in
 
@@ -200,8 +199,8 @@ class _Connection(WSListener):
             self._inbox.append(text)
 
     def _take_fragment(self, frame: WSFrame) -> None:
-        starts = frame.msg_type == _TEXT
-        if starts == (self._fragments is not None):
+        first = frame.msg_type == _TEXT
+        if first == (self._fragments is not None):
             self._protocol_error(WSCloseCode.PROTOCOL_ERROR, "fragments out of order")
             return
         if self._fragments is None:
@@ -211,7 +210,7 @@ class _Connection(WSListener):
         if self._fragment_bytes > self._bounds.message_bytes_max:
             self._protocol_error(WSCloseCode.MESSAGE_TOO_BIG, f"more than {self._bounds.message_bytes_max} bytes")
             return
-        if frame.payload_size:
+        if frame.payload_size:  # others would take room, and count for nothing
             self._fragments.append(frame.get_payload_as_bytes())
         if frame.fin:
             text = b"".join(self._fragments)
@@ -220,179 +219,200 @@ class _Connection(WSListener):
 
     def _ready(self) -> bool:
         """Whether the Api may be given another text."""
-        return self.in_flight < self._bounds.in_flight_max and self._unread_bytes() <= self._unread_pause_bytes and not self._closing_at
+        return self._in_flight < self._bounds.in_flight_max and self._unread_bytes() <= self._unread_pause_bytes
 
     def _hand_over(self) -> None:
+        """Empty the inbox as far as may be, and read on once it is empty."""
         inbox = self._inbox
         turns = _TEXTS_PER_TURN
         while inbox and turns and self._ready():
             turns -= 1
             self._ask(inbox.popleft())
-        if inbox and not turns:
-            self._hand_over_later()
-        if self._closing_at:
-            return
         if inbox:
+            if not turns:
+                self._resume_soon()
             if self._reading:
                 self._reading = False
                 self._stream.pause_reading()
-        elif not self._reading:
+        else:
+            self._read_on()
+
+    def _resume_soon(self) -> None:
+        if self._inbox and not self._resumes:
+            self._resumes = True
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resumes = False
+        self._hand_over()
+
+    def _read_on(self) -> None:
+        if not self._reading:
             self._reading = True
             self._stream.resume_reading()
 
-    def _hand_over_later(self) -> None:
-        if self._inbox and not self._handing_over:
-            self._handing_over = True
-            self._loop.call_soon(self._hand_over_now)
-
-    def _hand_over_now(self) -> None:
-        self._handing_over = False
-        self._hand_over()
-
     def _ask(self, text: bytes) -> None:
-        if self.in_flight == 0:
+        if self._in_flight == 0:
             self._answered_at = self._loop.time()
-        self.in_flight += 1
+        self._in_flight += 1
         self._counters.messages += 1
         failed = True
         try:
-            self._api.handle_ws(text, self.session, partial(self._answer, time.perf_counter_ns()))
+            self._api.handle_ws(text, self._session, partial(self._answer, time.perf_counter_ns()))
             failed = False
         finally:
-            if failed:  # the exception goes on, to be logged
+            if failed:  # the exception goes on, to where it is logged
                 self._close(WSCloseCode.INTERNAL_ERROR, "internal error")
 
     def _answer(self, asked_ns: int, text: bytes) -> None:
-        self.in_flight -= 1
-        assert self.in_flight >= 0, "a text is answered once"
-        self._server.measure_us((time.perf_counter_ns() - asked_ns) // 1_000)
+        assert self._in_flight > 0, "a text is answered once"
+        self._in_flight -= 1
         self._answered_at = self._loop.time()
-        self._send(_FIN_TEXT, text)
-        self._hand_over_later()
-        if self._stopping and self.in_flight == 0:
+        self._server.measure_us((time.perf_counter_ns() - asked_ns) // 1_000)
+        self._send(_TEXT_FRAME, text)
+        self._resume_soon()
+        if self._stopping and self._in_flight == 0:
             self._close(WSCloseCode.GOING_AWAY, "the server stops")
 
     # -- out
 
     def send(self, text: bytes) -> None:
-        """For the session."""
-        self._send(_FIN_TEXT, text)
+        self._send(_TEXT_FRAME, text)
 
     def _unread_bytes(self) -> int:
         return self._out_bytes + self._stream.get_write_buffer_size()
 
     def _send(self, first_byte: int, payload: bytes) -> None:
-        if self._closing_at:
+        if self._cut_at:
             return
+        # What waits already is what counts: a single answer may be larger than the bound.
         if self._unread_bytes() > self._bounds.unread_bytes_max:
             self._counters.slow_clients += 1
             self._out.clear()
             self._out_bytes = 0
-            self._close(WSCloseCode.POLICY_VIOLATION, "too slow: more waits to be read than is kept")
+            self._fault(WSCloseCode.POLICY_VIOLATION, "too slow: more waits to be read than is kept")
             return
         self._counters.sent += 1
         header = _frame_header(first_byte, len(payload))
         self._out.append(header)
         self._out.append(payload)
         self._out_bytes += len(header) + len(payload)
-        if not self._flushing:
-            self._flushing = True
+        if not self._flushes:
+            self._flushes = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        self._flushes = False
         if self._out:
             # Written past picows, which would write each frame alone.
             self._stream.write(b"".join(self._out))
             self._out.clear()
             self._out_bytes = 0
+            self._resume_soon()
 
     # -- life
 
     def visit(self, now: float) -> None:
         bounds = self._bounds
-        if now - self._frames_since >= 1.0:
-            self._frames_since = now
+        if now - self._second_began_at >= 1.0:
+            self._second_began_at = now
             self._frames_left = bounds.messages_per_s_max
-        if self._closing_at:
-            if now > self._closing_at:
-                self._ws.disconnect(graceful=False)
+        if self._cut_at:
+            if now > self._cut_at:
+                self.abort()
         elif self._pinged_at and now - self._pinged_at > bounds.pong_timeout_s:
             self._counters.silent_clients += 1
-            self._close(WSCloseCode.GOING_AWAY, f"no pong within {bounds.pong_timeout_s:g} s")
+            self._fault(WSCloseCode.GOING_AWAY, f"no pong within {bounds.pong_timeout_s:g} s")
+        elif self._in_flight and now - self._answered_at > bounds.reply_timeout_s:
+            self._counters.unanswered += 1
+            self._fault(WSCloseCode.INTERNAL_ERROR, "not answered in time: the outcome is not known")
         elif now - self._opened_at > bounds.lifetime_s:
             self._close(WSCloseCode.GOING_AWAY, f"open for {bounds.lifetime_s:g} s: connect anew")
-        elif self.in_flight and now - self._answered_at > bounds.reply_timeout_s:
-            self._counters.unanswered += 1
-            self._close(WSCloseCode.INTERNAL_ERROR, "not answered in time: the outcome is not known")
         elif now >= self._ping_at:
             self._ping_at = now + bounds.ping_interval_s
             self._pinged_at = self._pinged_at or now
-            self._send(_FIN_PING, b"%d" % (time.time_ns() // 1_000_000))
+            self._send(_PING_FRAME, b"%d" % (time.time_ns() // 1_000_000))
 
     def stop(self) -> None:
-        """Hand over nothing more, and close when what is under way is answered."""
+        """Hand over nothing more, and close once what is under way is answered."""
         self._stopping = True
         self._inbox.clear()
-        self._hand_over()  # reads again: to hear the client's side of the closing
-        if self.in_flight == 0:
+        self._read_on()  # to hear the client's side of the closing
+        if self._in_flight == 0:
             self._close(WSCloseCode.GOING_AWAY, "the server stops")
 
     def abort(self) -> None:
         self._ws.disconnect(graceful=False)
 
+    def closed_by_picows(self) -> None:
+        """It has found a fault in the form of a frame, and has sent the closing frame itself."""
+        if not self._cut_at:
+            self._counters.protocol_errors += 1
+            sent = self._ws.close_handshake.sent
+            assert sent is not None
+            self._log_closing(sent.code, sent.reason)
+            self._let_fall()
+
     def _protocol_error(self, code: WSCloseCode, reason: str) -> None:
         self._counters.protocol_errors += 1
+        self._fault(code, reason)
+
+    def _fault(self, code: WSCloseCode, reason: str) -> None:
+        self._log_closing(code, reason)
         self._close(code, reason)
 
+    def _log_closing(self, code: WSCloseCode, reason: str) -> None:
+        self._server.log.warning("websocket.closed", code=int(cast("int", code)), reason=reason, client=self._session.client)
+
     def _close(self, code: WSCloseCode, reason: str) -> None:
-        """Send what is to be sent, and why nothing more will be. From here on nothing is sent, and what comes in is let fall."""
-        if self._closing_at:
-            return
-        self._flush()
-        self._closing_at = self._loop.time() + CLOSE_TIMEOUT_S
+        """Send what is to be sent, and why nothing more will be."""
+        if not self._cut_at:
+            self._flush()
+            self._ws.send_close(code, reason)
+            self._let_fall()
+            self._read_on()
+
+    def _let_fall(self) -> None:
+        """From here on nothing is sent, and what comes in is not looked at."""
+        self._cut_at = self._cut_at or self._loop.time() + CLOSE_TIMEOUT_S
         self._inbox.clear()
         self._fragments = None
-        if code != WSCloseCode.OK:
-            self._server.log.warning("websocket.closed", code=int(code.value), reason=reason, client=self.session.client)
-        self._ws.send_close(code, reason)
-        if not self._reading:
-            self._reading = True
-            self._stream.resume_reading()
+        self._out.clear()
+        self._out_bytes = 0
 
 
 @final
-class _Protocol(WSProtocol):  # type: ignore[misc]  # picows does not export it with its types
-    """picows' protocol, counted from the moment that a client is connected, and deaf once it is being closed."""
+class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
+    """picows' protocol, counted from the moment that a client connects, and with bounds on its buffer and on its patience."""
 
     def __init__(self, server: WebSocketServer) -> None:
         super().__init__(
-            None,  # host and port, path: a client's
+            None,  # host and port, path: of a client
             None,
             False,  # is a client
             server.listener_for,
             server.picows_log,
             True,  # disconnects on an exception
-            None,  # handshake timeout: kept by `visit`, because picows leaves an exception behind that nobody retrieves
-            False,  # pings
+            None,  # time limit of the handshake: kept by `visit`, for picows leaves an exception behind that nobody retrieves
+            False,  # pings by itself
             0,
             0,
             WSAutoPingStrategy.PING_PERIODICALLY,
-            False,  # pongs: they count, like all else that is sent
+            False,  # answers pings by itself: they count, like all that is sent
             server.bounds.message_bytes_max,
-            None,  # extra headers
-            4_096,  # its buffer, at first
+            None,  # headers to add
+            _READ_BYTES,
         )
         self._server = server
-        self._stream: asyncio.Transport | None = None
+        self._stream: asyncio.Transport
         self._admitted = False
         self._connected_at = 0.0
+        self._late_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        server = self._server
         self._stream = transport
         self._connected_at = asyncio.get_running_loop().time()
-        self._admitted = server.connected(self)
+        self._admitted = self._server.connected(self)
         if self._admitted:
             super().connection_made(transport)
         else:
@@ -403,23 +423,32 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # picows does not export it 
             self._server.lost(self)
             super().connection_lost(exc)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return cast("memoryview", super().get_buffer(sizehint)[:_READ_BYTES])
+
     def buffer_updated(self, nbytes: int) -> None:
         super().buffer_updated(nbytes)
-        # After an error in a frame's head picows goes on to read that frame, however long, until it disconnects a little later.
-        if self.transport.is_close_frame_sent and self.listener is None:
-            self._stream.pause_reading()
+        if self.transport.is_close_frame_sent:
+            self.listener.closed_by_picows()
+            # After a fault in a frame's head picows goes on to read that frame, however long.
+            self._late_bytes += nbytes
+            if self._late_bytes > _LATE_BYTES_MAX:
+                self._stream.abort()
 
     def visit(self, now: float) -> None:
-        assert self._stream is not None
         if self.listener is None and now - self._connected_at > self._server.bounds.handshake_timeout_s:
             self._stream.abort()
 
+    def abort(self) -> None:
+        self._stream.abort()
+
 
 class _PicowsLog(logging.LoggerAdapter[logging.Logger]):
-    """Lets fall what picows says of clients' faults, which are counted here and logged sparingly; what is our fault is passed on."""
+    """Lets fall what picows says of faults in frames: these are counted here, and logged sparingly. What it says of exceptions passes."""
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, kwargs
+    def error(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        if not str(msg).startswith("WS parser error"):
+            super().error(msg, *args, **kwargs)
 
 
 @final
@@ -427,8 +456,8 @@ class WebSocketServer:
     """
     Serves WebSockets at a listening socket, from `start` to `stop`. Made in the event loop that it runs in.
 
-    `route` gives the Api for a path, such as {"/ws-api/v3": api}.get; other paths are answered with 404. `measure_us` is given how long each
-    text was with its Api.
+    `route` gives the Api for a path, such as {"/ws-api/v3": api}.get; where it gives None the client reads 404. `measure_us` is given how
+    long each text was with its Api.
     """
 
     def __init__(
@@ -450,3 +479,97 @@ class WebSocketServer:
         self.picows_log: Final = _PicowsLog(logging.getLogger("picows"))
         self._protocols: set[_Protocol] = set()
         self._open: set[_Connection] = set()
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._visits: list[Visits] = []
+        self._server: asyncio.Server
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._open)
+
+    async def start(self) -> None:
+        """Serve from here on."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_RECEIVE_BYTES)  # connections inherit it
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Protocol(self), sock=self._listener, backlog=BACKLOG)
+        bounds = self.bounds
+        timeouts_s = (bounds.handshake_timeout_s, bounds.ping_interval_s, bounds.pong_timeout_s, bounds.reply_timeout_s, bounds.lifetime_s)
+        self._visits.append(Visits(self._visit, min(CLOSE_TIMEOUT_S, *timeouts_s) / 4))
+        self._visits.append(Visits(lambda _now: self.log.refill(), 1.0))
+
+    async def stop(self) -> None:
+        """Take no more texts, answer those under way, close: within shutdown_timeout_s."""
+        self._server.close()
+        for connection in list(self._open):
+            connection.stop()
+        for protocol in list(self._protocols):
+            if protocol.listener is None:
+                protocol.abort()
+        try:
+            async with asyncio.timeout(self.bounds.shutdown_timeout_s):
+                await self._nobody.wait()
+        except TimeoutError:
+            for protocol in list(self._protocols):
+                protocol.abort()
+            await self._nobody.wait()
+        for visits in self._visits:
+            visits.stop()
+
+    # -- called by the connections
+
+    def connected(self, protocol: _Protocol) -> bool:
+        """Whether it is let in at all."""
+        if len(self._protocols) >= self.bounds.connections_max + _MARGIN:
+            self._count_refused()
+            return False
+        self._protocols.add(protocol)
+        self._nobody.clear()
+        return True
+
+    def lost(self, protocol: _Protocol) -> None:
+        self._protocols.discard(protocol)
+        if not self._protocols:
+            self._nobody.set()
+
+    def listener_for(self, request: WSUpgradeRequest) -> _Connection | WSUpgradeResponseWithListener | None:
+        api = self._route(_split(request)[0])
+        if api is None:
+            return None  # picows answers 404
+        if len(self._open) >= self.bounds.connections_max:
+            self._count_refused()
+            headers = {"Content-Type": "application/json;charset=UTF-8"}
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED.body, headers)
+            return WSUpgradeResponseWithListener(response, None)
+        return _Connection(self, api)
+
+    def session_for(self, transport: WSTransport, send: Callable[[bytes], None]) -> Session:
+        path, query = _split(transport.request)
+        peer = transport.underlying_transport.get_extra_info("peername")
+        forwarded_for = transport.request.headers.getall("x-forwarded-for", [])
+        client = client_address(peer[0] if peer else "", forwarded_for, self._trusted_proxies)
+        return Session(client=client, path=path, query=query, send=send)
+
+    def opened(self, connection: _Connection) -> None:
+        self.counters.connections += 1
+        self._open.add(connection)
+
+    def ended(self, connection: _Connection) -> None:
+        self._open.discard(connection)
+
+    def _count_refused(self) -> None:
+        self.counters.connections_refused += 1
+        self.log.warning("websocket.connection_refused", connections_max=self.bounds.connections_max)
+
+    def _visit(self, now: float) -> None:
+        for connection in list(self._open):
+            connection.visit(now)
+        for protocol in list(self._protocols):
+            protocol.visit(now)
+
+
+def _split(request: WSUpgradeRequest) -> tuple[str, bytes]:
+    """Path and query, as sent."""
+    path, _, query = request.path.partition(b"?")
+    return path.decode("latin-1"), query

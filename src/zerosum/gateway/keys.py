@@ -1,0 +1,245 @@
+"""
+API keys: made and revoked by commands, read by the gateway, kept in one SQLite file with their secrets encrypted.
+
+    create --> (api_key, secret), shown once          row: api_key, account, permissions, secret under AES-256-GCM, revoked_us
+    find   --> cache, else the file                   revoke --> every cache within half a second
+
+    master key: 32 bytes as 64 hex digits, in ZEROSUM_MASTER_KEY or in a file that only its owner can read
+
+Always true:
+  - no secret is stored or logged in clear; what is stored can't be moved to another key, account or permission (it would not decrypt, and is refused)
+  - a key that was revoked is refused at most REFRESH_US after the commit that revoked it, in every process
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sqlite3
+import string
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple, final
+
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from zerosum.errors import ConfigError, ZerosumError
+from zerosum.gateway.auth import PERMISSIONS, ApiKey
+
+MASTER_KEY_VARIABLE: Final = "ZEROSUM_MASTER_KEY"
+REFRESH_US: Final = 500_000
+KEY_CHARS: Final = 64
+NONCE_BYTES: Final = 12
+CHECK_TEXT: Final = b"zerosum API keys, 1"
+
+_log: Final = structlog.get_logger("zerosum.gateway.keys")
+_ALPHABET: Final = string.ascii_letters + string.digits
+_is_master_key: Final = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+_is_api_key: Final = re.compile(rf"[A-Za-z0-9]{{{KEY_CHARS}}}").fullmatch
+
+SCHEMA: Final = """
+create table if not exists master (check_nonce blob not null, check_text blob not null);
+create table if not exists keys (
+    api_key text primary key,
+    account_id integer not null,
+    permissions text not null,   -- names, sorted, joined by ","
+    nonce blob not null,
+    secret blob not null,        -- AES-256-GCM; what it is bound to: see `bound_to`
+    created_us integer not null,
+    revoked_us integer not null default 0,
+    changed integer not null     -- the number of the change that wrote this row last
+) without rowid;
+create index if not exists keys_by_change on keys (changed);
+create index if not exists keys_by_account on keys (account_id);
+"""
+
+
+class MasterKeyError(ConfigError):
+    """The master key is missing, malformed, readable by others, or not the one that the keys were encrypted with."""
+
+
+class KeysError(ZerosumError):
+    """A command about keys makes no sense."""
+
+
+class KeyInfo(NamedTuple):
+    """What may be shown of a key. revoked_us is 0 while it is good."""
+
+    api_key: str
+    account_id: int
+    permissions: tuple[str, ...]
+    created_us: int
+    revoked_us: int
+
+
+def load_master_key(file: Path, environment: Mapping[str, str] = os.environ) -> bytes:
+    """From the environment if it is set there, else from `file`. MasterKeyError."""
+    text = environment.get(MASTER_KEY_VARIABLE)
+    where = MASTER_KEY_VARIABLE
+    if text is None:
+        where = str(file)
+        try:
+            mode = file.stat().st_mode & 0o777
+            text = file.read_text()
+        except FileNotFoundError as error:
+            raise MasterKeyError(
+                f"there is no master key: neither {MASTER_KEY_VARIABLE} is set nor does {file} exist. "
+                "Set one to 64 hex digits and keep a copy apart from the data: without it no API key can be used."
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise MasterKeyError(f"{file}: can't be read as a master key: {error}. It has 64 hex digits.") from error
+        if mode & 0o077:
+            raise MasterKeyError(f"{file}: others than its owner may read or write it (mode {mode:04o}). Run: chmod 600 {file}")
+    text = text.strip()
+    if _is_master_key(text) is None:
+        raise MasterKeyError(f"{where}: a master key is 64 hex digits (32 bytes), and this has {len(text)} characters.")
+    return bytes.fromhex(text)
+
+
+def create_master_key(file: Path) -> None:
+    """Write a new one, for its owner alone. FileExistsError where there is one."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(secrets.token_hex(32) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def looks_like_a_key(text: str | None) -> bool:
+    return text is not None and _is_api_key(text) is not None
+
+
+@final
+class Keys:
+    """One process's view of the file. Not to be shared between threads."""
+
+    def __init__(self, path: Path, master_key: bytes) -> None:
+        self._cipher = AESGCM(master_key)
+        self._path = path
+        self._cache: dict[str, ApiKey] = {}
+        self._refresh_at_us = 0
+        self._data_version = -1
+        path.touch(mode=0o600)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        self._db.executescript(SCHEMA)
+        self._check_master_key()
+        self._changed = self._next_change() - 1
+
+    def close(self) -> None:
+        self._db.close()
+
+    # ------------------------------------------------------------------ commands
+
+    def create(self, account_id: int, permissions: Iterable[str]) -> tuple[str, str]:
+        """A new key: (api_key, secret). The secret can't be had again. KeysError."""
+        names = tuple(sorted(set(permissions)))
+        if not names or not set(names) <= set(PERMISSIONS):
+            raise KeysError(f"permissions {', '.join(names) or 'none'}: a key has one or more of {', '.join(PERMISSIONS)}.")
+        api_key, secret = random_text(), random_text()
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, secret.encode(), bound_to(api_key, account_id, ",".join(names)))
+        with self._db:
+            self._db.execute("begin immediate")
+            self._db.execute(
+                "insert into keys (api_key, account_id, permissions, nonce, secret, created_us, changed) values (?, ?, ?, ?, ?, ?, ?)",
+                (api_key, account_id, ",".join(names), nonce, sealed, clock_us(), self._next_change()),
+            )
+        return api_key, secret
+
+    def revoke(self, api_key: str) -> None:
+        """For good. Revoking again changes nothing. KeysError where there is no such key."""
+        with self._db:
+            self._db.execute("begin immediate")
+            row = self._db.execute("select revoked_us from keys where api_key = ?", (api_key,)).fetchone()
+            if row is None:
+                raise KeysError(f"there is no API key {api_key!r} in {self._path}.")
+            if row[0] == 0:
+                change = (clock_us(), self._next_change(), api_key)
+                self._db.execute("update keys set revoked_us = ?, changed = ? where api_key = ?", change)
+        self._cache.pop(api_key, None)
+
+    def list(self, account_id: int | None = None) -> list[KeyInfo]:
+        """All keys, or an account's; oldest first."""
+        rows = self._db.execute(
+            "select api_key, account_id, permissions, created_us, revoked_us from keys"
+            " where ?1 is null or account_id = ?1 order by created_us, api_key",
+            (account_id,),
+        )
+        return [KeyInfo(api_key, account, tuple(names.split(",")), created, revoked) for api_key, account, names, created, revoked in rows]
+
+    # ------------------------------------------------------------------ requests
+
+    def find(self, api_key: str, now_us: int) -> ApiKey | None:
+        """The key if it is good. `now_us` is any clock that goes on."""
+        if now_us >= self._refresh_at_us or now_us < self._refresh_at_us - REFRESH_US:
+            self._refresh(now_us)
+        found = self._cache.get(api_key)
+        return found if found is not None else self._read(api_key)
+
+    def _refresh(self, now_us: int) -> None:
+        """Let go of the keys that others have changed since."""
+        self._refresh_at_us = now_us + REFRESH_US
+        version = self._db.execute("pragma data_version").fetchone()[0]  # differs when another connection has committed
+        if version == self._data_version:
+            return
+        self._data_version = version
+        for api_key, changed in self._db.execute("select api_key, changed from keys where changed > ? order by changed", (self._changed,)):
+            self._cache.pop(api_key, None)
+            self._changed = changed
+
+    def _read(self, api_key: str) -> ApiKey | None:
+        row = self._db.execute(
+            "select account_id, permissions, nonce, secret from keys where api_key = ? and revoked_us = 0", (api_key,)
+        ).fetchone()
+        if row is None:
+            return None
+        account_id, names, nonce, sealed = row
+        try:
+            secret = self._cipher.decrypt(nonce, sealed, bound_to(api_key, account_id, names))
+        except InvalidTag:
+            _log.error(
+                "keys.tampered",
+                file=str(self._path),
+                api_key=api_key,
+                advice="it is refused: revoke it, and find out who can write this file",
+            )
+            return None
+        found = self._cache[api_key] = ApiKey(api_key, account_id, frozenset(names.split(",")), secret)
+        return found
+
+    # ------------------------------------------------------------------ the file
+
+    def _next_change(self) -> int:
+        return int(self._db.execute("select coalesce(max(changed), 0) + 1 from keys").fetchone()[0])
+
+    def _check_master_key(self) -> None:
+        with self._db:
+            self._db.execute("begin immediate")
+            row = self._db.execute("select check_nonce, check_text from master").fetchone()
+            if row is None:
+                nonce = secrets.token_bytes(NONCE_BYTES)
+                self._db.execute("insert into master values (?, ?)", (nonce, self._cipher.encrypt(nonce, CHECK_TEXT, None)))
+                return
+        try:
+            self._cipher.decrypt(row[0], row[1], None)
+        except InvalidTag as error:
+            self._db.close()
+            raise MasterKeyError(f"{self._path} was written with another master key. Give the one that it was made with.") from error
+
+
+def bound_to(api_key: str, account_id: int, names: str) -> bytes:
+    return f"{api_key} {account_id} {names}".encode()
+
+
+def clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def random_text() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(KEY_CHARS))

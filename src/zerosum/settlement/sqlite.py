@@ -1,0 +1,170 @@
+"""
+The store in SQLite: a batch and the position after it are one transaction, so a batch is there whole or not at all, and once.
+
+    Batch --> Translator --> rows --+
+                       position ----+--> one transaction --> settled.db (WAL) --> History, in other processes, meanwhile
+
+A commit is not synced to disk (synchronous=NORMAL in WAL mode): the file can't be damaged by a loss of power, but it may lose its last
+transactions. That costs nothing, because their positions are lost with them and the log, which is synced, has the batches still. For
+whoever prunes that log there is `sync`.
+
+Always true: what is in the file is what a single run over the log up to `position` would have written. One process writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, final
+
+import apsw
+
+from zerosum.settlement.batch import Batch, Position
+from zerosum.settlement.errors import NotARecord, SettlementFailed, WrittenElsewhere
+from zerosum.settlement.klines import STORED_US
+from zerosum.settlement.rows import BalanceRow, KlineRow, OrderRow, Rows, SymbolRow
+from zerosum.settlement.schema import migrate
+from zerosum.settlement.translator import Translator
+
+__all__ = ["Batch", "Position", "SqliteStore"]
+
+BUSY_MS: Final = 10_000  # how long to wait for another's lock: a reader that ends a WAL, a backup
+PRAGMAS: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+PRAGMA wal_autocheckpoint = 16384;
+PRAGMA cache_size = -65536;
+PRAGMA temp_store = MEMORY;
+"""
+
+# Table by table, in the order in which they are written.
+WRITES: Final = (
+    ("assets", "INSERT INTO assets VALUES (?, ?, ?, ?)"),
+    ("symbols", "REPLACE INTO symbols VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    (
+        "accounts",
+        "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET (status, maker_ppm, taker_ppm, orders_max,"
+        " changed_us) = (excluded.status, excluded.maker_ppm, excluded.taker_ppm, excluded.orders_max, excluded.changed_us)",
+    ),
+    ("ended_orders", "DELETE FROM active_orders WHERE account = ? AND symbol = ? AND order_id = ?"),
+    ("active_orders", "REPLACE INTO active_orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("orders", "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("trades", "INSERT INTO trades VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("user_trades", "INSERT INTO user_trades VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("balance_ledger", "INSERT INTO balance_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("balances", "REPLACE INTO balances VALUES (?, ?, ?, ?, ?)"),
+    ("klines", "REPLACE INTO klines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("deposits", "INSERT INTO deposits VALUES (?, ?, ?, ?, ?, ?)"),
+    ("withdrawals", "INSERT INTO withdrawals VALUES (?, ?, ?, ?, ?, ?)"),
+    ("transfers", "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?)"),
+    ("checkpoints", "INSERT INTO checkpoints VALUES (?, ?, ?)"),
+)
+
+POSITION: Final = "SELECT sequence, account_sequence, market_sequence, account_chain, market_chain FROM settlement_state"
+GO_ON: Final = (
+    "UPDATE settlement_state SET sequence = ?, account_sequence = ?, market_sequence = ?, account_chain = ?, market_chain = ?"
+    " WHERE sequence = ? AND account_sequence = ? AND market_sequence = ?"
+)
+
+
+@final
+class SqliteRecord:
+    """What the file holds, as far as a Translator goes on from it."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def position(self) -> Position:
+        return Position(*self._connection.execute(POSITION).get)
+
+    def symbols(self) -> Iterator[SymbolRow]:
+        return map(SymbolRow._make, self._connection.execute("SELECT * FROM symbols"))
+
+    def open_orders(self) -> Iterator[OrderRow]:
+        return map(OrderRow._make, self._connection.execute("SELECT * FROM active_orders"))
+
+    def balance(self, account: int, asset: int) -> BalanceRow | None:
+        row = self._connection.execute("SELECT * FROM balances WHERE account = ? AND asset = ?", (account, asset)).get
+        return None if row is None else BalanceRow._make(row)
+
+    def last_trade_ids(self) -> Iterator[tuple[int, int]]:
+        for symbol in self.symbols():
+            last = self._connection.execute("SELECT max(trade_id) FROM trades WHERE symbol = ?", (symbol.symbol,)).get
+            if last is not None:
+                yield symbol.symbol, last
+
+    def last_klines(self) -> Iterator[KlineRow]:
+        newest = "SELECT * FROM klines WHERE symbol = ? AND interval_us = ? ORDER BY open_us DESC LIMIT 1"
+        for symbol in self.symbols():
+            for interval_us in STORED_US:
+                yield from map(KlineRow._make, self._connection.execute(newest, (symbol.symbol, interval_us)))
+
+
+@final
+class SqliteStore:
+    """
+    Writes batches. The file is made, or its tables brought up to date, if need be; NotARecord or SchemaTooNew if it is not ours to write.
+
+    One thread at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._connection = apsw.Connection(str(path))
+            self._connection.set_busy_timeout(BUSY_MS)
+            self._connection.transaction_mode = "IMMEDIATE"
+            self._connection.execute(PRAGMAS)
+            migrate(self._connection, path)
+        except apsw.NotADBError as error:
+            raise NotARecord(path, str(error)) from error
+        except apsw.Error as error:
+            raise SettlementFailed(path, str(error)) from error
+        self._record = SqliteRecord(self._connection)
+        self._translator: Translator | None = None
+        self._position = self._record.position()
+
+    def position(self) -> Position:
+        """How far the record is."""
+        return self._position
+
+    def write(self, batch: Batch) -> None:
+        """
+        Settle a batch: the events that are next are written, those that the record has are dropped. Raises SettlementGap, SettlementBroken,
+        SettlementFailed or WrittenElsewhere, and then nothing of it was written.
+        """
+        translator = self._translator
+        self._translator = None  # should anything fail below, the next batch begins from what the file holds
+        try:
+            self._translator = self._settle(translator, batch)
+        except apsw.Error as error:
+            raise SettlementFailed(self.path, str(error)) from error
+        self._position = self._translator.position
+
+    def _settle(self, translator: Translator | None, batch: Batch) -> Translator:
+        with self._connection:  # one transaction, rolled back by any exception
+            if translator is None:
+                translator = Translator(self._record)
+            before = translator.position
+            rows = translator.rows_of(batch)
+            if rows is not None:
+                self._put(rows, before, translator.position)
+        return translator
+
+    def _put(self, rows: Rows, before: Position, after: Position) -> None:
+        self._connection.execute(GO_ON, (*after, *before[:3]))
+        if self._connection.changes() != 1:
+            raise WrittenElsewhere(self.path)
+        for table, statement in WRITES:
+            self._connection.executemany(statement, getattr(rows, table))
+
+    def sync(self) -> Position:
+        """Make everything written so far durable, and return its position. The log may be pruned up to there, and no further."""
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            raise SettlementFailed(self.path, str(error)) from error
+        return self._position
+
+    def close(self) -> None:
+        self._connection.close()

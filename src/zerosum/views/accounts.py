@@ -1,0 +1,211 @@
+"""
+What the account events show of each user: balances, open orders, and the orders that ended since settlement last caught up.
+
+    ADMITTED --> open --FILL, REDUCED, MOVED--> open --last FILL, DONE, REJECTED--> ended --forget_settled--> gone
+
+Always true:
+  - an order is open in its account, or stands once in `ended`, in the order in which orders ended
+  - by_client has the newest order of each client id that is still known, and no two open orders of an account share one
+  - a balance is as the last event that named it said; house accounts are not kept
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, final
+
+from zerosum.core.codes import BY_OWNER, FIRST_USER, NO_REASON, SELF_TRADE, SELL
+from zerosum.views.events import Event
+from zerosum.views.listings import Listings
+
+OPEN: Final = 0
+FILLED: Final = 1
+ENDED: Final = 2  # canceled or expired: `reason` tells
+REJECTED: Final = 3
+
+NO_BALANCE: Final = (0, 0)
+NO_CLIENT: Final = (0, 0, 0, 0, 0)
+ORDER_NUMBERS: Final = (
+    "order_id", "terms", "price_ticks", "qty_lots", "budget_atoms", "created_us", "updated_us", "open_lots", "executed_lots",
+    "quote_tick_lots", "last_price_ticks", "prevented_lots", "state", "reason", "ended_by",
+)  # fmt: skip
+
+
+@final
+class Order:
+    """
+    An order of a user, open or ended.
+
+    `qty_lots` shrinks when its owner reduces it; what self-trade prevention takes is `prevented_lots`. `quote_tick_lots` is the sum of
+    price x lots of its fills. `ended_by` is the place in the log of the command that ended it.
+    """
+
+    __slots__ = (*ORDER_NUMBERS, "account", "client", "gets", "pays")
+
+    def __init__(
+        self, account: Account, order_id: int, terms: int, price_ticks: int, qty_lots: int, budget_atoms: int, created_us: int,
+        client: Event,
+    ) -> None:  # fmt: skip
+        self.account = account
+        self.order_id = order_id
+        self.terms = terms
+        self.price_ticks = price_ticks
+        self.qty_lots = qty_lots
+        self.budget_atoms = budget_atoms
+        self.created_us = created_us
+        self.updated_us = created_us
+        self.client = client
+        self.open_lots = qty_lots
+        self.executed_lots = 0
+        self.quote_tick_lots = 0
+        self.last_price_ticks = 0
+        self.prevented_lots = 0
+        self.state = OPEN
+        self.reason = NO_REASON
+        self.ended_by = 0
+        self.pays = 0
+        self.gets = 0
+
+    @property
+    def symbol(self) -> int:
+        return self.terms >> 32
+
+
+@final
+class Account:
+    __slots__ = ("account_id", "balances", "by_client", "maker_ppm", "open_orders", "orders_max", "status", "taker_ppm", "updated_us")
+
+    def __init__(self, account_id: int) -> None:
+        self.account_id = account_id
+        self.status = 0
+        self.maker_ppm = 0
+        self.taker_ppm = 0
+        self.orders_max = 0
+        self.updated_us = 0
+        self.balances: dict[int, Event] = {}  # asset: (available, frozen) atoms
+        self.open_orders: dict[int, Order] = {}  # by order id, oldest first
+        self.by_client: dict[Event, Order] = {}
+
+
+@final
+class Accounts:
+    __slots__ = ("by_id", "ended", "listings", "orders")
+
+    def __init__(self, listings: Listings) -> None:
+        self.listings = listings
+        self.by_id: dict[int, Account] = {}
+        self.orders: dict[int, Order] = {}
+        self.ended: deque[Order] = deque()
+
+    def add(self, order: Order) -> None:
+        """An order that is known from now on, with its account and what it pays and gets."""
+        symbol = self.listings.by_number[order.terms >> 32].symbol
+        if order.terms & 1 == SELL:
+            order.pays, order.gets = symbol.base, symbol.quote
+        else:
+            order.pays, order.gets = symbol.quote, symbol.base
+        self.orders[order.order_id] = order
+        if order.client[0]:
+            order.account.by_client[order.client] = order
+
+    # ------------------------------------------------------------------ events
+
+    def account_changed(self, event: Event) -> None:
+        account_id = event[4]
+        account = self.by_id.get(account_id)
+        if account is None:
+            account = self.by_id[account_id] = Account(account_id)
+        account.status, account.maker_ppm, account.taker_ppm, account.orders_max = event[5:]
+        account.updated_us = event[3]
+
+    def transferred(self, event: Event) -> None:
+        _, _, _, time_us, _, _, asset, _, source, source_available, target, target_available = event
+        if source >= FIRST_USER:
+            self.set_available(source, asset, source_available, time_us)
+        if target >= FIRST_USER:
+            self.set_available(target, asset, target_available, time_us)
+
+    def set_available(self, account_id: int, asset: int, available: int, time_us: int) -> None:
+        account = self.by_id[account_id]
+        account.balances[asset] = (available, account.balances.get(asset, NO_BALANCE)[1])
+        account.updated_us = time_us
+
+    def admitted(self, event: Event) -> None:
+        time_us = event[3]
+        account = self.by_id[event[5]]
+        order = Order(account, event[4], event[6], event[7], event[8], event[9], time_us, event[12:])
+        self.add(order)
+        account.open_orders[order.order_id] = order
+        account.balances[order.pays] = event[10:12]
+        account.updated_us = time_us
+
+    def fill(self, event: Event) -> None:
+        order = self.orders[event[4]]
+        price_ticks = event[9]
+        qty_lots = event[10]
+        order.executed_lots += qty_lots
+        order.quote_tick_lots += price_ticks * qty_lots
+        order.last_price_ticks = price_ticks
+        order.open_lots = event[12]
+        order.updated_us = event[3]
+        account = order.account
+        account.balances[order.pays] = event[13:15]
+        account.balances[order.gets] = event[15:17]
+        account.updated_us = event[3]
+        if event[12] == 0:
+            self.end(order, FILLED, NO_REASON, event[2])
+
+    def done(self, event: Event) -> None:
+        order = self.changed(event)
+        if event[7] == SELF_TRADE:
+            order.prevented_lots += event[8]
+        self.end(order, ENDED, event[7], event[2])
+
+    def rejected(self, event: Event) -> None:
+        self.end(self.changed(event), REJECTED, event[7], event[2])
+
+    def reduced(self, event: Event) -> None:
+        order = self.orders[event[4]]
+        by_lots = order.open_lots - event[8]
+        if event[7] == BY_OWNER:
+            order.qty_lots -= by_lots
+        else:
+            order.prevented_lots += by_lots
+        self.changed(event)
+
+    def moved(self, event: Event) -> None:
+        self.changed(event).price_ticks = event[7]
+
+    def changed(self, event: Event) -> Order:
+        """What DONE, REJECTED, REDUCED, MOVED, MOVE_ADMITTED and MOVE_REJECTED have in common: open lots and the paying balance."""
+        order = self.orders[event[4]]
+        order.open_lots = event[8]
+        order.updated_us = event[3]
+        order.account.balances[order.pays] = event[9:11]
+        order.account.updated_us = event[3]
+        return order
+
+    def repriced(self, event: Event) -> None:
+        """MOVE_ADMITTED, MOVE_REJECTED: of the order nothing changes but what is frozen for it."""
+        order = self.orders[event[4]]
+        order.account.balances[order.pays] = event[9:11]
+        order.account.updated_us = event[3]
+
+    def end(self, order: Order, state: int, reason: int, cause: int) -> None:
+        order.state = state
+        order.reason = reason
+        order.ended_by = cause
+        del order.account.open_orders[order.order_id]
+        self.ended.append(order)
+
+    # ------------------------------------------------------------------ settled
+
+    def forget(self, place: int) -> None:
+        """Let go of the orders that commands up to this place in the log ended."""
+        ended = self.ended
+        while ended and ended[0].ended_by <= place:
+            order = ended.popleft()
+            del self.orders[order.order_id]
+            by_client = order.account.by_client
+            if by_client.get(order.client) is order:
+                del by_client[order.client]

@@ -1,0 +1,94 @@
+"""
+An Entry in memory: a real exchange behind the gateway's door, without a log. Its clock stands where a test puts it.
+
+    submit --> applied at once --> views --> answer
+    with hold(): commands gather, and release() applies them as one group, as a log thread's return does
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from zerosum.core import records
+from zerosum.core.exchange import Exchange
+from zerosum.gateway.entry import Answer, Busy, Event
+from zerosum.views.events import unpacked
+from zerosum.views.views import Views
+
+START_US = 1_700_000_000_000_000
+
+
+@final
+class DirectEntry:
+    def __init__(self) -> None:
+        self.exchange = Exchange(reserve=1 << 12)
+        self.views = Views()
+        self.clock_us = START_US
+        self.commands: list[bytes] = []  # every one that was applied
+        self.busy = ""  # why nothing is taken, if it is not
+        self.settles = True
+        self.submitted = 0
+        self._held: list[tuple[bytes, Answer]] | None = None
+        self._passed: list[Callable[[], None]] = []
+
+    # ------------------------------------------------------------------ Entry
+
+    def submit(self, command: bytes, answer: Answer) -> None:
+        if self.busy:
+            raise Busy(self.busy)
+        self.submitted += 1
+        if self._held is not None:
+            self._held.append((command, answer))
+        else:
+            self._apply([(command, answer)])
+
+    def barrier(self, passed: Callable[[], None]) -> None:
+        if self._held:
+            self._passed.append(passed)
+        else:
+            passed()
+
+    def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
+        assert timeout_s > 0
+        passed(self.settles)
+
+    def now_us(self) -> int:
+        return self.clock_us
+
+    # ------------------------------------------------------------------ for tests
+
+    def hold(self) -> None:
+        """From here on commands wait."""
+        self._held = []
+
+    def release(self) -> None:
+        """Apply what waits as one group, answer it, and let barriers pass."""
+        held, self._held = self._held or [], None
+        self._apply(held)
+        passed, self._passed = self._passed, []
+        for call in passed:
+            call()
+
+    def command(self, kind: int, *fields: int) -> list[Event]:
+        """Apply an operator's command, and return its account events."""
+        events: list[Event] = []
+        self.submit(records.command(kind, 0, *fields), events.extend)
+        return events
+
+    def _apply(self, group: list[tuple[bytes, Answer]]) -> None:
+        first = self.exchange.sequence + 1
+        data = b"".join(command[:8] + self.clock_us.to_bytes(8, "little") + command[16:] for command, _ in group)
+        at = 0
+        account_events, market_events = b"", b""
+        while at < len(data) or self.exchange.unfinished():
+            at = self.exchange.advance(data, at)
+            account_events += self.exchange.take_account_events()
+            market_events += self.exchange.take_market_events()
+        self.commands += [command for command, _ in group]
+        self.views.apply(account_events, market_events)
+        caused: list[list[Event]] = [[] for _ in group]
+        for event in unpacked(account_events):
+            caused[event[2] - first].append(event)
+        for (_, answer), events in zip(group, caused, strict=True):
+            answer(events)
