@@ -31,9 +31,9 @@ ROOMY = 1 << 20
 # Program lengths that take a second or so on each build.
 USUAL_LENGTH = 2_500 if COMPILED else 600
 SWEEP_LENGTH = 4_000  # a sweep needs its resting orders first
-SEEDS = range(8) if COMPILED else range(2)
+SEEDS = range(24) if COMPILED else range(4)
 SWEEP_SEEDS = range(4) if COMPILED else range(1)
-EXAMPLES = 100 if COMPILED else 5
+EXAMPLES = 200 if COMPILED else 10
 
 
 class Differs(AssertionError):

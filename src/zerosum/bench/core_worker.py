@@ -18,6 +18,7 @@ import random
 import resource
 import statistics
 import struct
+import sys
 import time
 from array import array
 from collections.abc import Iterator
@@ -110,23 +111,29 @@ def book_sha256(exchange: Exchange) -> str:
 
 def measure_throughput(commands: list[bytes], rounds: int) -> dict[str, Any]:
     batches = [b"".join(commands[i : i + BATCH]) for i in range(PREFILL, len(commands), BATCH)]
-    rates = []
+    rates: list[float] = []
+    results: list[dict[str, Any]] = []
     for _ in range(rounds):
         exchange = fresh(1, 65_535)
         run(exchange, b"".join(commands[:PREFILL]))
         start = time.thread_time()
         event_bytes = sum(run(exchange, batch) for batch in batches)
         rates.append((len(commands) - PREFILL) / (time.thread_time() - start))
-    exchange.check()
+        exchange.check()
+        result = {
+            "event_bytes_per_command": round(event_bytes / (len(commands) - PREFILL), 1),
+            "trades": int(exchange.matching.books[0].trades),
+            "book_sha256": book_sha256(exchange),
+            "asset_totals": exchange.ubscore.ledger.totals(),
+            "state_hash": [f"{part & (1 << 64) - 1:016x}" for part in exchange.state_hash()],
+        }
+        results.append(result)
+    assert all(result == results[0] for result in results), "the same commands give the same state"
     return {
         "commands": len(commands) - PREFILL,
         "commands_per_cpu_second": round(statistics.median(rates)),
         "rounds": [round(rate) for rate in rates],
-        "event_bytes_per_command": round(event_bytes / (len(commands) - PREFILL), 1),
-        "trades": int(exchange.matching.books[0].trades),
-        "book_sha256": book_sha256(exchange),
-        "asset_totals": exchange.ubscore.ledger.totals(),
-        "state_hash": [f"{part & (1 << 64) - 1:016x}" for part in exchange.state_hash()],
+        **results[0],
     }
 
 
@@ -173,9 +180,9 @@ def measure_growth(open_orders: int, symbols: int, commands: int) -> dict[str, A
         if len(batch) == BATCH:
             data = b"".join(batch)
             batch.clear()
-            start = time.thread_time_ns()
+            start_ns = time.thread_time_ns()
             run(exchange, data)
-            worst_ns = max(worst_ns, time.thread_time_ns() - start)
+            worst_ns = max(worst_ns, time.thread_time_ns() - start_ns)
     run(exchange, b"".join(batch))
     placed, pool_bytes = exchange.matching.orders.live, used_bytes(exchange)
     resident = resident_bytes() - resident_before
@@ -224,8 +231,7 @@ def used_bytes(exchange: Exchange) -> int:
 
 def resident_bytes() -> int:
     try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except FileNotFoundError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -247,7 +253,7 @@ def main() -> None:
     result["growth"] = [
         measure_growth(open_orders, symbols, min(300_000, 3 * open_orders)) for open_orders in options.growth for symbols in (1, 1000)
     ]
-    print(json.dumps(result))
+    sys.stdout.write(json.dumps(result))
 
 
 if __name__ == "__main__":

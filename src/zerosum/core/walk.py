@@ -75,7 +75,7 @@ class Walk:
     def meet(self, have: i64, price_ticks: i64) -> bool:
         """Take what is wanted of `have` lots. False: the walk is at its end."""
         if self.want == 0:
-            self.short = self.budget // price_ticks > 0  # asked only with a budget: without one, the walk ended when nothing was wanted
+            self.short = self.budget >= price_ticks  # asked only with a budget: without one, the walk ended when nothing was wanted
             return False
         if self.budget < price_ticks or not self.look():
             return False
@@ -86,14 +86,10 @@ class Walk:
         self.want -= qty_lots
         self.lots += qty_lots
         self.cost += qty_lots * price_ticks
-        if self.want > 0:
-            return True
-        if self.budget == NO_BUDGET:
+        if have > qty_lots:  # the lots have run out, or the budget buys none of what is left here
+            self.short = self.budget != NO_BUDGET and self.budget >= price_ticks
             return False
-        if have > qty_lots:
-            self.short = self.budget // price_ticks > 0
-            return False
-        return True
+        return self.want > 0 or self.budget != NO_BUDGET
 
     def meet_own(self, have: i64, price_ticks: i64, stp: i64) -> bool:
         if self.want == 0:

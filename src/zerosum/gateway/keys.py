@@ -7,7 +7,7 @@ API keys: made and revoked by commands, read by the gateway, kept in one SQLite 
     master key: 32 bytes as 64 hex digits, in ZEROSUM_MASTER_KEY or in a file that only its owner can read
 
 Always true:
-  - no secret is stored or logged in clear; what is stored can't be moved to another key, account or permission (it would not decrypt, and is refused)
+  - no secret is stored or logged in clear; moved to another key, account or permission, it no longer decrypts, and the key is refused
   - a key that was revoked is refused at most REFRESH_US after the commit that revoked it, in every process
 """
 
@@ -203,12 +203,8 @@ class Keys:
         try:
             secret = self._cipher.decrypt(nonce, sealed, bound_to(api_key, account_id, names))
         except InvalidTag:
-            _log.error(
-                "keys.tampered",
-                file=str(self._path),
-                api_key=api_key,
-                advice="it is refused: revoke it, and find out who can write this file",
-            )
+            advice = "refused: revoke it, and find out who can write this file"
+            _log.error("keys.tampered", file=str(self._path), api_key=api_key, advice=advice)
             return None
         found = self._cache[api_key] = ApiKey(api_key, account_id, frozenset(names.split(",")), secret)
         return found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final, final
 
@@ -21,8 +22,10 @@ from zerosum.log.layout import Attestation
 from zerosum.log.reader import LogReader
 from zerosum.log.snapshots import Snapshot, SnapshotStore
 from zerosum.services.datadir import DataDir
-from zerosum.services.machine import Machine
+from zerosum.services.machine import Machine, Output
 from zerosum.settlement.sqlite import Batch, SqliteStore
+from zerosum.views import snapshot as views_snapshot
+from zerosum.views.views import Views
 
 BATCH_RECORDS: Final = 5_000  # settled in one transaction at most
 ATTESTED_KEPT: Final = 64  # group ends whose heads are remembered, for attestations that speak of them
@@ -32,7 +35,7 @@ class Diverged(ZerosumError):
     """The follower's core and the live one gave different output for the same log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SnapshotPolicy:
     every_records: int = 200_000
     keep: int = 3
@@ -48,12 +51,15 @@ class Follower:
         snapshot = self._starting_snapshot(report)
         self.machine = Machine.restore(snapshot)
         self.machine.exchange.quarantine(data.quarantined())
+        self._views = Views()  # for the snapshots only: what a start of the exchange needs to answer reads
+        if snapshot is not None:
+            views_snapshot.load(self._views, snapshot.sections)
         self._snapshot_sequence = self.machine.sequence
         self._reader = LogReader(data.log, after_sequence=self.machine.sequence)
         self._attested: dict[int, Attestation] = {self.machine.sequence: self.machine.attestation()}
 
     def _starting_snapshot(self, report: Callable[[str], None]) -> Snapshot | None:
-        """The newest good one that is not past what is settled: from there on every event is given to the store, which drops what it has."""
+        """The newest good one not past what is settled: from there on every event is given to the store, which drops what it has."""
         snapshot, passed_over = self._snapshots.newest(at_most=self._store.position().sequence)
         for each in passed_over:
             report(f"snapshot {each.path} is passed over: {each.why}")
@@ -65,26 +71,26 @@ class Follower:
 
     def follow(self, durable_sequence: int) -> None:
         """Apply and settle everything that is durable. Diverged when the live machine said otherwise of the same input."""
-        account_events: list[bytes] = []
-        market_events: list[bytes] = []
+        outputs: list[Output] = []
         first = self.machine.sequence
         for group in self._reader.read(durable_sequence):
             self._compare(group.attestation)
-            output = self.machine.apply(bytes(group.records))
-            account_events.append(output.account_events)
-            market_events.append(output.market_events)
+            outputs.append(self.machine.apply(bytes(group.records)))
             self._remember(self.machine.attestation())
             if self.machine.sequence - first >= BATCH_RECORDS:
-                self._settle(account_events, market_events)
+                self._settle(outputs)
+                outputs.clear()
                 first = self.machine.sequence
-        self._settle(account_events, market_events)
+        if outputs:
+            self._settle(outputs)
 
-    def _settle(self, account_events: list[bytes], market_events: list[bytes]) -> None:
-        if not account_events:
-            return
-        self._store.write(Batch(self.machine.sequence, b"".join(account_events), b"".join(market_events)))
-        account_events.clear()
-        market_events.clear()
+    def _settle(self, outputs: list[Output]) -> None:
+        account_events = b"".join(output.account_events for output in outputs)
+        market_events = b"".join(output.market_events for output in outputs)
+        chains = self.machine.account_chain.head(), self.machine.market_chain.head()
+        self._store.write(Batch(self.machine.sequence, account_events, market_events, *chains))
+        self._views.apply(account_events, market_events)
+        self._views.forget_settled(self.machine.sequence)
         if self.machine.sequence - self._snapshot_sequence >= self._policy.every_records:
             self.take_snapshot()
 
@@ -105,7 +111,9 @@ class Follower:
 
     def take_snapshot(self) -> Path:
         """Of the state after everything settled so far; older ones than the policy keeps are removed."""
-        path = self._snapshots.write(self.machine.sequence, {"format": 1}, self.machine.sections())
+        self._store.sync()  # the log may be pruned up to a snapshot, so what came before is to be on the disk
+        sections = chain(self.machine.sections(), views_snapshot.sections(self._views))
+        path = self._snapshots.write(self.machine.sequence, {"format": 1}, sections)
         self._snapshot_sequence = self.machine.sequence
         self._snapshots.keep(self._policy.keep)
         return path

@@ -47,9 +47,7 @@ class FollowerLink:
     async def start(self) -> None:
         """Returns once the follower has opened its database and said how far it is; raises FollowerFailed if it can't."""
         self._task = asyncio.create_task(self._keep_running(), name="follower")
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait([ready, self.fault], return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
+        await self._ready.wait()
         if self.fault.done():
             raise self.fault.result()
 
@@ -110,6 +108,7 @@ class FollowerLink:
         if "fault" in message:
             if not self.fault.done():
                 self.fault.set_result(FollowerFailed(message["fault"]))
+            self._ready.set()
             return
         self._settled(int(message["settled"]))
         self._ready.set()

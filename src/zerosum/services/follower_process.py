@@ -27,7 +27,7 @@ EXIT_FAULT = 3
 
 
 def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
-    follower = Follower(data, policy=policy, report=lambda line: print(line, file=sys.stderr, flush=True))
+    follower = Follower(data, policy=policy, report=complain)
     lines = link.makefile("rb")
     try:
         send(link, {"settled": follower.settled_sequence})
@@ -49,6 +49,11 @@ def send(link: socket.socket, message: dict[str, Any]) -> None:
     link.sendall(json.dumps(message).encode() + b"\n")
 
 
+def complain(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="The embedded exchange's follower. Started by the exchange, not by hand.")
     parser.add_argument("--data", type=Path, required=True)
@@ -63,7 +68,7 @@ def main() -> int:
             run(DataDir(options.data), link, SnapshotPolicy(options.snapshot_every, options.snapshots_kept))
         except (ZerosumError, AssertionError) as error:
             send(link, {"fault": f"{type(error).__name__}: {error}"})
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            complain(f"{type(error).__name__}: {error}")
             return EXIT_FAULT
     return 0
 

@@ -40,7 +40,7 @@ class Machine:
         return self.exchange.sequence
 
     def apply(self, records: bytes) -> Output:
-        """Apply a batch whole. A broken invariant inside raises AssertionError, and the process must end: the state is not to be trusted."""
+        """Apply a batch whole. After an AssertionError, a broken invariant, the state is not to be trusted: the process must end."""
         exchange = self.exchange
         account_parts: list[bytes] = []
         market_parts: list[bytes] = []

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple, NoReturn, Protocol, final
+from typing import Final, NoReturn, Protocol, final
 
 from zerosum.core import codes, records
 from zerosum.core.codes import BUY, FEES, OUTSIDE
 from zerosum.settlement import rows as row_types
 from zerosum.settlement.batch import ACCOUNT, SEQUENCE, Event
 from zerosum.settlement.errors import SettlementBroken
-from zerosum.settlement.orders import Order
+from zerosum.settlement.orders import CODE_MASK, SYMBOL_SHIFT, Order
 from zerosum.settlement.rows import (
     FEE,
     FILLED,
@@ -35,13 +35,11 @@ from zerosum.settlement.rows import (
     AssetRow,
     BalanceRow,
     CheckpointRow,
-    LedgerRow,
     MovementRow,
     OrderRow,
     Rows,
     SymbolRow,
     TransferRow,
-    UserTradeRow,
 )  # fmt: skip
 
 KIND_MASK: Final = 0xFF
@@ -50,6 +48,12 @@ FORMAT_SHIFT: Final = 8
 ASSET_BITS: Final = 16
 ASSET_MASK: Final = 0xFFFF
 BALANCES_MAX: Final = 1 << 17  # remembered between batches, to save looking them up
+
+# Words of an event about an open order, and of a FILL.
+ORDER_ID: Final = 4
+ACCOUNT_ID: Final = 5
+TERMS: Final = 6
+TRADED: Final = slice(8, 11)  # trade id, price and lots
 
 CLIENT: Final = struct.Struct("<5q")
 
@@ -64,33 +68,8 @@ class Past(Protocol):
     def balance(self, account: int, asset: int) -> BalanceRow | None: ...
 
 
-class Trade(NamedTuple):
-    """A trade as its two fills tell it."""
-
-    symbol: int
-    trade_id: int
-    price_ticks: int
-    qty_lots: int
-    taker_side: int
-    taker_order_id: int
-    maker_order_id: int
-    taker_account: int
-    maker_account: int
-
-
-class Leg(NamedTuple):
-    """The taker's fill, until the maker's has come."""
-
-    sequence: int
-    symbol: int
-    trade_id: int
-    price_ticks: int
-    qty_lots: int
-    order_id: int
-    account: int
-    side: int
-    paid: int
-    received: int
+Trade = tuple[int, ...]
+"""Symbol, trade id, price, lots, the taker's side, and the taker's and the maker's order ids and accounts: as two fills tell it."""
 
 
 @final
@@ -114,7 +93,7 @@ class AccountTranslator:
         self._balances: dict[int, Balance] = {}  # by account << ASSET_BITS | asset
         self._rows = Rows()
         self._trades: list[Trade] = []
-        self._taker: Leg | None = None
+        self._taker: Event = ()  # the taker's fill, until the maker's has come
         self._touched_orders: dict[int, Order] = {}
         self._touched_balances: dict[int, Balance] = {}
         self._handlers = {kind | records.FORMAT << FORMAT_SHIFT: handler for kind, handler in self._handlers_by_kind()}
@@ -149,20 +128,18 @@ class AccountTranslator:
             if handler is None:
                 broken(event, f"kind {event[0] & KIND_MASK} of format {event[0] >> FORMAT_SHIFT & KIND_MASK} is not known to this program")
             handler(event)
-        if self._taker is not None:
-            raise SettlementBroken(ACCOUNT, self._taker.sequence, f"the batch ends within trade {self._taker.trade_id}")
+        if self._taker:
+            broken(self._taker, "the batch ends within its trade")
         self._write_touched(rows)
         return self._trades
 
     def _write_touched(self, rows: Rows) -> None:
         for order in self._touched_orders.values():
-            rows.active_orders.append(order.open_row())
+            rows.active_orders.append(order.open_values())
             order.is_stored = True
         self._touched_orders.clear()
         for owner, balance in self._touched_balances.items():
-            rows.balances.append(
-                BalanceRow(owner >> ASSET_BITS, owner & ASSET_MASK, balance.available, balance.frozen, balance.version)
-            )  # fmt: skip
+            rows.balances.append((owner >> ASSET_BITS, owner & ASSET_MASK, balance.available, balance.frozen, balance.version))
         self._touched_balances.clear()
 
     def trim(self) -> None:
@@ -191,60 +168,57 @@ class AccountTranslator:
             paid_available, paid_frozen, got_available, got_frozen, fees_available,
         ) = event  # fmt: skip
         order = self._order(event, order_id, account)
-        listing = self.symbols[order.symbol]
+        symbol = order.symbol
+        listing = self.symbols[symbol]
         quote_atoms = price_ticks * qty_lots * listing.tick_lot_atoms
         if order.side == BUY:
             pays, gets, paid, received = listing.quote, listing.base, quote_atoms, qty_lots * listing.lot_atoms
         else:
             pays, gets, paid, received = listing.base, listing.quote, qty_lots * listing.lot_atoms, quote_atoms
-        if not 0 <= fee_atoms <= received or qty_lots < 1 or order.open_lots - qty_lots != open_lots:
-            broken(event, f"order {order_id} has {order.open_lots} lots open, receives {received} atoms, and pays a fee of {fee_atoms}")
+        if qty_lots < 1 or order.open_lots - qty_lots != open_lots or not 0 <= fee_atoms <= received:
+            broken(event, f"order {order_id} had {order.open_lots} lots open, now {open_lots}; it receives {received}, less {fee_atoms}")
 
         order.frozen_atoms += self._put(event, account, pays, paid_available, paid_frozen, -paid)
         if self._put(event, account, gets, got_available, got_frozen, received - fee_atoms) != 0:
             broken(event, "what a side receives is available, not frozen")
         entry = sequence << LEG_BITS
-        symbol = order.symbol
-        ledger = self._rows.balance_ledger
-        ledger.append(LedgerRow(entry, account, pays, PAY, -paid, paid_available, paid_frozen, cause, symbol, trade_id, time_us))
-        ledger.append(
-            LedgerRow(entry | 1, account, gets, RECEIVE, received, got_available + fee_atoms, got_frozen, cause, symbol, trade_id, time_us)
-        )
+        before_fee = got_available + fee_atoms
+        legs = self._rows.balance_ledger
+        legs.append((entry, account, pays, PAY, -paid, paid_available, paid_frozen, cause, symbol, trade_id, time_us))
+        legs.append((entry | 1, account, gets, RECEIVE, received, before_fee, got_frozen, cause, symbol, trade_id, time_us))
         if fee_atoms:
             self._put(event, FEES, gets, fees_available, 0, fee_atoms)
-            ledger.append(LedgerRow(entry | 2, account, gets, FEE, -fee_atoms, got_available, got_frozen, cause, symbol, trade_id, time_us))
-            ledger.append(LedgerRow(entry | 3, FEES, gets, FEE, fee_atoms, fees_available, 0, cause, symbol, trade_id, time_us))
-        row = UserTradeRow(
-            account, symbol, trade_id, order.side, order_id, is_taker, price_ticks, qty_lots, quote_atoms, fee_atoms, gets, time_us
-        )  # fmt: skip
-        self._rows.user_trades.append(row)
+            legs.append((entry | 2, account, gets, FEE, -fee_atoms, got_available, got_frozen, cause, symbol, trade_id, time_us))
+            legs.append((entry | 3, FEES, gets, FEE, fee_atoms, fees_available, 0, cause, symbol, trade_id, time_us))
+        self._rows.user_trades.append(
+            (account, symbol, trade_id, order.side, order_id, is_taker, price_ticks, qty_lots, quote_atoms, fee_atoms, gets, time_us)
+        )
 
         order.fill(trade_id, qty_lots, quote_atoms, time_us)
         if open_lots == 0:
             self._close(event, order, FILLED, codes.NO_REASON)
         else:
             self._touched_orders[order_id] = order
-        leg = Leg(sequence, symbol, trade_id, price_ticks, qty_lots, order_id, account, order.side, paid, received)
         if is_taker:
-            if self._taker is not None:
-                broken(event, f"trade {self._taker.trade_id} has no maker")
-            self._taker = leg
+            if self._taker:
+                broken(event, "the trade before it has no maker")
+            self._taker = event
         else:
-            self._pair(event, leg)
+            self._pair(self._taker, event)
+            self._taker = ()
 
-    def _pair(self, event: Event, maker: Leg) -> None:
-        """The two sides of a trade: what one pays the other receives, so the trade's legs sum to zero."""
-        taker = self._taker
-        self._taker = None
-        if taker is None or taker[1:5] != maker[1:5] or taker.side == maker.side:
-            broken(event, f"it is the maker's side of trade {maker.trade_id}, and the fill before it is not the taker's")
-        if taker.received != maker.paid or taker.paid != maker.received:
-            broken(event, f"the legs of trade {maker.trade_id} do not sum to zero")
-        trade = Trade(
-            maker.symbol, maker.trade_id, maker.price_ticks, maker.qty_lots, taker.side, taker.order_id, maker.order_id, taker.account,
-            maker.account,
-        )  # fmt: skip
-        self._trades.append(trade)
+    def _pair(self, taker: Event, maker: Event) -> None:
+        """
+        The two fills of a trade. Each has changed its account's balances by exactly its side of the price and lots that it names, and by
+        a fee that went to FEES. So where both name the same, and opposite sides, their legs sum to zero, asset by asset.
+        """
+        if not taker or taker[TRADED] != maker[TRADED] or taker[TERMS] >> SYMBOL_SHIFT != maker[TERMS] >> SYMBOL_SHIFT:
+            broken(maker, "the fill before it is not the taker's side of its trade")
+        if taker[TERMS] & CODE_MASK == maker[TERMS] & CODE_MASK:
+            broken(maker, "both sides of its trade are the same: its legs do not sum to zero")
+        side = taker[TERMS] & CODE_MASK
+        orders = (taker[ORDER_ID], maker[ORDER_ID], taker[ACCOUNT_ID], maker[ACCOUNT_ID])
+        self._trades.append((maker[TERMS] >> SYMBOL_SHIFT, *maker[TRADED], side, *orders))
 
     def _ended(self, event: Event) -> None:
         head, _, _, time_us, order_id, account, _, reason, open_lots, available, frozen = event
@@ -276,8 +250,8 @@ class AccountTranslator:
 
     def _order(self, event: Event, order_id: int, account: int) -> Order:
         order = self._orders.get(order_id)
-        if order is None or order.account != account:
-            broken(event, f"account {account} has no open order {order_id}")
+        if order is None or order.account != account or order.terms != event[TERMS]:
+            broken(event, f"account {account} has no open order {order_id} with these terms")
         return order
 
     def _freeze(self, event: Event, order: Order, available: int, frozen: int) -> None:
@@ -294,7 +268,7 @@ class AccountTranslator:
         self._touched_orders.pop(order.order_id, None)
         if order.is_stored:
             self._rows.ended_orders.append((order.account, order.symbol, order.order_id))
-        self._rows.orders.append(order.row(status, reason))
+        self._rows.orders.append(order.values(status, reason))
 
     # ------------------------------------------------------------------ money
 
@@ -345,9 +319,9 @@ class AccountTranslator:
         else:
             broken(event, f"no command {command} moves money from account {source} to {target}")
         entry = sequence << LEG_BITS
-        ledger = self._rows.balance_ledger
-        ledger.append(LedgerRow(entry, source, asset, kind, -atoms, source_available, source_frozen, cause, None, transfer_id, time_us))
-        ledger.append(LedgerRow(entry | 1, target, asset, kind, atoms, target_available, target_frozen, cause, None, transfer_id, time_us))
+        legs = self._rows.balance_ledger
+        legs.append((entry, source, asset, kind, -atoms, source_available, source_frozen, cause, None, transfer_id, time_us))
+        legs.append((entry | 1, target, asset, kind, atoms, target_available, target_frozen, cause, None, transfer_id, time_us))
 
     def _frozen(self, account: int, asset: int) -> int:
         """What a movement leaves frozen: it is of available money only."""

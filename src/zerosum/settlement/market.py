@@ -16,7 +16,7 @@ from zerosum.settlement.accounts import Trade
 from zerosum.settlement.batch import MARKET, SEQUENCE, Event
 from zerosum.settlement.errors import SettlementBroken
 from zerosum.settlement.klines import MINUTE_US, STORED_US, Kline
-from zerosum.settlement.rows import KlineRow, Rows, SymbolRow, TradeRow
+from zerosum.settlement.rows import KlineRow, Rows, SymbolRow
 
 KIND_MASK: Final = 0xFF
 HEAD_MASK: Final = 0xFFFF  # kind and format
@@ -60,7 +60,7 @@ class MarketTranslator:
             elif head != BOOK_HEAD:  # views show the book; the record keeps what was traded
                 broken(event, f"kind {head & KIND_MASK} of format {head >> 8} is not known to this program")
         if at != len(told):
-            raise SettlementBroken(MARKET, 0, f"the fills of trade {told[at].trade_id} of symbol {told[at].symbol} have no trade")
+            raise SettlementBroken(MARKET, 0, f"the fills of trade {told[at][1]} of symbol {told[at][0]} have no trade")
         self._write_klines(rows)
 
     def _trade(self, event: Event, told: Trade, rows: Rows) -> None:
@@ -72,16 +72,18 @@ class MarketTranslator:
         side = symbol_side & 1
         said = (symbol, trade_id, price_ticks, qty_lots, side, taker_order_id, maker_order_id, taker_account, maker_account)
         if said != told:
-            broken(event, f"it is {Trade(*said)}, and its fills are {told}")
+            broken(event, f"it is {said}, and its fills are {told}")
         if trade_id != self._last_trade_ids.get(symbol, 0) + 1:
             broken(event, f"the trade before it of symbol {symbol} is {self._last_trade_ids.get(symbol, 0)}, not {trade_id - 1}")
         self._last_trade_ids[symbol] = trade_id
         quote_atoms = price_ticks * qty_lots * self._symbols[symbol].tick_lot_atoms
         buyer, seller = (taker_account, maker_account) if side == BUY else (maker_account, taker_account)
-        row = TradeRow(
-            symbol, trade_id, price_ticks, qty_lots, quote_atoms, taker_order_id, maker_order_id, buyer, seller, 1 - side, time_us, sequence
+        rows.trades.append(
+            (
+                symbol, trade_id, price_ticks, qty_lots, quote_atoms, taker_order_id, maker_order_id, buyer, seller, 1 - side, time_us,
+                sequence,
+            )
         )  # fmt: skip
-        rows.trades.append(row)
         open_us = time_us - time_us % MINUTE_US
         piece = self._pieces.get((symbol, open_us))
         if piece is None:

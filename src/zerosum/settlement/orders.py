@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from zerosum.core import codes, records
-from zerosum.settlement.rows import CANCELED, EXPIRED, EXPIRED_IN_MATCH, NEW, PARTIALLY_FILLED, REJECTED, OrderRow
+from zerosum.settlement.rows import CANCELED, EXPIRED, EXPIRED_IN_MATCH, NEW, PARTIALLY_FILLED, REJECTED, OrderRow, Values
 
 CODE_MASK: Final = 0xFF
 TYPE_SHIFT: Final = 8
@@ -77,12 +77,13 @@ class Order:
             return EXPIRED_IN_MATCH
         return EXPIRED
 
-    def open_row(self) -> OrderRow:
-        return self.row(PARTIALLY_FILLED if self.executed_lots else NEW, codes.NO_REASON)
+    def open_values(self) -> Values:
+        return self.values(PARTIALLY_FILLED if self.executed_lots else NEW, codes.NO_REASON)
 
-    def row(self, status: str, reason: int) -> OrderRow:
+    def values(self, status: str, reason: int) -> Values:
+        """Its OrderRow, as a plain tuple."""
         terms = self.terms
-        return OrderRow(
+        return (
             self.account, self.symbol, self.order_id, self.client_id, self.side, terms >> TYPE_SHIFT & CODE_MASK,
             terms >> TIF_SHIFT & CODE_MASK, terms >> STP_SHIFT & CODE_MASK, self.price_ticks, self.qty_lots, self.executed_lots,
             self.prevented_lots, self.quote_atoms, self.budget_atoms, self.frozen_atoms, status, reason, self.first_trade_id,

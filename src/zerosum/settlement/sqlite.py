@@ -32,8 +32,8 @@ BUSY_MS: Final = 10_000  # how long to wait for another's lock: a reader that en
 PRAGMAS: Final = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
-PRAGMA wal_autocheckpoint = 16384;
-PRAGMA cache_size = -65536;
+PRAGMA wal_autocheckpoint = 32768;
+PRAGMA cache_size = -131072;
 PRAGMA temp_store = MEMORY;
 """
 
@@ -133,18 +133,17 @@ class SqliteStore:
         Settle a batch: the events that are next are written, those that the record has are dropped. Raises SettlementGap, SettlementBroken,
         SettlementFailed or WrittenElsewhere, and then nothing of it was written.
         """
-        translator = self._translator
+        known = self._translator
         self._translator = None  # should anything fail below, the next batch begins from what the file holds
         try:
-            self._translator = self._settle(translator, batch)
+            self._translator = self._settle(known, batch)
         except apsw.Error as error:
             raise SettlementFailed(self.path, str(error)) from error
         self._position = self._translator.position
 
-    def _settle(self, translator: Translator | None, batch: Batch) -> Translator:
+    def _settle(self, known: Translator | None, batch: Batch) -> Translator:
         with self._connection:  # one transaction, rolled back by any exception
-            if translator is None:
-                translator = Translator(self._record)
+            translator = known if known is not None else Translator(self._record)
             before = translator.position
             rows = translator.rows_of(batch)
             if rows is not None:

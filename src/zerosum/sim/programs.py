@@ -41,6 +41,7 @@ CLIENTS: Final = tuple(
     + [(0, 0, 0, 0, 1), (-1, 0, 0, 0, 0), (1, 0, 0, 0, 0)]
 )
 NO_CLIENT: Final = (0,) * len(CLIENT)
+SYMBOLS_MAX: Final = 5  # with more, each sees too few commands
 SWEEP_MAKERS: Final = 5
 SWEEP_ORDERS: Final = 3_300  # past three slices of 1,024 outcomes
 SPOILED_PER_MILLE: Final = 25
@@ -102,6 +103,7 @@ class Program:
         return self._any_command()
 
     def _any_command(self) -> bytes:
+        model = self.model
         kinds: dict[Callable[[], bytes], int] = {
             self._place: 600,
             self._cancel: 40,
@@ -119,13 +121,13 @@ class Program:
             self._close_account: 4,
             self._open_account: 4,
             self._list_symbol_again: 15,
-            self._list_symbol: 2,
+            self._list_symbol: 4 if len(model.symbols) < SYMBOLS_MAX else 0,
             self._list_asset: 2,
             self._control: 5,
         }
-        if any(symbol.status != codes.TRADING for symbol in self.model.symbols):
+        if any(symbol.status != codes.TRADING for symbol in model.symbols):
             kinds[self._set_symbol_status] = 150
-        if any(account.status == codes.SUSPENDED for account in self.model.accounts.values()):
+        if any(account.status == codes.SUSPENDED for account in model.accounts.values()):
             kinds[self._set_account_status] = 100
         return self._random.choices(list(kinds), list(kinds.values()))[0]()
 
@@ -218,6 +220,9 @@ class Program:
         reference = self._pick((0, bounds["max_price_ticks"] // 2, bounds["max_price_ticks"]))
         status = self._pick((codes.TRADING, codes.TRADING, codes.TRADING, codes.HALT, codes.BREAK))
         fields = {**names, **steps, **bounds, **caps, "reference_ticks": reference, "status": status}
+        if self._chance(4):
+            name = self._pick(list(fields))
+            fields[name] = self._spoil(fields[name])
         return self._make(records.LIST_SYMBOL, symbol=number, base=base, quote=quote, **fields)
 
     def _steps(self, base: int, quote: int) -> Fields:
@@ -395,6 +400,8 @@ class Program:
         price = self._price(symbol, side)
         qty = self._qty(account_id, symbol, side, price)
         budget = 0
+        if order_type == codes.MARKET_QUOTE and side == codes.SELL and self._chance(4):
+            qty = self._available(account_id, symbol.listing["base"]) // symbol.lot_atoms + self._pick((-1, 0, 1, 2))
         if order_type in (codes.MARKET_QUOTE, codes.FOK_BUDGET):
             budget = self._quote_atoms_of(symbol, side, qty)
         elif order_type == codes.MARKET and side == codes.BUY:
@@ -551,6 +558,9 @@ class Program:
         if symbol.status != codes.TRADING:
             self._planned.append(partial(self._make, records.SET_SYMBOL_STATUS, symbol=0, status=codes.TRADING))
         middle = max(100, min(9_900, symbol.reference_ticks))
+        taker = self._users()[-1].account_id  # with an order that may be moved into all those of the makers
+        terms = records.terms(0, 1 - side, codes.LIMIT)
+        self._planned.append(partial(self._make, records.PLACE, account=taker, terms=terms, price_ticks=middle, qty_lots=5_000))
         for _ in range(SWEEP_ORDERS):
             maker = self._random.choices(makers, weights[: len(makers)])[0]
             away = self._random.randint(1, 12)

@@ -27,7 +27,7 @@ NO_BALANCE: Final = (0, 0)
 NO_CLIENT: Final = (0, 0, 0, 0, 0)
 ORDER_NUMBERS: Final = (
     "order_id", "terms", "price_ticks", "qty_lots", "budget_atoms", "created_us", "updated_us", "open_lots", "executed_lots",
-    "quote_tick_lots", "last_price_ticks", "prevented_lots", "state", "reason", "ended_by",
+    "quote_tick_lots", "prevented_lots", "state", "reason", "ended_by",
 )  # fmt: skip
 
 
@@ -58,7 +58,6 @@ class Order:
         self.open_lots = qty_lots
         self.executed_lots = 0
         self.quote_tick_lots = 0
-        self.last_price_ticks = 0
         self.prevented_lots = 0
         self.state = OPEN
         self.reason = NO_REASON
@@ -141,11 +140,9 @@ class Accounts:
 
     def fill(self, event: Event) -> None:
         order = self.orders[event[4]]
-        price_ticks = event[9]
         qty_lots = event[10]
         order.executed_lots += qty_lots
-        order.quote_tick_lots += price_ticks * qty_lots
-        order.last_price_ticks = price_ticks
+        order.quote_tick_lots += event[9] * qty_lots
         order.open_lots = event[12]
         order.updated_us = event[3]
         account = order.account

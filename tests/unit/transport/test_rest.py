@@ -256,7 +256,55 @@ async def test_whoever_does_not_read_a_response_is_cut_off() -> None:
         assert server.http_counters.connections_aborted == 1
 
 
-async def test_a_client_that_leaves_before_its_answer_is_no_trouble() -> None:
+async def test_whoever_does_not_read_a_response_is_cut_off_while_it_is_being_sent() -> None:
+    async with rest_server(RestEcho(), send_timeout_s=0.3) as (server, port), Client.connect(port) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(b"GET /a?size=30000000 HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+        await until(lambda: server.http_counters.connections_aborted, timeout_s=2.0)
+        await until(lambda: server.counters.in_flight == 0)
+
+
+async def test_a_request_that_waits_behind_another_is_not_too_slow() -> None:
+    """While the first one has its turn, it is the server that does not read the second."""
+    api = RestLater()
+    async with rest_server(api, request_timeout_s=0.3) as (_, port), Client.connect(port) as client:
+        await client.send(GET % b"a")
+        await until(lambda: api.asked)
+        await client.send(b"POST /b HTTP/1.1\r\nContent-Length: 2\r\n\r\nx")
+        await asyncio.sleep(0.6)
+        api.answer()
+        assert await client.response() == (200, b"/a")
+        await client.send(b"x")
+        await until(lambda: api.asked)
+        api.answer()
+        assert await client.response() == (200, b"/b")
+
+
+async def test_the_keep_alive_time_does_not_cut_a_request_short() -> None:
+    api = RestLater()
+    async with rest_server(api, keep_alive_s=0.1) as (_, port), Client.connect(port) as client:
+        await client.send(GET % b"a" + b"GET /b HT")
+        await until(lambda: api.asked)
+        api.answer()
+        assert await client.response() == (200, b"/a")
+        await asyncio.sleep(0.3)
+        await client.send(b"TP/1.1\r\n\r\n")
+        await until(lambda: api.asked)
+        api.answer()
+        assert await client.response() == (200, b"/b")
+
+
+async def test_a_long_lived_connection_may_send_more_than_one_request_may() -> None:
+    bounds: dict[str, Any] = {"url_bytes_max": 100, "header_bytes_max": 100, "headers_max": 10, "body_bytes_max": 100}
+    async with rest_server(RestEcho(), **bounds) as (_, port), Client.connect(port) as client:
+        for _ in range(150):
+            client.writer.write(b"POST /a HTTP/1.1\r\nContent-Length: 50\r\n\r\n")
+            await asyncio.sleep(0.001)
+            client.writer.write(b"x" * 50)
+            assert await client.response() == (200, b"/a")
+
+
+async def test_a_client_that_leaves_before_its_answer_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
     api = RestLater()
     async with rest_server(api) as (server, port):
         async with Client.connect(port) as client:
@@ -265,6 +313,7 @@ async def test_a_client_that_leaves_before_its_answer_is_no_trouble() -> None:
         await until(lambda: not server.connections)
         api.answer()
         await until(lambda: server.counters.in_flight == 0)
+    assert caplog.text == ""
 
 
 # -- number

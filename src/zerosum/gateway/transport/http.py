@@ -263,13 +263,9 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._counters.requests_refused += 1
         self._log.warning("rest.request_refused", status=refusal.status, client=self._peer())
-        if self._received is not None:
-            if self._received is self._running:  # the application waits for its body
-                self._received.disconnected = True
-                self._received.message_event.set()
-            else:
-                newest, _ = self.pipeline.popleft()
-                assert newest is self._received, "what is being received is the newest"
+        if self._received is not None and self._received is not self._running:
+            newest, _ = self.pipeline.popleft()
+            assert newest is self._received, "what is being received is the newest"
         if self._hear_no_more() is None and not self.transport.is_closing():
             self._lingering_since = self.loop.time()
             self.transport.write(refusal.encoded())
