@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Annotated, Final, NamedTuple, Protocol, final
+from typing import Final, NamedTuple, Protocol, final
 
 import msgspec
 
@@ -39,7 +39,9 @@ WS_ALWAYS: Final = frozenset({"returnRateLimits"})
 WS_SIGNED: Final = SIGNED | {"apiKey"}
 TIME_RANGE: Final = frozenset({"startTime", "endTime", "limit"})
 
-Id = Annotated[int, msgspec.Meta(ge=-(1 << 63), lt=1 << 63)] | Annotated[str, msgspec.Meta(max_length=64)] | None
+ID_BYTES_MAX: Final = 256
+
+Id = int | str | None
 
 _decode_frame: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_id: Final = msgspec.json.Decoder(Id).decode
@@ -219,11 +221,14 @@ def request_id(raw: msgspec.Raw | None) -> bytes:
     """The id as it was sent: an integer, a string or null."""
     if raw is None:
         return b"null"
+    text = bytes(raw)
     try:
-        _decode_id(raw)
-    except msgspec.DecodeError as error:
-        raise errors.INVALID_JSON_MEMBER.of("id", "an integer, a string or null") from error
-    return bytes(raw)
+        _decode_id(text)
+        if len(text) <= ID_BYTES_MAX:
+            return text
+    except msgspec.DecodeError:
+        pass
+    raise errors.INVALID_JSON_MEMBER.of("id", "an integer, a string or null")
 
 
 def method_name(raw: msgspec.Raw | None) -> str:

@@ -64,43 +64,39 @@ _decode_names: Final = msgspec.json.Decoder(list[str]).decode
 
 
 def of_rest(query: bytes, body: bytes) -> Params:
-    params: Params = {}
-    if query:
-        add_pairs(params, query)
-    if body:
-        if not params:
-            add_pairs(params, body)
-        else:
-            others: Params = {}
-            add_pairs(others, body)
-            params = others | params
-    if len(params) > PARAMETERS_MAX:
-        raise errors.TOO_MANY_PARAMETERS.of(PARAMETERS_MAX, len(params))
-    return params
+    if not body:
+        return of_pairs(query) if query else {}
+    if not query:
+        return of_pairs(body)
+    return of_pairs(body) | of_pairs(query)
 
 
-def add_pairs(params: Params, raw: bytes) -> None:
+def of_pairs(raw: bytes) -> Params:
     if not raw.isascii():
         raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
     text = raw.decode("ascii")
-    is_plain = "%" not in text and "+" not in text
-    for pair in text.split("&"):
-        name, _, value = pair.partition("=")
-        if not is_plain:
-            name, value = unquoted(name), unquoted(value)
+    pairs = [pair.partition("=") for pair in text.split("&")]
+    params = {name: value for name, _, value in pairs}
+    if "%" in text or "+" in text or len(params) < len(pairs) or "" in params or "" in params.values() or len(pairs) > PARAMETERS_MAX:
+        return of_unusual_pairs(pairs)
+    return params
+
+
+def of_unusual_pairs(pairs: list[tuple[str, str, str]]) -> Params:
+    """With escapes, or something wrong."""
+    sent = [(unquoted(name), unquoted(value)) for name, equals, value in pairs if name or equals]  # "&&", or an "&" at the end, is nothing
+    if len(sent) > PARAMETERS_MAX:
+        raise errors.TOO_MANY_PARAMETERS.of(PARAMETERS_MAX, len(sent))
+    params: Params = {}
+    for name, value in sent:
+        if not 1 <= len(name) <= NAME_CHARS_MAX:
+            raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
         if not value:
-            if not pair:
-                continue  # between two "&", or after the last
-            raise errors.EMPTY.of(known_length(name))
+            raise errors.EMPTY.of(name)
         if name in params:
             raise errors.DUPLICATE_PARAMETER.of(name)
-        params[known_length(name)] = value
-
-
-def known_length(name: str) -> str:
-    if not 1 <= len(name) <= NAME_CHARS_MAX:
-        raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
-    return name
+        params[name] = value
+    return params
 
 
 def unquoted(text: str) -> str:
@@ -120,7 +116,7 @@ def of_ws(raw: bytes) -> Params:
         raise errors.INVALID_JSON_MEMBER.of("params", "an object") from error
     if len(members) > PARAMETERS_MAX:
         raise errors.TOO_MANY_PARAMETERS.of(PARAMETERS_MAX, len(members))
-    return {known_length(name): ws_text(name, bytes(value)) for name, value in members.items()}
+    return {name: ws_text(name, bytes(value)) for name, value in members.items()}
 
 
 def ws_text(name: str, value: bytes) -> str:
@@ -134,7 +130,7 @@ def ws_text(name: str, value: bytes) -> str:
     else:
         text = "" if value == b"null" else value.decode("ascii", "replace")
     if not text:
-        raise errors.EMPTY.of(name)
+        raise errors.EMPTY.of(name[:NAME_CHARS_MAX])
     return text
 
 

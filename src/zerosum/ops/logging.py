@@ -28,7 +28,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, final
 
@@ -111,20 +111,13 @@ class LogWriter:
     # -- the thread
 
     def _run(self) -> None:
-        line = self._queue.get()
-        while line is not None:
-            lines = []
-            while line is not None and len(lines) < _BATCH_LINES:
-                lines.append(self._rendered(line))
-                try:
-                    line = self._queue.get_nowait()
-                except Empty:
-                    break
-            else:
-                lines += [self._rendered(line)] if line is not None else []
-            self._write(lines)
-            if line is not None:
-                line = self._queue.get()
+        ends = False
+        while not ends:
+            batch = [self._queue.get()]
+            while len(batch) < _BATCH_LINES and not self._queue.empty():  # nobody else takes from it
+                batch.append(self._queue.get())
+            self._write([self._rendered(line) for line in batch if line is not None])
+            ends = None in batch
 
     def _rendered(self, line: Line) -> bytes:
         try:

@@ -113,7 +113,9 @@ class Audit:
                 output = machine.apply(bytes(group.records))
                 heads = {machine.sequence: machine.attestation()} | dict(list(heads.items())[-8:])
                 if any(machine.exchange.ubscore.ledger.totals()):
-                    yield Verdict("zero sum", False, f"after {machine.sequence} the assets sum to {machine.exchange.ubscore.ledger.totals()}")
+                    yield Verdict(
+                        "zero sum", False, f"after {machine.sequence} the assets sum to {machine.exchange.ubscore.ledger.totals()}"
+                    )
                     return
                 if machine.sequence <= settled_to:
                     chains = machine.account_chain.head(), machine.market_chain.head()
@@ -148,7 +150,9 @@ class Audit:
 
     def compare_settled(self, again: SqliteStore, end: int) -> Iterator[Verdict]:
         if not self.data.settled.exists():
-            yield Verdict("settled record", False, f"{self.data.settled} is missing: start the exchange, and it is settled anew from the log")
+            yield Verdict(
+                "settled record", False, f"{self.data.settled} is missing: start the exchange, and it is settled anew from the log"
+            )
             return
         findings = verify(self.data.settled)
         yield Verdict("settled sums", not findings, "; ".join(map(str, findings)) or "every movement and every trade sums to zero")
@@ -166,8 +170,12 @@ def different_tables(one: Path, other: Path) -> list[str]:
         different = []
         for table in tables:
             quoted = '"' + table.replace('"', '""') + '"'
-            extra = connection.execute(f"SELECT count(*) FROM (SELECT * FROM main.{quoted} EXCEPT SELECT * FROM again.{quoted})").fetchone()[0]  # noqa: S608  a table's own name
-            missing = connection.execute(f"SELECT count(*) FROM (SELECT * FROM again.{quoted} EXCEPT SELECT * FROM main.{quoted})").fetchone()[0]  # noqa: S608
+            extra = connection.execute(
+                f"SELECT count(*) FROM (SELECT * FROM main.{quoted} EXCEPT SELECT * FROM again.{quoted})"
+            ).fetchone()[0]  # noqa: S608  a table's own name
+            missing = connection.execute(
+                f"SELECT count(*) FROM (SELECT * FROM again.{quoted} EXCEPT SELECT * FROM main.{quoted})"
+            ).fetchone()[0]  # noqa: S608
             if extra or missing:
                 different.append(f"{table}: {extra} rows that the log does not give, {missing} that it gives are not there")
     return different

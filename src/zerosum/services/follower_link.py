@@ -32,7 +32,7 @@ class FollowerLink:
     def __init__(self, data: DataDir, policy: SnapshotPolicy, settled: Callable[[int], None]) -> None:
         self.restarts = 0
         self.pid = 0
-        self.fault: asyncio.Future[FollowerFailed] = asyncio.get_running_loop().create_future()
+        self.fault: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._data = data
         self._policy = policy
         self._settled = settled
@@ -49,7 +49,9 @@ class FollowerLink:
         self._task = asyncio.create_task(self._keep_running(), name="follower")
         await self._ready.wait()
         if self.fault.done():
-            raise self.fault.result()
+            fault = self.fault.result()
+            assert fault is not None, "a fault has a reason"
+            raise fault
 
     def durable(self, sequence: int) -> None:
         self._durable = sequence

@@ -123,7 +123,7 @@ class Shard:
             return f"{self._limits.pending_max} commands are under way"
         if self._disk_is_full and self._pending_bytes + len(command) + GROUP_SLACK_BYTES > self._room_bytes():
             return "the disk is full"
-        if command[0] in ADDS_WORK and self.unsettled >= self._limits.unsettled_max:
+        if command[0] in ADDS_WORK and self.is_behind:
             return f"settlement is {self.unsettled} commands behind"
         return ""
 
@@ -131,6 +131,11 @@ class Shard:
     def unsettled(self) -> int:
         """How many commands the follower is behind."""
         return self.machine.sequence - self.settled_sequence
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the follower is so far behind that no new orders are taken."""
+        return self.unsettled >= self._limits.unsettled_max
 
     @property
     def under_way(self) -> int:

@@ -6,28 +6,31 @@ What the gateway reads of the settled record: orders that have ended, trades, kl
 
 Time never goes back from one id to the next within a symbol, so a time is found by halving the ids, and needs no index of its own.
 
-Always true: a read sees whole batches. Open orders are among the orders as they were when settlement last came by; for now, ask the views.
+Always true: a read sees whole batches. An order that is still open is as it was after the last of them; views know it as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, TypeVar, final
 
 import apsw
 
 from zerosum.settlement.batch import Position
 from zerosum.settlement.errors import NotARecord, NothingSettled
-from zerosum.settlement.klines import INTERVALS, Interval, Kline
+from zerosum.settlement.klines import DAY_US, EPOCH_DAY, INTERVALS, Interval, Kline
 from zerosum.settlement.rows import BalanceRow, KlineRow, OrderRow, TradeRow, UserTradeRow
 from zerosum.settlement.schema import require_current
 from zerosum.settlement.sqlite import POSITION
 
 BUSY_MS: Final = 2_000
 ID_MAX: Final = (1 << 63) - 1
-TIME_US_MAX: Final = 253_402_300_800_000_000 - 1  # the end of the year 9999: calendars know no later one
+TIME_US_MAX: Final = (date(9999, 12, 1).toordinal() - EPOCH_DAY) * DAY_US - 1  # calendars go no further than its next month
+
+Row = TypeVar("Row", OrderRow, UserTradeRow, TradeRow)
 
 # By key, ids between two bounds, and what more a statement says; in both directions.
 ORDERS: Final = (
@@ -188,7 +191,7 @@ class History:
             open_us = kind.open_us(start_us)
             first = open_us if open_us == start_us else kind.end_us(open_us)
         if end_us is not None:
-            end_us = max(-1, min(end_us, TIME_US_MAX - 1))
+            end_us = max(-1, min(end_us, TIME_US_MAX))
             last = kind.end_us(kind.open_us(end_us)) - 1
         key = {"symbol": symbol, "interval_us": kind.stored_us, "first": first, "last": last}
         rows = map(KlineRow._make, self._connection.execute(KLINES if start_us is not None else KLINES_NEWEST, key))
@@ -200,9 +203,7 @@ class History:
 
     # ------------------------------------------------------------------ steps
 
-    def _ascending[Row: (OrderRow, UserTradeRow, TradeRow)](
-        self, row_type: type[Row], statement: str, key: dict[str, Any], oldest: bool, limit: int
-    ) -> list[Row]:
+    def _ascending(self, row_type: type[Row], statement: str, key: dict[str, Any], oldest: bool, limit: int) -> list[Row]:
         rows = [row_type._make(row) for row in islice(self._connection.execute(statement, key), limit)]
         return rows if oldest else rows[::-1]
 

@@ -1,0 +1,157 @@
+"""
+The embedded exchange on one page: one process and its follower, joined by the log.
+
+    1 log        open it, mend its tail, refuse it if it ends before what is settled
+    2 machines   the newest good snapshot, and the rest of the log
+    3 follower   a process of its own: settles, snapshots, compares
+    4 shard      from here on commands are taken
+    5 doors      the operator's socket, REST, WebSocket
+
+They stop in the opposite order, so that nothing that was answered is lost on the way down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import final
+
+from zerosum.gateway.api import Api
+from zerosum.gateway.keys import Keys
+from zerosum.gateway.limits import Allowance
+from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
+from zerosum.gateway.transport.rest import RestServer
+from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.log.errors import LogMissing
+from zerosum.log.file_log import SEGMENT_BYTES, FileLog
+from zerosum.log.reader import LogReader
+from zerosum.log.snapshots import SnapshotStore
+from zerosum.services import admin
+from zerosum.services.admin import AdminDoor
+from zerosum.services.datadir import DataDir
+from zerosum.services.follower import SnapshotPolicy
+from zerosum.services.follower_link import FollowerLink
+from zerosum.services.machine import Machine
+from zerosum.services.shard import Limits, Shard
+from zerosum.settlement.history import History
+from zerosum.settlement.sqlite import SqliteStore
+from zerosum.views import snapshot as views_snapshot
+from zerosum.views.views import Views
+
+PROGRESS_RECORDS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSettings:
+    """What the composition needs of the settings, as plain values."""
+
+    data: DataDir
+    master_key: bytes
+    segment_bytes: int = SEGMENT_BYTES
+    limits: Limits = field(default_factory=Limits)
+    snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    rest: RestBounds = field(default_factory=RestBounds)
+    websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
+    allowance: Allowance = field(default_factory=Allowance)
+    trusted_proxies: frozenset[str] = frozenset()
+
+
+@final
+class Embedded:
+    """Made by `start`, in the event loop that it runs in."""
+
+    def __init__(
+        self, settings: EmbeddedSettings, rest: socket.socket, websocket: socket.socket, report: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.settings = settings
+        self.data = settings.data
+        self._rest_socket = rest
+        self._websocket_socket = websocket
+        self._report = report
+
+    async def start(self) -> None:
+        """Everything up, or an error that says what is wrong, and nothing left running."""
+        data = self.data
+        data.root.mkdir(parents=True, exist_ok=True)
+        settled = self.settled_before()
+        self.log = self.open_log(settled)
+        self.machine, self.views = self.restore()
+        self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
+        self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to)
+        self.shard.on_durable = self.follower.durable
+        self.follower.durable(self.log.durable_sequence)
+        await self.follower.start()
+        self.keys = Keys(data.keys, self.settings.master_key)
+        self.history = History(data.settled)
+        self.executor = ThreadPoolExecutor(1, "history")
+        self.api = Api(self.shard, self.views, self.history, self.keys, allowance=self.settings.allowance, executor=self.executor)
+        self.admin = AdminDoor(self.shard, data.root / admin.NAME)
+        proxies = self.settings.trusted_proxies
+        self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies)
+        routes = {"/ws-api/v3": self.api}
+        self.websocket = WebSocketServer(routes.get, self._websocket_socket, self.settings.websocket, trusted_proxies=proxies)
+        await self.admin.start()
+        await self.rest.start()
+        await self.websocket.start()
+
+    def settled_before(self) -> int:
+        """How far the settled record is: the log must reach as far, or it is not the one that was settled."""
+        if not self.data.settled.exists():
+            return 0
+        store = SqliteStore(self.data.settled)
+        try:
+            return store.position().sequence
+        finally:
+            store.close()
+
+    def open_log(self, settled: int) -> FileLog:
+        try:
+            log = FileLog.open(self.data.log, segment_bytes=self.settings.segment_bytes, must_reach=settled)
+        except LogMissing:
+            log = FileLog.create(self.data.log, segment_bytes=self.settings.segment_bytes)
+        self._report(str(log.recovery))
+        return log
+
+    def restore(self) -> tuple[Machine, Views]:
+        """The newest good snapshot, and the rest of the log through it."""
+        snapshot, passed_over = SnapshotStore(self.data.snapshots).newest(at_most=self.log.durable_sequence)
+        for each in passed_over:
+            self._report(f"snapshot {each.path} is passed over: {each.why}")
+        machine = Machine.restore(snapshot)
+        machine.exchange.quarantine(self.data.quarantined())
+        views = Views()
+        if snapshot is not None:
+            views_snapshot.load(views, snapshot.sections)
+        start = told = machine.sequence
+        with LogReader(self.data.log, after_sequence=start) as reader:
+            for group in reader.read(self.log.durable_sequence):
+                output = machine.apply(bytes(group.records))
+                views.apply(output.account_events, output.market_events)
+                if machine.sequence - told >= PROGRESS_RECORDS:
+                    told = machine.sequence
+                    self._report(f"replayed {told - start:,} of {self.log.durable_sequence - start:,} commands")
+        return machine, views
+
+    def settled_up_to(self, sequence: int) -> None:
+        self.shard.settled_up_to(sequence)
+        self.views.forget_settled(sequence)
+
+    async def failed(self) -> BaseException:
+        """Waits for what makes it impossible to go on, and returns it."""
+        await asyncio.wait([self.shard.stopped, self.follower.fault], return_when=asyncio.FIRST_COMPLETED)
+        error = self.follower.fault.result() if self.follower.fault.done() else self.shard.stopped.result()
+        assert error is not None, "a shard that stops by itself says why"
+        return error
+
+    async def stop(self) -> None:
+        """Answer what is under way, seal the log, let the follower settle it all and take a snapshot."""
+        await asyncio.gather(self.rest.stop(), self.websocket.stop())
+        await self.admin.stop()
+        await self.shard.close()
+        await self.follower.stop()
+        self.executor.shutdown()
+        self.history.close()
+        self.keys.close()

@@ -1,0 +1,126 @@
+"""
+The settled record as CSV, in the columns and scales in which other systems' recorded runs are kept, for comparison.
+
+    trades     trade_id,taker_order_id,maker_order_id,buyer_user_id,seller_user_id,taker_side,price,qty,quote_amount
+    balances   user_id,asset_id,avail,frozen,version
+
+Amounts are integers of so many decimals as the caller says. Orders go by their client ids, accounts and assets by the names that the caller
+gives them. All is exact but quote_amount, which is rounded down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TextIO
+
+import apsw
+
+from zerosum.core.codes import FIRST_USER
+from zerosum.settlement.errors import ExportFailed, NotARecord, NothingSettled
+from zerosum.settlement.schema import require_current
+
+TRADES_HEADER: Final = "trade_id,taker_order_id,maker_order_id,buyer_user_id,seller_user_id,taker_side,price,qty,quote_amount\n"
+BALANCES_HEADER: Final = "user_id,asset_id,avail,frozen,version\n"
+
+SYMBOL: Final = (
+    "SELECT tick, tick_decimals, lot, lot_decimals, quote.decimals FROM symbols JOIN assets quote ON quote.asset = symbols.quote"
+    " WHERE symbol = ?"
+)
+# The taker's account is the buyer's or the seller's; an order is in one of the two tables.
+TRADES: Final = """
+SELECT trade_id, coalesce(taker.client_id, open_taker.client_id), coalesce(maker.client_id, open_maker.client_id),
+    buyer_account, seller_account, taker_is_buyer, t.price_ticks, t.qty_lots, t.quote_atoms
+FROM trades t
+LEFT JOIN orders taker ON taker.account = iif(taker_is_buyer, buyer_account, seller_account) AND taker.symbol = t.symbol
+    AND taker.order_id = taker_order_id
+LEFT JOIN active_orders open_taker ON open_taker.account = iif(taker_is_buyer, buyer_account, seller_account)
+    AND open_taker.symbol = t.symbol AND open_taker.order_id = taker_order_id
+LEFT JOIN orders maker ON maker.account = iif(taker_is_buyer, seller_account, buyer_account) AND maker.symbol = t.symbol
+    AND maker.order_id = maker_order_id
+LEFT JOIN active_orders open_maker ON open_maker.account = iif(taker_is_buyer, seller_account, buyer_account)
+    AND open_maker.symbol = t.symbol AND open_maker.order_id = maker_order_id
+WHERE t.symbol = ? ORDER BY trade_id
+"""
+BALANCES: Final = (
+    "SELECT account, asset, decimals, available_atoms, frozen_atoms, version FROM balances JOIN assets USING (asset)"
+    " WHERE account >= ? ORDER BY account, asset"
+)
+
+
+def write_trades_csv(
+    path: Path,
+    out: TextIO,
+    *,
+    symbol: int,
+    account_name: Callable[[int], str],
+    price_decimals: int = 2,
+    qty_decimals: int = 8,
+    quote_decimals: int = 2,
+) -> int:
+    """The trades of a symbol, in order; returns how many. ExportFailed where a price or quantity has more decimals than that."""
+    with reading(path) as connection:
+        listing = next(connection.execute(SYMBOL, (symbol,)), None)
+        if listing is None:
+            raise ExportFailed(f"{path}: symbol {symbol} is not listed there.")
+        tick, tick_decimals, lot, lot_decimals, asset_decimals = listing
+        out.write(TRADES_HEADER)
+        written = 0
+        for trade_id, taker, maker, buyer, seller, taker_is_buyer, price_ticks, qty_lots, quote_atoms in connection.execute(
+            TRADES, (symbol,)
+        ):
+            price = scaled(price_ticks * tick, tick_decimals, price_decimals, f"the price of trade {trade_id}")
+            qty = scaled(qty_lots * lot, lot_decimals, qty_decimals, f"the quantity of trade {trade_id}")
+            quote_amount = quote_atoms * 10**quote_decimals // 10**asset_decimals
+            side = "buy" if taker_is_buyer else "sell"
+            names = f"{taker},{maker},{account_name(buyer)},{account_name(seller)}"
+            out.write(f"{trade_id},{names},{side},{price},{qty},{quote_amount}\n")
+            written += 1
+    return written
+
+
+def write_balances_csv(
+    path: Path, out: TextIO, *, account_name: Callable[[int], str], asset_name: Callable[[int], str], decimals: Mapping[int, int]
+) -> int:
+    """
+    The users' balances, by account and asset; returns how many. `decimals`: those of each asset's integers in the file, the asset's own where
+    it has no entry. `version` counts the events that stated the balance: other systems count otherwise, and it tells them nothing.
+    """
+    with reading(path) as connection:
+        out.write(BALANCES_HEADER)
+        written = 0
+        for account, asset, asset_decimals, available_atoms, frozen_atoms, version in connection.execute(BALANCES, (FIRST_USER,)):
+            wanted = decimals.get(asset, asset_decimals)
+            what = f"the balance of account {account} in asset {asset}"
+            available = scaled(available_atoms, asset_decimals, wanted, what)
+            frozen = scaled(frozen_atoms, asset_decimals, wanted, what)
+            out.write(f"{account_name(account)},{asset_name(asset)},{available},{frozen},{version}\n")
+            written += 1
+    return written
+
+
+def scaled(value: int, decimals: int, wanted: int, what: str) -> int:
+    """An integer of `decimals` decimals as one of `wanted`. ExportFailed if that drops anything."""
+    if wanted >= decimals:
+        return value * 10 ** (wanted - decimals)
+    if value % 10 ** (decimals - wanted):
+        raise ExportFailed(f"{what} does not fit {wanted} decimals: ask for {decimals}.")
+    return value // 10 ** (decimals - wanted)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[apsw.Connection]:
+    """One state of a record, for as long as it is read."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        require_current(connection, path)
+    except apsw.CantOpenError as error:
+        raise NothingSettled(path) from error
+    except apsw.NotADBError as error:
+        raise NotARecord(path, str(error)) from error
+    try:
+        connection.execute("BEGIN")
+        yield connection
+    finally:
+        connection.close()
