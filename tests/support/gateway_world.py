@@ -82,13 +82,15 @@ def list_symbol(entry: DirectEntry, name: str, **rules: int) -> None:
 
 @final
 class World:
-    def __init__(self, folder: Path, *, history: History | None = None, allowance: Allowance | None = None, **rules: int) -> None:
+    def __init__(
+        self, folder: Path, *, history: History | None = None, allowance: Allowance | None = None, rules: dict[str, int] | None = None
+    ) -> None:
         self.entry = DirectEntry()
         self.views = self.entry.views
         self.transfers = 0
         self.entry.command(records.LIST_ASSET, BTC, 8, *text_words("BTC", 2))
         self.entry.command(records.LIST_ASSET, USDT, 8, *text_words("USDT", 2))
-        list_symbol(self.entry, "BTCUSDT", **rules)
+        list_symbol(self.entry, "BTCUSDT", **(rules or {}))
         for account in (ANN, BOB):
             self.entry.command(records.OPEN_ACCOUNT, account, 1000, 2000)
             self.deposit(account, BTC, 10 * 10**8)
@@ -122,10 +124,10 @@ class World:
         (response,) = self.send(method, path, query, body, **rest)
         return answer_of(response)
 
-    def get(self, path: str, **params: object) -> Answer:
+    def get(self, path: str, **params: Any) -> Answer:
         return self.raw("GET", f"/api/v3/{path}", urlencode(params).encode())
 
-    def signed(self, method: str, path: str, who: Credentials | None = None, *, time_unit: str | None = None, **params: object) -> Answer:
+    def signed(self, method: str, path: str, who: Credentials | None = None, *, time_unit: str | None = None, **params: Any) -> Answer:
         who = who or self.ann
         return self.raw(method, f"/api/v3/{path}", self.signed_query(who, **params), api_key=who.api_key, time_unit=time_unit)
 
@@ -133,9 +135,9 @@ class World:
         payload = urlencode({"timestamp": self.now_ms} | params).encode()
         return payload + b"&signature=" + who.sign(payload).encode()
 
-    def place(self, who: Credentials | None = None, **params: object) -> Answer:
+    def place(self, who: Credentials | None = None, **params: Any) -> Answer:
         """A limit order good till canceled, unless told."""
-        order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT"} | params
+        order: dict[str, Any] = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT"} | params
         if order["type"] == "LIMIT":
             order.setdefault("timeInForce", "GTC")
         return self.signed("POST", "order", who, **order)

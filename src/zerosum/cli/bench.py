@@ -41,14 +41,14 @@ def core(
     commands: Annotated[int, typer.Option(help="Commands of the workload to time, after 1,000 of prefill.")] = COMMANDS,
     rounds: Annotated[int, typer.Option(help="Rounds; the median counts.")] = 3,
     pure_commands: Annotated[int, typer.Option(help="Commands on the plain build; 0 leaves it out.")] = PURE_COMMANDS,
-    growth: Annotated[str, typer.Option(help="Open orders to grow the books to, each over 1 and 1,000 symbols.")] = "1000,100000,1000000",
+    growth: Annotated[str, typer.Option(help="Open orders to grow to, each over 1 and 1,000 symbols.")] = "1000,100000,1000000",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:
     """
     Commands per CPU second of the whole core, with both event streams written.
 
-    The workload is exchange-core's single-pair one, generated from seed 1 and cached; its final book must have the published hash, and every
-    asset must sum to zero. Latency is open-loop: against the time at which each command was due.
+    The workload is exchange-core's single-pair one, generated from seed 1 and cached; its final book must have the published hash, and
+    every asset must sum to zero. Latency is open-loop: against the time at which each command was due.
     """
     sizes = [int(size) for size in growth.split(",") if size]
     console = Console(stderr=True)
@@ -77,8 +77,8 @@ def core(
 def run_worker(path: Path, commands: int, rounds: int, latency_rate: int, growth: list[int]) -> dict[str, Any]:
     """Measure the build that is at `path`, in a process of its own."""
     arguments = [
-        sys.executable, "-m", "zerosum.bench.core_worker", "--cache", str(cache_dir()), "--commands", str(commands), "--rounds", str(rounds),
-        "--latency-rate", str(latency_rate), "--growth", *map(str, growth),
+        sys.executable, "-m", "zerosum.bench.core_worker", "--cache", str(cache_dir()), "--commands", str(commands),
+        "--rounds", str(rounds), "--latency-rate", str(latency_rate), "--growth", *map(str, growth),
     ]  # fmt: skip
     done = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": str(path)}, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -71,7 +71,7 @@ def send_to(path: Path, command: bytes) -> list[Event]:
 
 
 def apply_offline(data: DataDir, command: bytes) -> list[Event]:
-    """Write the command to the log of an exchange that does not run, and tell what it does there. The follower settles it at the next start."""
+    """Write the command to the log of an exchange that does not run, and tell what it does there. The next start settles it."""
     try:
         log = FileLog.open(data.log)
     except LogMissing:
@@ -92,6 +92,6 @@ def apply_offline(data: DataDir, command: bytes) -> list[Event]:
 
 
 def now_stamp(at_least_us: int) -> bytes:
-    import time  # noqa: PLC0415
+    import time
 
     return max(at_least_us, time.time_ns() // 1000).to_bytes(8, "little")

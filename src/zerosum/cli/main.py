@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from zerosum import __version__
-from zerosum.cli import audit, bench, market, replay, state
+from zerosum.cli import audit, bench, key, market, replay, state, up
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(
@@ -23,10 +23,12 @@ cli = typer.Typer(
         "Start with `zerosum up`; `zerosum COMMAND --help` explains each command."
     ),
 )
+cli.command("up")(up.up_command)
 cli.command("replay")(replay.replay_command)
 cli.command("audit")(audit.audit_command)
 cli.command("state")(state.state_command)
 cli.add_typer(bench.cli, name="bench")
+cli.add_typer(key.cli, name="key")
 cli.add_typer(market.account_cli, name="account")
 cli.add_typer(market.listing_cli, name="listing")
 cli.command("deposit")(market.deposit)
@@ -48,3 +50,7 @@ def app() -> None:
     except ZerosumError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{type(error).__name__}[/]: {error}", markup=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import secrets
 import tomllib
+from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -94,13 +95,14 @@ def move(kind: int, account: int, asset: str, amount: str, transfer_id: int, dat
 
 def find_asset(data: DataDir, name: str) -> tuple[int, int]:
     """(number, decimals) of a listed asset, from the settled record."""
-    from zerosum.settlement.history import History  # noqa: PLC0415
+    from zerosum.settlement.history import History
 
-    with History(data.settled) as history:
-        for asset in history.assets():
-            if asset.name == name.upper():
-                return asset.asset, asset.decimals
-        raise Refused(f"{name.upper()} is not listed; listed are {', '.join(asset.name for asset in history.assets()) or 'none'}.")
+    with closing(History(data.settled)) as history:
+        assets = history.assets()
+    for asset in assets:
+        if asset.name == name.upper():
+            return asset.asset, asset.decimals
+    raise Refused(f"{name.upper()} is not listed; listed are {', '.join(asset.name for asset in assets) or 'none'}.")
 
 
 def atoms_of(amount: str, decimals: int, asset: str) -> int:

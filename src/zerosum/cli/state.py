@@ -25,7 +25,7 @@ def state_command(
     depth: Annotated[int, typer.Option(help="Price levels a side.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every balance and every book as they were after a command of the log. Amounts are in atoms, prices in ticks, quantities in lots."""
+    """Show every balance and book as they were after a command of the log: amounts in atoms, prices in ticks, quantities in lots."""
     machine = machine_at(DataDir(directory), at)
     state = state_of(machine, depth)
     if as_json:

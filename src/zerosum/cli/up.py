@@ -116,7 +116,7 @@ def metrics_of(embedded: Embedded) -> Metrics:
     metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not yet applied.", lambda: shard.under_way)
     metrics.read_gauge("zerosum_settlement_lag_commands", "Commands applied and not yet settled.", lambda: shard.unsettled)
     metrics.read_counter("zerosum_follower_restarts_total", "How often the follower was started again.", lambda: embedded.follower.restarts)
-    metrics.read_gauge("zerosum_open_orders", "Open orders.", lambda: shard.machine.exchange.matching.orders.live)
+    metrics.read_gauge("zerosum_open_orders", "Open orders.", lambda: int(shard.machine.exchange.matching.orders.live))
     metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: embedded.rest.connections)
     metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: embedded.websocket.connections)
     metrics.read_gauge("zerosum_resident_bytes", "Memory in use.", resident_bytes)

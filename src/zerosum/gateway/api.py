@@ -160,8 +160,9 @@ class Api:
     def serve_ws(self, text: bytes, state: WsState, call: WsCall) -> None:
         call.use_weight(1)
         try:
+            text.decode()  # the decoder leaves bytes that are no UTF-8 for later
             frame = _decode_frame(text)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
             raise errors.INVALID_JSON.of() from error
         call.request_id = request_id(frame.get("id"))
         operation = self.methods.get(method_name(frame.get("method")))

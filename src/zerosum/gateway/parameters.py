@@ -109,7 +109,7 @@ def unquoted(text: str) -> str:
 
 
 def of_ws(raw: bytes) -> Params:
-    """The members of a JSON object. A string without its quotes and escapes; any other value as it was written."""
+    """The members of a JSON object in UTF-8. A string without its quotes and escapes; any other value as it was written."""
     try:
         members = _decode_members(raw)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -125,12 +125,12 @@ def ws_text(name: str, value: bytes) -> str:
             text = _decode_text(value)
         except msgspec.DecodeError as error:
             raise errors.ILLEGAL_CHARS_SOMEWHERE.of() from error
-        if not text.isascii():
-            raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
     else:
-        text = "" if value == b"null" else value.decode("ascii", "replace")
+        text = "" if value == b"null" else value.decode()
+    if not name.isascii() or not text.isascii() or len(name) > NAME_CHARS_MAX:
+        raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
     if not text:
-        raise errors.EMPTY.of(name[:NAME_CHARS_MAX])
+        raise errors.EMPTY.of(name)
     return text
 
 

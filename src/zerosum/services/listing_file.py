@@ -82,9 +82,8 @@ def read_symbol(entry: dict[str, Any], number: int, assets: dict[str, Asset], pl
     quote_decimals = assets[entry["quote"]].decimals
 
     def steps(key: str, of: Decimal, default: str) -> int:
-        return whole(
-            number_of(entry.get(key, default), f"{place}: {key}") / of, f"{place}: {key} {entry.get(key, default)} in steps of {of}"
-        )
+        value = entry.get(key, default)
+        return whole(number_of(value, f"{place}: {key}") / of, f"{place}: {key} {value} in steps of {of}")
 
     def atoms(key: str) -> int:
         return whole(number_of(entry.get(key, 0), f"{place}: {key}").scaleb(quote_decimals), f"{place}: {key} in atoms of {entry['quote']}")
@@ -96,7 +95,8 @@ def read_symbol(entry: dict[str, Any], number: int, assets: dict[str, Asset], pl
         number, assets[entry["base"]].asset, assets[entry["quote"]].asset, tick, tick_decimals, lot, lot_decimals,
         steps("min_price", step, str(step)), steps("max_price", step, "0"), steps("min_qty", size, str(size)), steps("max_qty", size, "0"),
         atoms("min_notional"), atoms("max_notional"), ppm("band_down"), ppm("band_up"), steps("reference", step, "0"),
-        int(entry.get("orders_max", 0)), int(entry.get("level_orders_max", 0)), STATUSES[entry.get("status", "trading")], str(entry["name"]),
+        int(entry.get("orders_max", 0)), int(entry.get("level_orders_max", 0)), STATUSES[entry.get("status", "trading")],
+        str(entry["name"]),
     )  # fmt: skip
 
 

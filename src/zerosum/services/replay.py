@@ -36,8 +36,8 @@ GOLDEN_LISTING: Final[dict[str, Any]] = {
     "assets": [{"name": "BTC", "decimals": 8}, {"name": "USDT", "decimals": 8}],
     "symbols": [
         {
-            "name": "BTCUSDT", "base": "BTC", "quote": "USDT", "tick": "0.01", "lot": "0.000001", "max_price": "1000000", "max_qty": "40000",
-            "orders_max": 10_000,
+            "name": "BTCUSDT", "base": "BTC", "quote": "USDT", "tick": "0.01", "lot": "0.000001", "max_price": "1000000",
+            "max_qty": "40000", "orders_max": 10_000,
         }
     ],
 }  # fmt: skip

@@ -10,16 +10,13 @@ gives them. All is exact but quote_amount, which is rounded down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
-import apsw
-
 from zerosum.core.codes import FIRST_USER
-from zerosum.settlement.errors import ExportFailed, NotARecord, NothingSettled
-from zerosum.settlement.schema import require_current
+from zerosum.settlement.errors import ExportFailed
+from zerosum.settlement.reading import one_state
 
 TRADES_HEADER: Final = "trade_id,taker_order_id,maker_order_id,buyer_user_id,seller_user_id,taker_side,price,qty,quote_amount\n"
 BALANCES_HEADER: Final = "user_id,asset_id,avail,frozen,version\n"
@@ -60,7 +57,7 @@ def write_trades_csv(
     quote_decimals: int = 2,
 ) -> int:
     """The trades of a symbol, in order; returns how many. ExportFailed where a price or quantity has more decimals than that."""
-    with reading(path) as connection:
+    with one_state(path) as connection:
         listing = next(connection.execute(SYMBOL, (symbol,)), None)
         if listing is None:
             raise ExportFailed(f"{path}: symbol {symbol} is not listed there.")
@@ -72,7 +69,7 @@ def write_trades_csv(
         ):
             price = scaled(price_ticks * tick, tick_decimals, price_decimals, f"the price of trade {trade_id}")
             qty = scaled(qty_lots * lot, lot_decimals, qty_decimals, f"the quantity of trade {trade_id}")
-            quote_amount = quote_atoms * 10**quote_decimals // 10**asset_decimals
+            quote_amount = quote_atoms * ten_to(quote_decimals) // ten_to(asset_decimals)
             side = "buy" if taker_is_buyer else "sell"
             names = f"{taker},{maker},{account_name(buyer)},{account_name(seller)}"
             out.write(f"{trade_id},{names},{side},{price},{qty},{quote_amount}\n")
@@ -84,10 +81,12 @@ def write_balances_csv(
     path: Path, out: TextIO, *, account_name: Callable[[int], str], asset_name: Callable[[int], str], decimals: Mapping[int, int]
 ) -> int:
     """
-    The users' balances, by account and asset; returns how many. `decimals`: those of each asset's integers in the file, the asset's own where
-    it has no entry. `version` counts the events that stated the balance: other systems count otherwise, and it tells them nothing.
+    The users' balances, by account and asset; returns how many.
+
+    `decimals`: of an asset's integers in the file, its own where it has no entry; ExportFailed where a balance has more. `version` counts the
+    events that stated the balance; other systems count otherwise.
     """
-    with reading(path) as connection:
+    with one_state(path) as connection:
         out.write(BALANCES_HEADER)
         written = 0
         for account, asset, asset_decimals, available_atoms, frozen_atoms, version in connection.execute(BALANCES, (FIRST_USER,)):
@@ -103,24 +102,12 @@ def write_balances_csv(
 def scaled(value: int, decimals: int, wanted: int, what: str) -> int:
     """An integer of `decimals` decimals as one of `wanted`. ExportFailed if that drops anything."""
     if wanted >= decimals:
-        return value * 10 ** (wanted - decimals)
-    if value % 10 ** (decimals - wanted):
+        return value * ten_to(wanted - decimals)
+    whole, rest = divmod(value, ten_to(decimals - wanted))
+    if rest:
         raise ExportFailed(f"{what} does not fit {wanted} decimals: ask for {decimals}.")
-    return value // 10 ** (decimals - wanted)
+    return whole
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[apsw.Connection]:
-    """One state of a record, for as long as it is read."""
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        require_current(connection, path)
-    except apsw.CantOpenError as error:
-        raise NothingSettled(path) from error
-    except apsw.NotADBError as error:
-        raise NotARecord(path, str(error)) from error
-    try:
-        connection.execute("BEGIN")
-        yield connection
-    finally:
-        connection.close()
+def ten_to(exponent: int) -> int:
+    return int("1" + "0" * exponent)

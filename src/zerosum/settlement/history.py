@@ -17,16 +17,12 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, final
 
-import apsw
-
 from zerosum.settlement.batch import Position
-from zerosum.settlement.errors import NotARecord, NothingSettled
 from zerosum.settlement.klines import DAY_US, EPOCH_DAY, INTERVALS, Interval, Kline
-from zerosum.settlement.rows import BalanceRow, KlineRow, OrderRow, TradeRow, UserTradeRow
-from zerosum.settlement.schema import require_current
+from zerosum.settlement.reading import connect
+from zerosum.settlement.rows import AssetRow, BalanceRow, KlineRow, OrderRow, TradeRow, UserTradeRow
 from zerosum.settlement.sqlite import POSITION
 
-BUSY_MS: Final = 2_000
 ID_MAX: Final = (1 << 63) - 1
 TIME_US_MAX: Final = (date(9999, 12, 1).toordinal() - EPOCH_DAY) * DAY_US - 1  # calendars go no further than its next month
 
@@ -97,21 +93,17 @@ class History:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-            self._connection.set_busy_timeout(BUSY_MS)
-            self._connection.execute("PRAGMA query_only = ON")
-            require_current(self._connection, path)
-        except apsw.CantOpenError as error:
-            raise NothingSettled(path) from error
-        except apsw.NotADBError as error:
-            raise NotARecord(path, str(error)) from error
+        self._connection = connect(path)
 
     def close(self) -> None:
         self._connection.close()
 
     def position(self) -> Position:
         return Position(*self._connection.execute(POSITION).get)
+
+    def assets(self) -> list[AssetRow]:
+        """What is listed, by number."""
+        return [AssetRow._make(row) for row in self._connection.execute("SELECT * FROM assets ORDER BY asset")]
 
     # ------------------------------------------------------------------ orders
 

@@ -22,7 +22,7 @@ import apsw
 
 from zerosum.core.codes import BUY, FEES, LIMIT_MAKER, OUTSIDE
 from zerosum.core.records import FORMAT
-from zerosum.settlement.errors import NotARecord, NothingSettled
+from zerosum.settlement.reading import one_state
 from zerosum.settlement.rows import (
     CANCELED,
     DEPOSIT,
@@ -44,28 +44,27 @@ from zerosum.settlement.rows import (
     SymbolRow,
     TradeRow,
 )  # fmt: skip
-from zerosum.settlement.schema import require_current
 
 FINDINGS_MAX: Final = 20  # of one rule
-BUSY_MS: Final = 10_000
 
 Owner = tuple[int, int]
 """Account and asset."""
 Leg = tuple[int, int, int, int]
 """Account, asset, kind, atoms."""
 
-TRADE_WITH_SIDES: Final = (
-    "SELECT t.*, buyer.fee_atoms, seller.fee_atoms FROM trades t"
-    " JOIN user_trades buyer ON buyer.account = t.buyer_account AND buyer.symbol = t.symbol AND buyer.trade_id = t.trade_id AND buyer.side = 0"
-    " JOIN user_trades seller ON seller.account = t.seller_account AND seller.symbol = t.symbol AND seller.trade_id = t.trade_id"
-    " AND seller.side = 1"
-    " WHERE t.symbol = :symbol AND t.trade_id = :trade_id"
-    " AND (buyer.price_ticks, buyer.qty_lots, buyer.quote_atoms, buyer.time_us) = (t.price_ticks, t.qty_lots, t.quote_atoms, t.time_us)"
-    " AND (seller.price_ticks, seller.qty_lots, seller.quote_atoms, seller.time_us) = (t.price_ticks, t.qty_lots, t.quote_atoms, t.time_us)"
-    " AND buyer.is_taker = t.taker_is_buyer AND seller.is_taker = 1 - t.taker_is_buyer"
-    " AND buyer.order_id = iif(t.taker_is_buyer, t.taker_order_id, t.maker_order_id)"
-    " AND seller.order_id = iif(t.taker_is_buyer, t.maker_order_id, t.taker_order_id)"
-)
+TRADE_WITH_SIDES: Final = """
+SELECT t.*, buyer.fee_atoms, seller.fee_atoms
+FROM trades t
+JOIN user_trades buyer ON (buyer.account, buyer.symbol, buyer.trade_id, buyer.side) = (t.buyer_account, t.symbol, t.trade_id, 0)
+    AND (buyer.price_ticks, buyer.qty_lots, buyer.quote_atoms, buyer.time_us) = (t.price_ticks, t.qty_lots, t.quote_atoms, t.time_us)
+    AND buyer.is_taker = t.taker_is_buyer
+    AND buyer.order_id = iif(t.taker_is_buyer, t.taker_order_id, t.maker_order_id)
+JOIN user_trades seller ON (seller.account, seller.symbol, seller.trade_id, seller.side) = (t.seller_account, t.symbol, t.trade_id, 1)
+    AND (seller.price_ticks, seller.qty_lots, seller.quote_atoms, seller.time_us) = (t.price_ticks, t.qty_lots, t.quote_atoms, t.time_us)
+    AND seller.is_taker = 1 - t.taker_is_buyer
+    AND seller.order_id = iif(t.taker_is_buyer, t.maker_order_id, t.taker_order_id)
+WHERE t.symbol = :symbol AND t.trade_id = :trade_id
+"""
 MOVEMENTS: Final = {
     DEPOSIT: "SELECT 1, account, asset, atoms FROM deposits WHERE account = :target AND transfer_id = :transfer_id",
     WITHDRAWAL: "SELECT account, 1, asset, atoms FROM withdrawals WHERE account = :source AND transfer_id = :transfer_id",
@@ -76,15 +75,15 @@ COUNTS: Final = (
     " (SELECT count(*) FROM balance_ledger WHERE symbol IS NULL),"
     " 2 * ((SELECT count(*) FROM deposits) + (SELECT count(*) FROM withdrawals) + (SELECT count(*) FROM transfers))"
 )
-ORDERS_AGAINST_TRADES: Final = """
-WITH traded AS (
-    SELECT account, symbol, order_id, sum(qty_lots) AS lots, sum(quote_atoms) AS atoms, min(trade_id) AS first, max(trade_id) AS last
-    FROM user_trades GROUP BY account, symbol, order_id
-), placed AS (SELECT * FROM orders UNION ALL SELECT * FROM active_orders)
-SELECT coalesce(placed.order_id, traded.order_id), placed.executed_lots, traded.lots, placed.quote_atoms, traded.atoms
-FROM placed FULL JOIN traded USING (account, symbol, order_id)
-WHERE (placed.executed_lots, placed.quote_atoms, placed.first_trade_id, placed.last_trade_id)
-    IS NOT (coalesce(traded.lots, 0), coalesce(traded.atoms, 0), coalesce(traded.first, 0), coalesce(traded.last, 0))
+# Account, symbol, order id, lots, atoms, first and last trade id: by the orders, and by the trades.
+BY_ORDERS: Final = """
+SELECT account, symbol, order_id, executed_lots, quote_atoms, first_trade_id, last_trade_id FROM (
+    SELECT * FROM orders UNION ALL SELECT * FROM active_orders
+) WHERE executed_lots <> 0 OR quote_atoms <> 0 OR first_trade_id <> 0 OR last_trade_id <> 0
+"""
+BY_TRADES: Final = """
+SELECT account, symbol, order_id, sum(qty_lots), sum(quote_atoms), min(trade_id), max(trade_id)
+FROM user_trades GROUP BY account, symbol, order_id
 """
 
 
@@ -97,27 +96,17 @@ class Finding(NamedTuple):
 
 def verify(path: Path) -> list[Finding]:
     """
-    What is wrong with a record; nothing is good. At most FINDINGS_MAX of a rule. NothingSettled, NotARecord, SchemaTooNew or SchemaTooOld if it
-    can't be read at all.
+    What is wrong with a record; nothing is good. At most FINDINGS_MAX of a rule.
+
+    NothingSettled, NotARecord, SchemaTooNew or SchemaTooOld if it can't be read at all.
     """
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(BUSY_MS)
-        require_current(connection, path)
-    except apsw.CantOpenError as error:
-        raise NothingSettled(path) from error
-    except apsw.NotADBError as error:
-        raise NotARecord(path, str(error)) from error
     findings: list[Finding] = []
-    try:
-        connection.execute("BEGIN")
+    with one_state(path) as connection:
         for rule, check in RULES.items():
             try:
                 findings += [Finding(rule, what) for what in islice(check(connection), FINDINGS_MAX)]
-            except apsw.Error as error:
-                findings.append(Finding(rule, f"could not be checked: {error}"))
-    finally:
-        connection.close()
+            except (apsw.Error, LookupError, ValueError) as error:  # rows that make no sense together
+                findings.append(Finding(rule, f"could not be checked: {type(error).__name__}: {error}"))
     return findings
 
 
@@ -152,11 +141,9 @@ def ledger_explains_balances(connection: apsw.Connection) -> Iterator[str]:
                 f"account {balance.account} has {balance.available_atoms} + {balance.frozen_atoms} of asset {balance.asset},"
                 f" and its legs sum to {total}"
             )
-    yield from (
-        f"account {account} has no balance of asset {asset}, and its legs sum to {total}"
-        for (account, asset), total in totals.items()
-        if total
-    )
+    for (account, asset), total in totals.items():
+        if total:
+            yield f"account {account} has no balance of asset {asset}, and its legs sum to {total}"
 
 
 def balances_are_possible(connection: apsw.Connection) -> Iterator[str]:
@@ -183,16 +170,14 @@ def frozen_is_for_open_orders(connection: apsw.Connection) -> Iterator[str]:
         atoms = frozen.pop((balance.account, balance.asset), 0)
         if balance.frozen_atoms != atoms:
             yield f"account {balance.account} has {balance.frozen_atoms} of asset {balance.asset} frozen, and its open orders {atoms}"
-    yield from (
-        f"account {account} has no balance of asset {asset}, and open orders that froze {atoms}"
-        for (account, asset), atoms in frozen.items()
-    )
+    for (account, asset), atoms in frozen.items():
+        yield f"account {account} has no balance of asset {asset}, and open orders that froze {atoms}"
 
 
 def legs_are_of_movements(connection: apsw.Connection) -> Iterator[str]:
     """
-    The legs of each trade are those that the trade and its two sides in user_trades call for, and so for deposits, withdrawals and transfers;
-    they sum to zero, asset by asset; and there are no others.
+    The legs of each trade are those that the trade and its two sides in user_trades call for, and so for deposits, withdrawals and
+    transfers; they sum to zero, asset by asset; and there are no others.
     """
     symbols = listings(connection)
     for (symbol, reference), rows in groupby(ledger(connection), lambda row: (row.symbol, row.reference)):
@@ -252,8 +237,10 @@ def movement_legs(connection: apsw.Connection, legs: list[Leg], transfer_id: int
 
 
 def orders_are_explained_by_trades(connection: apsw.Connection) -> Iterator[str]:
-    for order_id, executed_lots, lots, quote_atoms, atoms in connection.execute(ORDERS_AGAINST_TRADES):
-        yield f"order {order_id} has traded {executed_lots} lots for {quote_atoms} atoms, and its trades sum to {lots} for {atoms}"
+    for _, _, order_id, lots, atoms, first, last in connection.execute(f"{BY_ORDERS} EXCEPT {BY_TRADES}"):
+        yield f"order {order_id} has traded {lots} lots for {atoms} atoms in trades {first} to {last}: its trades do not sum to that"
+    for _, _, order_id, lots, atoms, first, last in connection.execute(f"{BY_TRADES} EXCEPT {BY_ORDERS}"):
+        yield f"the trades {first} to {last} of order {order_id} sum to {lots} lots for {atoms} atoms, and the order does not say so"
 
 
 def orders_are_open_or_ended(connection: apsw.Connection) -> Iterator[str]:
@@ -265,8 +252,9 @@ def orders_are_open_or_ended(connection: apsw.Connection) -> Iterator[str]:
         ("orders", (FILLED, CANCELED, EXPIRED, EXPIRED_IN_MATCH, REJECTED)),
     ):
         for row in map(OrderRow._make, connection.execute(f"SELECT * FROM {table}")):  # noqa: S608
-            full = row.executed_lots + row.prevented_lots == row.qty_lots and row.executed_lots > 0
-            if row.status not in statuses or (row.status == FILLED and not full) or (row.status == NEW and row.executed_lots):
+            full = row.executed_lots + row.prevented_lots == row.qty_lots
+            wrong = {FILLED: not full, NEW: row.executed_lots > 0, PARTIALLY_FILLED: full or row.executed_lots == 0}
+            if row.status not in statuses or wrong.get(row.status, False):
                 yield f"order {row.order_id} in {table} is {row.status} with {row.executed_lots} of {row.qty_lots} lots traded"
             elif table == "orders" and row.frozen_atoms:
                 yield f"order {row.order_id} has ended, and {row.frozen_atoms} atoms are frozen for it"
@@ -312,18 +300,13 @@ def position_covers_rows(connection: apsw.Connection) -> Iterator[str]:
         return
     sequence, account_sequence, market_sequence, event_format = state
     entry, cause = one(connection, "SELECT entry, cause FROM balance_ledger ORDER BY entry DESC LIMIT 1", {}) or (0, 0)
-    trade_sequence, count = one(connection, "SELECT coalesce(max(sequence), 0), count(DISTINCT sequence) - count(*) FROM trades", {}) or (
-        0,
-        0,
-    )
+    (trade_sequence,) = one(connection, "SELECT coalesce(max(sequence), 0) FROM trades", {}) or (0,)
     if entry >> LEG_BITS > account_sequence:
         yield f"account events up to {account_sequence} are settled, and entry {entry} is of {entry >> LEG_BITS}"
     if cause > sequence:
         yield f"commands up to {sequence} are settled, and entry {entry} was caused by {cause}"
     if trade_sequence > market_sequence:
         yield f"market events up to {market_sequence} are settled, and a trade is of {trade_sequence}"
-    if count != 0:
-        yield "two trades are of the same market event"
     if event_format != FORMAT:
         yield f"it is made of events of format {event_format}; this program knows {FORMAT}"
 

@@ -639,7 +639,7 @@ class Model:
             if maker.account is taker.account and taker.stp != codes.STP_NONE:
                 if taker.stp in (codes.EXPIRE_TAKER, codes.EXPIRE_BOTH):
                     break
-                if taker.stp == codes.DECREMENT and wanted:
+                if taker.stp == codes.DECREMENT:
                     wanted -= min(wanted, maker.open_lots)
                     if wanted == 0:
                         break

@@ -1,0 +1,219 @@
+class Effective(NamedTuple):
+    """What a setting is, and why."""
+
+    name: str
+    value: str  # as it would stand in the file; a secret is masked
+    source: str  # the file, the variable, or "default"
+
+
+def load(path: Path | None, env: Mapping[str, str]) -> Settings:
+    """The settings of the file `path` (None: there is no file) and of the environment `env`, which goes before it. ConfigError."""
+    settings, _ = _resolve(path, env)
+    return settings
+
+
+def check(path: Path | None, env: Mapping[str, str]) -> list[Effective]:
+    """Each setting as `load` would give it, and where it comes from. ConfigError."""
+    settings, sources = _resolve(path, env)
+    found = []
+    for setting in SETTINGS.values():
+        holder = getattr(settings, setting.section) if setting.section else settings
+        found.append(Effective(setting.name, shown(getattr(holder, setting.key)), sources.get(setting.name, "default")))
+    return found
+
+
+def shown(value: object) -> str:
+    """A value as it would stand in the file; nothing for one that is not set."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def allowed(setting: Setting) -> str:
+    """What a setting's value may be, in words."""
+    kind, metadata = setting.type, setting.field.metadata
+    if get_origin(kind) is Annotated:
+        kind, *inner = get_args(kind)
+        metadata = [*metadata, *inner]
+    low = next((bound.ge for bound in metadata if isinstance(bound, Ge)), None)
+    above = next((bound.gt for bound in metadata if isinstance(bound, Gt)), None)
+    high = next((bound.le for bound in metadata if isinstance(bound, Le)), None)
+    if kind is bool:
+        return "true or false"
+    if kind is int:
+        unit = f"a multiple of {SEGMENT_BYTES_STEP}" if setting.name == "log.segment_bytes" else "a whole number"
+        return f"{unit} of {low} or more" if high is None else f"{unit} from {low} to {high}"
+    if kind is float:
+        return f"a number above {above}, and at most {high}"
+    if kind is Path:
+        return "a path"
+    if kind is SecretStr:
+        return "64 hexadecimal digits"
+    if get_origin(kind) is Literal:
+        *first, last = (json.dumps(choice) for choice in get_args(kind))
+        return f"{', '.join(first)} or {last}"
+    if get_origin(kind) is tuple:
+        return "a list of IP addresses"
+    assert kind is str, f"the type of {setting.name} can be said in words"
+    return "a name or an address"
+
+
+def example(setting: Setting) -> str:
+    """A value that would do, as it would stand in the file."""
+    examples = setting.field.examples
+    return shown(examples[0] if examples else setting.field.default)
+
+
+# -- how it is done: names to values, values to settings, faults gathered on the way
+
+
+class _Given(NamedTuple):
+    """A value that somebody set."""
+
+    value: object
+    source: str
+
+
+def _resolve(path: Path | None, env: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    """The settings, and the source of each that is not left at its default."""
+    faults: list[str] = []
+    given = _from_file(path, faults) if path is not None else {}
+    given |= _from_environment(env, faults)
+    values: dict[str, object] = {}
+    for name, (value, source) in given.items():
+        setting = SETTINGS[name]
+        try:
+            values[name] = _checked(setting, value)
+        except (ValidationError, ValueError, TypeError):
+            faults.append(_fault(setting, value, source))
+    # What is at odds with a faulty setting may not be, once that is mended: so those faults wait.
+    sound = _settings_of(values)
+    faults += [text for names, text in _conflicts(sound, given) if all(name in values or name not in given for name in names)]
+    if faults:
+        heading = f"{len(faults)} settings are wrong.\n" if len(faults) > 1 else ""
+        raise ConfigError(heading + "\n".join(faults))
+    return sound, {name: source for name, (_, source) in given.items()}
+
+
+def _from_file(path: Path, faults: list[str]) -> dict[str, _Given]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. Name a settings file that can, or none.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: its byte {error.start} is 0x{error.object[error.start]:02x}. Save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}. A setting is a line such as port = 8700, below its [section].") from error
+    given: dict[str, _Given] = {}
+    for key, value in content.items():
+        if key not in SECTIONS:
+            _note(key, value, path.name, given, faults)
+        elif isinstance(value, dict):
+            for inner, item in value.items():
+                _note(f"{key}.{inner}", item, path.name, given, faults)
+        else:
+            faults.append(f"{key} is {_quoted(value)} in {path.name}, but it is a section: write [{key}], and its settings below.")
+    return given
+
+
+def _note(name: str, value: object, source: str, given: dict[str, _Given], faults: list[str]) -> None:
+    if name in SETTINGS:
+        given[name] = _Given(value, source)
+    else:
+        shown_name = f"[{name}]" if isinstance(value, dict) else name
+        faults.append(f"{shown_name} in {source} is no setting.{_nearest(name, [*SETTINGS, *SECTIONS])}")
+
+
+def _from_environment(env: Mapping[str, str], faults: list[str]) -> dict[str, _Given]:
+    by_variable = {setting.variable: setting for setting in SETTINGS.values()}
+    given: dict[str, _Given] = {}
+    for variable, text in sorted(env.items()):
+        if variable in by_variable:
+            if text:  # an empty one is one that is not set: that is how it is taken back
+                setting = by_variable[variable]
+                given[setting.name] = _Given(_from_text(setting, text), variable)
+        elif variable.startswith(PREFIX) and not _OTHERS.fullmatch(variable):
+            faults.append(f"{variable} in the environment is no setting.{_nearest(variable, by_variable)}")
+    return given
+
+
+def _from_text(setting: Setting, text: str) -> object:
+    """A variable's text as the value that would stand in the file; the text itself where it is none."""
+    if get_origin(setting.type) is tuple and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",")]
+    if setting.type in (bool, int, float) or get_origin(setting.type) is tuple:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    return text
+
+
+def _checked(setting: Setting, value: object) -> object:
+    """The value in its own type. ValidationError, or ValueError and TypeError for what JSON does not have."""
+    if value == "":
+        raise ValueError
+    kind: Any = Annotated[setting.field.annotation, *setting.field.metadata] if setting.field.metadata else setting.field.annotation
+    adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    return adapter.validate_json(json.dumps(value))  # by way of JSON: there a path or a list is not yet one of Python's
+
+
+def _settings_of(values: Mapping[str, object]) -> Settings:
+    top = {name: value for name, value in values.items() if SETTINGS[name].section == ""}
+    for section, model in SECTIONS.items():
+        assert model is not None
+        top[section] = model(**{SETTINGS[name].key: value for name, value in values.items() if SETTINGS[name].section == section})
+    return Settings.model_validate(top)
+
+
+def _conflicts(settings: Settings, given: Mapping[str, _Given]) -> Iterator[tuple[list[str], str]]:
+    """The settings that are at odds with each other, and the fault."""
+    if settings.master_key is not None and settings.master_key_file is not None:
+        yield (
+            ["master_key", "master_key_file"],
+            f"master_key and master_key_file are both set ({given['master_key'].source}, {given['master_key_file'].source}).\n"
+            "  Leave one of them unset: two keys cannot both be the one that seals.",
+        )
+    listeners = {"rest": settings.rest, "websocket": settings.websocket, "operations": settings.operations}
+    for (one, first), (other, second) in combinations(listeners.items(), 2):
+        if first.port == second.port != 0 and first.host == second.host:
+            yield (
+                [f"{name}.{key}" for name in (one, other) for key in ("host", "port")],
+                f"{other}.port is {second.port}, and so is {one}.port, both on {first.host}.\n"
+                f"  Give each listener its own: another {other}.port, or 0 for any that is free.",
+            )
+    room_bytes = settings.log.segment_bytes - SEGMENT_HEADER_BYTES - 3 * GROUP_OVERHEAD_BYTES
+    if settings.log.group_bytes_max > room_bytes:
+        yield (
+            ["log.group_bytes_max", "log.segment_bytes"],
+            f"log.group_bytes_max is {settings.log.group_bytes_max}, but a segment of {settings.log.segment_bytes} bytes has room for "
+            f"groups of {room_bytes}.\n  Set log.group_bytes_max to that or less, or log.segment_bytes to more.",
+        )
+
+
+def _fault(setting: Setting, value: object, source: str) -> str:
+    said = "set" if setting.type is SecretStr else _quoted(value)
+    where = f"[{setting.section}] of zerosum.toml" if setting.section else "zerosum.toml, before its first section"
+    sample = example(setting)
+    variable = f"{setting.variable}={sample.strip('[]').replace(chr(34), '')}"
+    return (
+        f"{setting.name} is {said} in {source}, but must be {allowed(setting)}.\n"
+        f"  For example {setting.key} = {sample} in {where}, or {variable}."
+    )
+
+
+def _quoted(value: object) -> str:
+    text = shown(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at what was meant, where something comes near."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) or [each for each in names if each.rpartition(".")[2] == name]
+    return f" Did you mean {' or '.join(near[:3])}?" if near else ""
