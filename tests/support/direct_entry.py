@@ -1,8 +1,9 @@
 """
-An Entry in memory: a real exchange behind the gateway's door, without a log. Its clock stands where a test puts it.
+An Entry without a log: a real exchange behind the gateway's door, and a real store that settles when it is asked to. Its clock stands where
+a test puts it.
 
     submit --> applied at once --> views --> answer
-    with hold(): commands gather, and release() applies them as one group, as a log thread's return does
+    after hold() commands gather, and release() applies them as one group, as a log thread's return does
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import final
 from zerosum.core import records
 from zerosum.core.exchange import Exchange
 from zerosum.gateway.entry import Answer, Busy, Event
+from zerosum.settlement.sqlite import Batch, SqliteStore
 from zerosum.views.events import unpacked
 from zerosum.views.views import Views
 
@@ -21,13 +23,15 @@ START_US = 1_700_000_000_000_000
 
 @final
 class DirectEntry:
-    def __init__(self) -> None:
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.unsettled: list[tuple[bytes, bytes]] = []  # account and market events
         self.exchange = Exchange(reserve=1 << 12)
         self.views = Views()
         self.clock_us = START_US
         self.commands: list[bytes] = []  # every one that was applied
         self.busy = ""  # why nothing is taken, if it is not
-        self.settles = True
+        self.settles = True  # in time
         self.submitted = 0
         self._held: list[tuple[bytes, Answer]] | None = None
         self._passed: list[Callable[[], None]] = []
@@ -51,6 +55,8 @@ class DirectEntry:
 
     def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
         assert timeout_s > 0
+        if self.settles:
+            self.settle()
         passed(self.settles)
 
     def now_us(self) -> int:
@@ -70,6 +76,12 @@ class DirectEntry:
         for call in passed:
             call()
 
+    def settle(self) -> None:
+        """Bring the settled record up to here."""
+        account_events, market_events = (b"".join(parts) for parts in zip(*self.unsettled, strict=True)) if self.unsettled else (b"", b"")
+        self.store.write(Batch(self.exchange.sequence, account_events, market_events))
+        self.unsettled.clear()
+
     def command(self, kind: int, *fields: int) -> list[Event]:
         """Apply an operator's command, and return its account events."""
         events: list[Event] = []
@@ -86,6 +98,7 @@ class DirectEntry:
             account_events += self.exchange.take_account_events()
             market_events += self.exchange.take_market_events()
         self.commands += [command for command, _ in group]
+        self.unsettled.append((account_events, market_events))
         self.views.apply(account_events, market_events)
         caused: list[list[Event]] = [[] for _ in group]
         for event in unpacked(account_events):

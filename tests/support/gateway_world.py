@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NamedTuple, final
 from urllib.parse import urlencode
@@ -18,11 +19,11 @@ from tests.support.direct_entry import DirectEntry
 from zerosum.core import records
 from zerosum.core.records import text_words
 from zerosum.gateway.api import Api
-from zerosum.gateway.history import History
 from zerosum.gateway.keys import Keys
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.messages import Request, Response, Session
-from zerosum.settlement.rows import OrderRow, UserTradeRow
+from zerosum.settlement.history import History
+from zerosum.settlement.sqlite import SqliteStore
 
 ANN = 16
 BOB = 17
@@ -34,25 +35,6 @@ BTCUSDT_RULES: dict[str, int] = {
     "symbol": 0, "base": BTC, "quote": USDT, "tick": 1, "tick_decimals": 2, "lot": 1, "lot_decimals": 5, "min_price_ticks": 1,
     "max_price_ticks": 100_000_000, "min_qty_lots": 1, "max_qty_lots": 900_000_000, "min_notional_atoms": 5_00000000,
 }  # fmt: skip
-
-
-@final
-class NothingSettled:
-    """The settled record of an exchange whose follower has not begun."""
-
-    def order(self, account: int, symbol: int, *, order_id: int | None, client_id: str | None) -> OrderRow | None:
-        return None
-
-    def all_orders(
-        self, account: int, symbol: int, *, from_order_id: int | None, start_us: int | None, end_us: int | None, limit: int
-    ) -> list[OrderRow]:
-        return []
-
-    def user_trades(
-        self, account: int, symbol: int, *, order_id: int | None, from_trade_id: int | None, start_us: int | None, end_us: int | None,
-        limit: int,
-    ) -> list[UserTradeRow]:  # fmt: skip
-        return []
 
 
 class Answer(NamedTuple):
@@ -83,9 +65,10 @@ def list_symbol(entry: DirectEntry, name: str, **rules: int) -> None:
 @final
 class World:
     def __init__(
-        self, folder: Path, *, history: History | None = None, allowance: Allowance | None = None, rules: dict[str, int] | None = None
+        self, folder: Path, *, allowance: Allowance | None = None, rules: dict[str, int] | None = None, executor: Executor | None = None
     ) -> None:
-        self.entry = DirectEntry()
+        self.entry = DirectEntry(SqliteStore(folder / "settled.db"))
+        self.history = History(folder / "settled.db")
         self.views = self.entry.views
         self.transfers = 0
         self.entry.command(records.LIST_ASSET, BTC, 8, *text_words("BTC", 2))
@@ -98,7 +81,7 @@ class World:
         self.keys = Keys(folder / "keys.db", MASTER_KEY)
         self.ann = Credentials(*self.keys.create(ANN, ["TRADE", "USER_DATA"]))
         self.bob = Credentials(*self.keys.create(BOB, ["TRADE", "USER_DATA"]))
-        self.api = Api(self.entry, self.views, history or NothingSettled(), self.keys, allowance=allowance)
+        self.api = Api(self.entry, self.views, self.history, self.keys, allowance=allowance, executor=executor)
 
     def deposit(self, account: int, asset: int, atoms: int) -> None:
         self.transfers += 1

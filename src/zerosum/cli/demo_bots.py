@@ -54,7 +54,8 @@ class Connection(picows.WSListener):
 
     def on_ws_disconnected(self, transport: Any) -> None:
         for waiting in self.waiting.values():
-            waiting.cancel()
+            if not waiting.done():
+                waiting.set_exception(ConnectionResetError("the exchange closed the connection"))
 
     async def request(self, key: dict[str, str], method: str, **params: str | int) -> dict[str, Any]:
         self.count += 1
@@ -115,10 +116,14 @@ class Market:
 async def run(config: dict[str, Any]) -> None:
     markets = [Market(symbol, config) for symbol in config["listing"]["symbols"]]
     while True:
-        with contextlib.suppress(asyncio.CancelledError, OSError, picows.WSError):
+        try:
             _, connection = await picows.ws_connect(Connection, config["url"])
             assert isinstance(connection, Connection), "the listener is the one that was asked for"
-            await asyncio.gather(*(market.trade(connection) for market in markets))
+            async with asyncio.TaskGroup() as group:
+                for market in markets:
+                    group.create_task(market.trade(connection))
+        except* (OSError, picows.WSError):
+            pass  # the exchange is gone: it may come back
         await asyncio.sleep(RECONNECT_S)
 
 
@@ -126,6 +131,8 @@ async def run_until_closed(config: dict[str, Any]) -> None:
     bots = asyncio.create_task(run(config))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     bots.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await bots
 
 
 def main() -> None:

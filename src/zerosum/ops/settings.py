@@ -1,3 +1,38 @@
+"""
+Settings from a file zerosum.toml and, above it, from the environment.
+
+    [rest]           a section of the file
+    port = 8700      is the setting rest.port, and in the environment ZEROSUM_REST_PORT
+
+Always true of what `load` gives:
+  - each value was checked, and all fit together; otherwise ConfigError names every fault at once
+  - a name that is no setting was refused, not passed over
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from zerosum.errors import ConfigError
+from zerosum.log.layout import GROUP_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES
+from zerosum.ops.settings_model import PREFIX, SECTIONS, SETTINGS, Listener, Setting, Settings, allowed, example, shown
+
+_OTHERS: Final = re.compile(
+    r"ZEROSUM_(?:PURE|SHARED)"  # of the build and the tests
+    # What Kubernetes puts into every container for a service of that name.
+    r"|ZEROSUM(?:_[A-Z0-9_]+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)|ZEROSUM_PORT"
+)
+
+
 class Effective(NamedTuple):
     """What a setting is, and why."""
 
@@ -20,54 +55,6 @@ def check(path: Path | None, env: Mapping[str, str]) -> list[Effective]:
         holder = getattr(settings, setting.section) if setting.section else settings
         found.append(Effective(setting.name, shown(getattr(holder, setting.key)), sources.get(setting.name, "default")))
     return found
-
-
-def shown(value: object) -> str:
-    """A value as it would stand in the file; nothing for one that is not set."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(shown(item) for item in value) + "]"
-    return json.dumps(str(value), ensure_ascii=False)
-
-
-def allowed(setting: Setting) -> str:
-    """What a setting's value may be, in words."""
-    kind, metadata = setting.type, setting.field.metadata
-    if get_origin(kind) is Annotated:
-        kind, *inner = get_args(kind)
-        metadata = [*metadata, *inner]
-    low = next((bound.ge for bound in metadata if isinstance(bound, Ge)), None)
-    above = next((bound.gt for bound in metadata if isinstance(bound, Gt)), None)
-    high = next((bound.le for bound in metadata if isinstance(bound, Le)), None)
-    if kind is bool:
-        return "true or false"
-    if kind is int:
-        unit = f"a multiple of {SEGMENT_BYTES_STEP}" if setting.name == "log.segment_bytes" else "a whole number"
-        return f"{unit} of {low} or more" if high is None else f"{unit} from {low} to {high}"
-    if kind is float:
-        return f"a number above {above}, and at most {high}"
-    if kind is Path:
-        return "a path"
-    if kind is SecretStr:
-        return "64 hexadecimal digits"
-    if get_origin(kind) is Literal:
-        *first, last = (json.dumps(choice) for choice in get_args(kind))
-        return f"{', '.join(first)} or {last}"
-    if get_origin(kind) is tuple:
-        return "a list of IP addresses"
-    assert kind is str, f"the type of {setting.name} can be said in words"
-    return "a name or an address"
-
-
-def example(setting: Setting) -> str:
-    """A value that would do, as it would stand in the file."""
-    examples = setting.field.examples
-    return shown(examples[0] if examples else setting.field.default)
 
 
 # -- how it is done: names to values, values to settings, faults gathered on the way
@@ -167,7 +154,6 @@ def _checked(setting: Setting, value: object) -> object:
 def _settings_of(values: Mapping[str, object]) -> Settings:
     top = {name: value for name, value in values.items() if SETTINGS[name].section == ""}
     for section, model in SECTIONS.items():
-        assert model is not None
         top[section] = model(**{SETTINGS[name].key: value for name, value in values.items() if SETTINGS[name].section == section})
     return Settings.model_validate(top)
 
@@ -180,7 +166,7 @@ def _conflicts(settings: Settings, given: Mapping[str, _Given]) -> Iterator[tupl
             f"master_key and master_key_file are both set ({given['master_key'].source}, {given['master_key_file'].source}).\n"
             "  Leave one of them unset: two keys cannot both be the one that seals.",
         )
-    listeners = {"rest": settings.rest, "websocket": settings.websocket, "operations": settings.operations}
+    listeners: dict[str, Listener] = {"rest": settings.rest, "websocket": settings.websocket, "operations": settings.operations}
     for (one, first), (other, second) in combinations(listeners.items(), 2):
         if first.port == second.port != 0 and first.host == second.host:
             yield (
@@ -198,14 +184,13 @@ def _conflicts(settings: Settings, given: Mapping[str, _Given]) -> Iterator[tupl
 
 
 def _fault(setting: Setting, value: object, source: str) -> str:
-    said = "set" if setting.type is SecretStr else _quoted(value)
-    where = f"[{setting.section}] of zerosum.toml" if setting.section else "zerosum.toml, before its first section"
+    said = "malformed" if setting.is_secret else _quoted(value)
+    fault = f"{setting.name} is {said} in {source}, but must be {allowed(setting)}.\n"
+    if setting.is_secret:
+        return f"{fault}  Make one with: openssl rand -hex 32"
+    where = f"in [{setting.section}]" if setting.section else "before the first section"
     sample = example(setting)
-    variable = f"{setting.variable}={sample.strip('[]').replace(chr(34), '')}"
-    return (
-        f"{setting.name} is {said} in {source}, but must be {allowed(setting)}.\n"
-        f"  For example {setting.key} = {sample} in {where}, or {variable}."
-    )
+    return f"{fault}  For example {setting.key} = {sample} {where}, or {setting.variable}={sample.strip('[]').replace(chr(34), '')}."
 
 
 def _quoted(value: object) -> str:

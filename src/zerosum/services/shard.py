@@ -8,7 +8,8 @@ Always true:
   - a command is applied only when it is durable, and answered only when it is applied
   - a group is applied whole before any of it is answered: an answer that fails can't come between the log and the state
   - commands are applied in the order in which they were submitted
-  - a failed write or sync, or a broken invariant, ends the process: `stopped` tells the composition why
+  - a failed write or sync, or a broken invariant, ends the process: `stopped` tells the composition why, and nothing more is applied
+  - a full disk ends nothing: what was taken waits for room, and what has no room is refused
 """
 
 from __future__ import annotations
@@ -56,6 +57,15 @@ class Group:
     last_sequence: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class SettlementWait:
+    """Somebody who waits until everything up to `sequence` is settled."""
+
+    sequence: int
+    passed: Callable[[bool], None]
+    timer: asyncio.TimerHandle | None = None
+
+
 @final
 class Shard:
     def __init__(self, machine: Machine, log: FileLog, reader: Reader, *, limits: Limits | None = None) -> None:
@@ -67,6 +77,7 @@ class Shard:
         self._log = log
         self._reader = reader
         self._limits = limits if limits is not None else Limits()
+        self._group_bytes_max = min(self._limits.group_bytes_max, log.group_bytes_max)
         self._loop = asyncio.get_running_loop()
         self._pending: list[tuple[bytes, Answer]] = []
         self._pending_bytes = 0
@@ -74,8 +85,9 @@ class Shard:
         self._flush_is_due = False
         self._submitted = machine.sequence  # the place that the last command submitted will have
         self._barriers: deque[tuple[int, Callable[[], None]]] = deque()
-        self._settlement_waits: deque[tuple[int, Callable[[bool], None], asyncio.TimerHandle]] = deque()
+        self._settlement_waits: deque[SettlementWait] = deque()  # by sequence
         self._disk_is_full = False
+        self._preparer: threading.Thread | None = None  # makes the next segment, or will try again when there is no room for it
         self._attestation = machine.attestation()
         self._closing = False
         self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
@@ -107,8 +119,9 @@ class Shard:
         if sequence <= self.settled_sequence:
             passed(True)
         else:
-            timer = self._loop.call_later(timeout_s, self._give_up_waiting)
-            self._settlement_waits.append((sequence, passed, timer))
+            wait = SettlementWait(sequence, passed)
+            wait.timer = self._loop.call_later(timeout_s, self._give_up, wait)
+            self._settlement_waits.append(wait)
 
     def now_us(self) -> int:
         return time.time_ns() // 1000
@@ -169,15 +182,15 @@ class Shard:
         self._groups.put(self._flying)
 
     def _take_pending(self) -> list[tuple[bytes, Answer]]:
-        """As many as fit in a group."""
-        if self._pending_bytes <= self._limits.group_bytes_max:
+        """As many as fit in a group, and one at least."""
+        if self._pending_bytes <= self._group_bytes_max:
             taken, self._pending = self._pending, []
             return taken
-        size = 0
-        count = 0
-        while size <= self._limits.group_bytes_max:
-            size += len(self._pending[count][0])
+        count = 1
+        size = len(self._pending[0][0]) + len(self._pending[1][0]) if len(self._pending) > 1 else self._group_bytes_max + 1
+        while size <= self._group_bytes_max:
             count += 1
+            size += len(self._pending[count][0])
         taken, self._pending = self._pending[:count], self._pending[count:]
         return taken
 
@@ -185,15 +198,30 @@ class Shard:
         """The log thread: one group, one sync, and back to the loop."""
         while (group := self._groups.get()) is not None:
             try:
-                now_us = STAMP.unpack_from(group.records, 8)[0]
-                group.last_sequence = self._log.append(group.records, count=group.count, time_us=now_us, attestation=self._attestation)
+                self._append(group)
                 self._log.sync()
             except BaseException as error:  # noqa: BLE001  whatever it is, nothing more may be taken
                 self._loop.call_soon_threadsafe(self._stop, error)
                 return
             self._loop.call_soon_threadsafe(self._durable, group)
 
+    def _append(self, group: Group) -> None:
+        """Waits for room where there is none: the group was taken, and nothing of it is written yet."""
+        now_us = STAMP.unpack_from(group.records, 8)[0]
+        while True:
+            try:
+                group.last_sequence = self._log.append(group.records, count=group.count, time_us=now_us, attestation=self._attestation)
+            except DiskFull:
+                if self._closing:
+                    raise
+                self._loop.call_soon_threadsafe(self._prepared, True)
+                time.sleep(RETRY_DISK_S)
+            else:
+                return
+
     def _durable(self, group: Group) -> None:
+        if self.stopped.done():
+            return  # on its way when the shard stopped. The state is not to be trusted: it is for the next start to apply it
         self._flying = None
         self._flush()  # the next group's sync runs while this one is applied
         self.on_durable(group.last_sequence)
@@ -229,40 +257,38 @@ class Shard:
     def settled_up_to(self, sequence: int) -> None:
         """The follower has settled everything up to here."""
         self.settled_sequence = max(self.settled_sequence, sequence)
-        while self._settlement_waits and self._settlement_waits[0][0] <= self.settled_sequence:
-            _, passed, timer = self._settlement_waits.popleft()
-            timer.cancel()
-            passed(True)
+        while self._settlement_waits and self._settlement_waits[0].sequence <= self.settled_sequence:
+            wait = self._settlement_waits.popleft()
+            assert wait.timer is not None, "a wait ends"
+            wait.timer.cancel()
+            wait.passed(True)
 
-    def _give_up_waiting(self) -> None:
-        """The oldest wait's time is up: waits have one length, so they end in the order in which they began."""
-        if self._settlement_waits:
-            _, passed, timer = self._settlement_waits.popleft()
-            timer.cancel()
-            passed(False)
+    def _give_up(self, wait: SettlementWait) -> None:
+        self._settlement_waits.remove(wait)
+        wait.passed(False)
 
     # ------------------------------------------------------------------ disk and end
 
     def _prepare_segment(self) -> None:
-        """Make the next segment in a thread; a full disk is met there, and met again until there is room."""
+        """Have the next segment made in a thread, unless that is under way."""
+        if self._preparer is None:
+            self._preparer = threading.Thread(target=self._make_segment, name="segment", daemon=True)
+            self._preparer.start()
 
-        def prepare() -> None:
-            try:
-                self._log.prepare_next()
-                full = False
-            except DiskFull:
-                full = True
-            except BaseException as error:  # noqa: BLE001  a disk that fails
-                self._loop.call_soon_threadsafe(self._stop, error)
-                return
-            self._loop.call_soon_threadsafe(self._prepared, full)
-
-        threading.Thread(target=prepare, name="segment", daemon=True).start()
+    def _make_segment(self) -> None:
+        """A full disk is met here, and met again until there is room."""
+        try:
+            self._log.prepare_next()
+            full = False
+        except DiskFull:
+            full = True
+        except BaseException as error:  # noqa: BLE001  a disk that fails
+            self._loop.call_soon_threadsafe(self._stop, error)
+            return
+        self._loop.call_soon_threadsafe(self._prepared, full)
 
     def _prepared(self, full: bool) -> None:
         self._disk_is_full = full
-        if full and not self._closing:
-            self._loop.call_later(RETRY_DISK_S, self._prepare_segment)
 
     async def close(self) -> None:
         """Take nothing more, finish what is under way, seal the log."""

@@ -83,8 +83,8 @@ def write_balances_csv(
     """
     The users' balances, by account and asset; returns how many.
 
-    `decimals`: of an asset's integers in the file, its own where it has no entry; ExportFailed where a balance has more. `version` counts the
-    events that stated the balance; other systems count otherwise.
+    `decimals`: of an asset's integers in the file, its own where it has no entry; ExportFailed where a balance has more. `version` counts
+    the events that stated the balance; other systems count otherwise.
     """
     with one_state(path) as connection:
         out.write(BALANCES_HEADER)

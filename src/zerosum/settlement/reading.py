@@ -20,7 +20,8 @@ def connect(path: Path) -> apsw.Connection:
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(BUSY_MS)
-        connection.execute("PRAGMA query_only = ON")
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # or a statement is planned anew for each set of values
+        connection.execute("PRAGMA query_only = ON; PRAGMA cache_size = -65536")
         require_current(connection, path)
     except apsw.CantOpenError as error:
         raise NothingSettled(path) from error

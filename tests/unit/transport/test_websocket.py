@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import socket
 import time
 from contextlib import AsyncExitStack
 
@@ -150,6 +151,36 @@ async def test_an_endless_frame_or_message_takes_no_memory() -> None:
                             break
                     await until(lambda: not server.connections)
                 assert peak() < 4 << 20
+
+
+async def test_empty_fragments_take_no_memory() -> None:
+    async with websocket_server(TextEcho(), messages_per_s_max=10**9) as (_, port), WsClient.connect(port) as client:
+        await client.send(frame(b"a", fin=False))
+        fragments = frame(b"", opcode=0, fin=False) * 20_000
+        with memory_peak() as peak:
+            for _ in range(20):
+                await client.send(fragments)
+                await asyncio.sleep(0)
+            await client.send(frame(b"b", opcode=0))
+            assert await client.text() == b"ab"
+            assert peak() < 1 << 20
+
+
+async def test_a_flood_of_small_frames_takes_no_memory() -> None:
+    """The library doubles its buffer when a read fills it; with a thousand clients that do this, it must not."""
+
+    class Silent:
+        def handle_ws(self, text: bytes, session: Session, reply: ReplyText) -> None:
+            """Nothing comes back that would have to be read."""
+
+    async with websocket_server(Silent(), messages_per_s_max=10**9, in_flight_max=10**9) as (server, port):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(handshake())
+            flood = frame(b"") * 100_000
+            with memory_peak() as peak:
+                await asyncio.to_thread(client.sendall, flood)
+                await until(lambda: server.counters.messages == 100_000, 10.0)
+                assert peak() < 350_000
 
 
 async def test_a_client_that_does_not_answer_the_closing_is_cut_off() -> None:
@@ -378,6 +409,16 @@ async def test_what_the_api_raises_closes_its_connection_alone(caplog: pytest.Lo
         assert await other.text() == b"a"
 
 
+async def test_what_the_api_raises_on_a_text_that_had_to_wait_closes_its_connection_too() -> None:
+    raised: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: raised.append(str(context["exception"])))
+    async with websocket_server(TextEcho()) as (server, port), WsClient.connect(port) as client:
+        await client.send(frame(b"a") * 200 + frame(b"fails") + frame(b"b"))
+        assert await client.close_code() == 1011
+        assert server.counters.messages == 201
+    assert raised == ["the Api has a bug"]
+
+
 async def test_an_answer_for_a_client_that_has_left_is_let_fall() -> None:
     api = TextLater()
     async with websocket_server(api) as (server, port):
@@ -450,8 +491,11 @@ async def test_stopping_answers_what_is_under_way_and_closes_the_rest() -> None:
             await asyncio.open_connection("127.0.0.1", port)
         await busy.send(frame(b"too late"))
         api.answer()
+        assert await busy.text() == b"a"
+        await asyncio.sleep(0.05)
+        assert [text for text, _ in api.asked] == [b"b"]
         api.answer()
-        assert [await busy.text(), await busy.text()] == [b"a", b"b"]
+        assert await busy.text() == b"b"
         assert await busy.close_code() == 1001
         await busy.send(frame((1001).to_bytes(2), opcode=CLOSE))
         await asyncio.wait_for(stopping, 2)
@@ -463,6 +507,7 @@ async def test_stopping_does_not_wait_for_ever() -> None:
         await client.send(frame(b"a"))
         await until(lambda: server.counters.messages)
         await asyncio.wait_for(server.stop(), 1)
+        assert server.connections == 0
         assert await client.is_closed()
 
 

@@ -55,9 +55,6 @@ _READ_BYTES: Final = 16 << 10
 _KERNEL_RECEIVE_BYTES: Final = 256 << 10
 """Held by the kernel for a connection that is not being read."""
 
-_LATE_BYTES_MAX: Final = 1 << 20
-"""Taken, and let fall, from a client that is being closed."""
-
 _MARGIN: Final = 64
 """Connections past connections_max that are let in to be told so."""
 
@@ -270,7 +267,6 @@ class _Connection(WSListener):
         self._answered_at = self._loop.time()
         self._server.measure_us((time.perf_counter_ns() - asked_ns) // 1_000)
         self._send(_TEXT_FRAME, text)
-        self._resume_soon()
         if self._stopping and self._in_flight == 0:
             self._close(WSCloseCode.GOING_AWAY, "the server stops")
 
@@ -308,7 +304,7 @@ class _Connection(WSListener):
             self._stream.write(b"".join(self._out))
             self._out.clear()
             self._out_bytes = 0
-            self._resume_soon()
+            self._resume_soon()  # what was answered or written may have been waited for
 
     # -- life
 
@@ -407,7 +403,6 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
         self._stream: asyncio.Transport
         self._admitted = False
         self._connected_at = 0.0
-        self._late_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._stream = transport
@@ -430,10 +425,6 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
         super().buffer_updated(nbytes)
         if self.transport.is_close_frame_sent:
             self.listener.closed_by_picows()
-            # After a fault in a frame's head picows goes on to read that frame, however long.
-            self._late_bytes += nbytes
-            if self._late_bytes > _LATE_BYTES_MAX:
-                self._stream.abort()
 
     def visit(self, now: float) -> None:
         if self.listener is None and now - self._connected_at > self._server.bounds.handshake_timeout_s:

@@ -1,0 +1,157 @@
+"""What the whole core promises beyond its rules: snapshots, hashes, cuts, bounds, quarantine."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zerosum.build import core_build
+from zerosum.core import codes, records
+from zerosum.core.codes import AMOUNT_MAX, PPM
+from zerosum.core.exchange import OUTPUT_BYTES_MAX, Exchange
+from zerosum.core.ubscore import fee_of
+from zerosum.sim.programs import SWEEP, USUAL, Program
+
+pytestmark = pytest.mark.both_builds
+
+LENGTH = 1500 if core_build().compiled else 400
+
+
+def program(seed: int, length: int = LENGTH, flavour: str = USUAL) -> list[bytes]:
+    return [step.command for step in islice(Program(seed, flavour), length)]
+
+
+def run(exchange: Exchange, commands: bytes) -> bytes:
+    out = b""
+    at = 0
+    while at < len(commands) or exchange.unfinished():
+        at = exchange.advance(commands, at)
+        out += exchange.take_account_events() + exchange.take_market_events()
+    return out
+
+
+@given(notional=st.integers(0, AMOUNT_MAX), fee_ppm=st.integers(0, PPM))
+def test_fee_is_the_exact_quotient_rounded_down(notional: int, fee_ppm: int) -> None:
+    """Python's unbounded integers are the oracle; the compiled core must agree with them."""
+    assert fee_of(notional, fee_ppm) == notional * fee_ppm // PPM
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1 << 20), cut=st.integers(0, LENGTH))
+def test_a_snapshot_goes_on_as_if_nothing_had_been(seed: int, cut: int) -> None:
+    commands = program(seed)
+    straight = Exchange(reserve=0)
+    run(straight, b"".join(commands[:cut]))
+    restored = Exchange(reserve=1000)
+    restored.load(dict(straight.sections()))
+    restored.check()
+    assert restored.state_hash() == straight.state_hash()
+    rest = b"".join(commands[cut:])
+    assert run(restored, rest) == run(straight, rest)
+    assert restored.state_hash() == straight.state_hash()
+    assert dict(restored.sections()) == dict(straight.sections())
+
+
+def small_market() -> bytes:
+    """Two accounts with money on one symbol, two bids of one level."""
+    name = records.text_words
+    limit = records.terms(0, codes.BUY, codes.LIMIT)
+    return b"".join(
+        [
+            records.command(records.LIST_ASSET, 1, 0, 0, *name("B", 2)),
+            records.command(records.LIST_ASSET, 1, 1, 0, *name("Q", 2)),
+            records.command(records.LIST_SYMBOL, 1, 0, 0, 1, 1, 0, 1, 0, 1, 1000, 1, 1000, 0, 0, 0, 0, 0, 0, 0, 0, *name("BQ", 3)),
+            *(records.command(records.OPEN_ACCOUNT, 1, account) for account in (16, 17)),
+            *(records.command(records.DEPOSIT, 1, account, account * 2 + asset, asset, 10_000) for account in (16, 17) for asset in (0, 1)),
+            records.command(records.PLACE, 1, 16, limit, 10, 5, 0, 0, 7),
+            records.command(records.PLACE, 1, 17, limit, 10, 5),
+        ]
+    )
+
+
+@pytest.mark.parametrize("reserve", [0, 1000])
+def test_the_state_hash_tells_apart_what_differs(reserve: int) -> None:
+    """One more command of any kind, or the same with another number in it, gives another hash."""
+    limit = records.terms(0, codes.BUY, codes.LIMIT)
+    deposits = ((90, 0, 1), (91, 0, 1), (90, 1, 1), (90, 0, 2))  # transfer id, asset, atoms
+    orders = ((16, 10, 5, 0), (17, 10, 5, 0), (16, 11, 5, 0), (16, 10, 6, 0), (16, 10, 5, 8), (16, 10, 5, 9))  # ..., client id
+    reductions = ((16, 1, 1), (16, 1, 2), (17, 2, 1))  # account, order, lots
+    changes = [
+        records.command(records.TICK, 1),
+        *(records.command(records.DEPOSIT, 1, 16, *deposit) for deposit in deposits),
+        *(records.command(records.PLACE, 1, account, limit, price, qty, 0, 0, client) for account, price, qty, client in orders),
+        *(records.command(records.REDUCE, 1, account, 0, order_id, 0, 0, 0, 0, 0, 0, by) for account, order_id, by in reductions),
+        records.command(records.MOVE, 1, 16, 0, 1, 0, 0, 0, 0, 0, 0, 10),  # the same price, but now behind the other
+        records.command(records.CANCEL, 1, 16, 0, 1),
+        records.command(records.SET_SYMBOL_STATUS, 1, 0, codes.HALT),
+        records.command(records.SET_ACCOUNT_STATUS, 1, 16, codes.SUSPENDED),
+        records.command(records.SET_ACCOUNT_FEES, 1, 16, 1, 0),
+        records.command(records.OPEN_ACCOUNT, 1, 18),
+        records.command(records.LIST_ASSET, 1, 2, 3, *records.text_words("C", 2)),
+    ]
+    hashes = []
+    for change in changes:
+        exchange = Exchange(reserve=reserve)
+        run(exchange, small_market() + change)
+        hashes.append(tuple(exchange.state_hash()))
+    assert len(set(hashes)) == len(changes)
+
+
+def test_the_state_hash_is_of_the_logical_state() -> None:
+    """What was and is no more leaves no trace in it: slots that were freed, pools that grew, levels that came and went."""
+    limit = records.terms(0, codes.SELL, codes.LIMIT)
+    detour = [records.command(records.PLACE, 1, 16, limit, price, 1) for price in range(500, 540)]
+    back = [records.command(records.CANCEL, 1, 16, 0, order_id) for order_id in range(3, 43)]
+    straight, around = Exchange(reserve=1000), Exchange(reserve=0)
+    run(straight, small_market() + b"".join(detour + back))
+    run(around, small_market() + b"".join(step for pair in zip(detour, back, strict=True) for step in pair))
+    assert straight.state_hash() == around.state_hash()
+
+
+def test_a_long_sweep_is_cut_and_says_the_same() -> None:
+    """One order through thousands: each call's output is bounded, and the bytes do not depend on how calls are made."""
+    commands = program(1, 4000, SWEEP)
+    whole, single = Exchange(reserve=0), Exchange(reserve=0)
+    together = run(whole, b"".join(commands))
+    apart = b""
+    cut = 0
+    for command in commands:
+        at = 0
+        while at < len(command) or single.unfinished():
+            at = single.advance(command, at)
+            single_out = single.take_account_events() + single.take_market_events()
+            assert len(single_out) < OUTPUT_BYTES_MAX + (1 << 20)
+            apart += single_out
+            cut += single.unfinished()
+    assert sorted(records.records(apart)) == sorted(records.records(together))
+    assert whole.state_hash() == single.state_hash()
+    whole.check()
+
+
+def test_a_quarantined_record_is_passed_over() -> None:
+    commands = program(7, 200)
+    exchange, without = Exchange(reserve=0), Exchange(reserve=0)
+    exchange.quarantine({150})
+    events = run(exchange, b"".join(commands))
+    passed = [records.named(event) for event in records.records(events) if event[0] & 0xFF == records.PASSED_OVER]
+    assert passed == [{**passed[0], "cause": 150, "command": commands[149][0]}]
+    tick = records.command(records.TICK, int.from_bytes(commands[149][8:16], "little"))
+    run(without, b"".join([*commands[:149], tick, *commands[150:]]))
+    assert exchange.state_hash() == without.state_hash()
+
+
+def test_a_core_version_that_this_build_does_not_know_stops_it() -> None:
+    exchange = Exchange(reserve=0)
+    run(exchange, records.command(records.SET_CORE_VERSION, 1, 1))
+    with pytest.raises(AssertionError, match="knows the core version"):
+        exchange.advance(records.command(records.SET_CORE_VERSION, 1, 2), 0)
+
+
+def test_time_never_goes_back() -> None:
+    exchange = Exchange(reserve=0)
+    run(exchange, records.command(records.TICK, 1000))
+    (event,) = records.records(run(exchange, records.command(records.OPEN_ACCOUNT, 10, codes.FIRST_USER)))
+    assert records.named(event)["time_us"] == 1000

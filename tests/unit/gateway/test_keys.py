@@ -1,0 +1,199 @@
+"""API keys: made once, shown once, encrypted at rest, and gone when they are revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway_world import MASTER_KEY
+from zerosum.gateway.auth import ApiKey
+from zerosum.gateway.errors import ApiError
+from zerosum.gateway.keys import (
+    MASTER_KEY_VARIABLE,
+    REFRESH_US,
+    Keys,
+    KeysError,
+    MasterKeyError,
+    create_master_key,
+    load_master_key,
+)  # fmt: skip
+
+NOW_US = 1_700_000_000_000_000
+PAYLOAD = b"symbol=BTCUSDT"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.db"
+
+
+@pytest.fixture
+def keys(path: Path) -> Keys:
+    return Keys(path, MASTER_KEY)
+
+
+def signed_by(secret: str) -> str:
+    return hmac.new(secret.encode(), PAYLOAD, hashlib.sha256).hexdigest()
+
+
+def found(keys: Keys, api_key: str, now_us: int = NOW_US) -> ApiKey:
+    key = keys.find(api_key, now_us)
+    assert key is not None
+    return key
+
+
+def test_a_key_verifies_what_its_secret_signed(keys: Keys) -> None:
+    api_key, secret = keys.create(16, ["TRADE", "USER_DATA"])
+    key = found(keys, api_key)
+    assert (key.api_key, key.account_id, key.permissions) == (api_key, 16, frozenset({"TRADE", "USER_DATA"}))
+    key.verify(PAYLOAD, signed_by(secret))
+    with pytest.raises(ApiError):
+        key.verify(PAYLOAD, signed_by(secret[::-1]))
+
+
+def test_keys_and_secrets_are_64_letters_and_digits_and_never_alike(keys: Keys) -> None:
+    made = [text for _ in range(20) for text in keys.create(16, ["TRADE"])]
+    assert len(set(made)) == 40
+    assert all(len(text) == 64 and text.isascii() and text.isalnum() for text in made)
+
+
+def test_another_process_finds_a_key_and_after_a_start_too(keys: Keys, path: Path) -> None:
+    other = Keys(path, MASTER_KEY)
+    api_key, secret = keys.create(16, ["TRADE"])
+    found(other, api_key).verify(PAYLOAD, signed_by(secret))
+    keys.close()
+    found(Keys(path, MASTER_KEY), api_key).verify(PAYLOAD, signed_by(secret))
+
+
+def test_a_revoked_key_is_gone_here_at_once_and_elsewhere_within_half_a_second(keys: Keys, path: Path) -> None:
+    api_key, _ = keys.create(16, ["TRADE"])
+    kept, _ = keys.create(16, ["TRADE"])
+    gateway = Keys(path, MASTER_KEY)
+    cached = found(gateway, kept)
+    assert found(gateway, api_key) is found(gateway, api_key)
+    keys.revoke(api_key)
+    assert keys.find(api_key, NOW_US) is None
+    assert gateway.find(api_key, NOW_US + REFRESH_US) is None
+    assert gateway.find(kept, NOW_US + REFRESH_US) is cached
+
+
+def test_revocation_holds_when_the_clock_was_set_back(keys: Keys, path: Path) -> None:
+    api_key, _ = keys.create(16, ["TRADE"])
+    gateway = Keys(path, MASTER_KEY)
+    found(gateway, api_key, NOW_US)
+    keys.revoke(api_key)
+    assert gateway.find(api_key, NOW_US - 3_600_000_000) is None
+
+
+def test_a_key_is_revoked_for_good_and_again_changes_nothing(keys: Keys) -> None:
+    api_key, _ = keys.create(16, ["TRADE"])
+    keys.revoke(api_key)
+    (revoked,) = keys.list(16)
+    keys.revoke(api_key)
+    assert keys.list(16) == [revoked]
+    assert revoked.revoked_us >= revoked.created_us > 0
+
+
+def test_keys_are_listed_without_secrets(keys: Keys) -> None:
+    first, _ = keys.create(16, ["USER_DATA", "TRADE", "TRADE"])
+    second, _ = keys.create(17, ["USER_DATA"])
+    assert {info.api_key for info in keys.list()} == {first, second}
+    (info,) = keys.list(16)
+    assert (info.api_key, info.account_id, info.permissions, info.revoked_us) == (first, 16, ("TRADE", "USER_DATA"), 0)
+
+
+def test_what_makes_no_sense_is_refused_with_what_would(keys: Keys) -> None:
+    with pytest.raises(KeysError, match=r"permissions WITHDRAW: a key has one or more of TRADE, USER_DATA\."):
+        keys.create(16, ["WITHDRAW"])
+    with pytest.raises(KeysError, match="permissions none"):
+        keys.create(16, [])
+    with pytest.raises(KeysError, match="there is no API key 'nobody'"):
+        keys.revoke("nobody")
+
+
+def test_no_secret_is_in_the_file(keys: Keys, path: Path) -> None:
+    _, secret = keys.create(16, ["TRADE"])
+    keys.close()
+    stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert secret.encode() not in stored
+    assert bytes.fromhex(secret.encode().hex()) not in stored
+
+
+@pytest.mark.parametrize("change", ["account_id = 17", "permissions = 'TRADE,USER_DATA'", "secret = zeroblob(80)"])
+def test_a_row_that_was_tampered_with_is_refused(keys: Keys, path: Path, change: str) -> None:
+    """Write access to the file must not make one user's key another's, or a reader's key a trader's."""
+    api_key, _ = keys.create(16, ["USER_DATA"])
+    with sqlite3.connect(path) as db:
+        db.execute(f"update keys set {change}")  # noqa: S608 - from the list above
+    db.close()
+    assert Keys(path, MASTER_KEY).find(api_key, NOW_US) is None
+
+
+def test_a_secret_moved_to_another_key_is_refused(keys: Keys, path: Path) -> None:
+    victim, _ = keys.create(16, ["TRADE"])
+    keys.create(17, ["TRADE"])
+    with sqlite3.connect(path) as db:
+        db.execute("update keys set (nonce, secret) = (select nonce, secret from keys where account_id = 17) where account_id = 16")
+    db.close()
+    assert Keys(path, MASTER_KEY).find(victim, NOW_US) is None
+
+
+def test_another_master_key_is_refused_at_once(keys: Keys, path: Path) -> None:
+    with pytest.raises(MasterKeyError, match="another master key"):
+        Keys(path, bytes(32))
+
+
+def test_the_file_is_for_its_owner_alone(keys: Keys, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+# ---------------------------------------------------------------------- the master key
+
+
+def test_a_master_key_is_made_and_read(tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    create_master_key(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(load_master_key(file, {})) == 32
+    with pytest.raises(FileExistsError):
+        create_master_key(file)
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    create_master_key(file)
+    assert load_master_key(file, {MASTER_KEY_VARIABLE: "ab" * 32}) == bytes([0xAB]) * 32
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602, 0o660])
+def test_a_master_key_that_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "master.key"
+    create_master_key(file)
+    file.chmod(mode)
+    with pytest.raises(MasterKeyError, match=rf"mode {mode:04o}\)\. Run: chmod 600"):
+        load_master_key(file, {})
+
+
+@pytest.mark.parametrize("text", ["", "ab" * 31, "ab" * 33, "zz" * 32])
+def test_a_malformed_master_key_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MasterKeyError, match=rf"64 hex digits \(32 bytes\), and this has {len(text)} characters") as refused:
+        load_master_key(tmp_path / "none", {MASTER_KEY_VARIABLE: text})
+    assert not text or text not in str(refused.value)
+
+
+def test_without_a_master_key_the_error_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(MasterKeyError, match=f"neither {MASTER_KEY_VARIABLE} is set nor does"):
+        load_master_key(tmp_path / "none", {})
+
+
+def test_a_master_key_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    file.write_bytes(os.urandom(8) + b"\xff")
+    file.chmod(0o600)
+    with pytest.raises(MasterKeyError, match="can't be read as a master key"):
+        load_master_key(file, {})

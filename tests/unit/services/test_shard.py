@@ -1,0 +1,334 @@
+"""
+The live shard, on a real log and with its real thread: what is answered when, what is refused when, and what ends it.
+
+The disk below is one that a test makes wait, fill up or fail (tests/support/watched_disk.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.shard_world import ANN, BOB, PRICE_TICKS, ShardWorld, cancel, place, sell, tick
+from tests.support.watched_disk import Fails, HeldSync, NoRoom, Operation, WatchedDisk
+from zerosum.core import records
+from zerosum.core.codes import FIRST_USER
+from zerosum.gateway.entry import Busy, Event
+from zerosum.log.errors import LogFailed
+from zerosum.log.file_log import FileLog
+from zerosum.log.layout import GROUP_OVERHEAD_BYTES
+from zerosum.log.reader import LogReader
+from zerosum.services import shard as shard_module
+from zerosum.services.machine import Machine
+from zerosum.services.shard import Limits
+
+OPENED = 9  # commands of `opening`
+
+
+def kinds(events: list[Event]) -> list[int]:
+    return [event[0] & 0xFF for event in events]
+
+
+def groups_in(folder: Path, last: int) -> list[tuple[int, int]]:
+    """(first sequence, payload bytes) of each group in a log."""
+    with LogReader(folder) as reader:
+        return [(group.first_sequence, len(group.records)) for group in reader.read(last)]
+
+
+def replayed(folder: Path) -> Machine:
+    """What a closed log gives to fresh machines."""
+    machine = Machine()
+    with FileLog.open(folder, segment_bytes=1 << 16) as log, LogReader(folder) as reader:
+        for group in reader.read(log.durable_sequence):
+            machine.apply(bytes(group.records))
+    return machine
+
+
+# ---------------------------------------------------------------------- order and groups
+
+
+async def test_answers_come_in_the_order_of_the_submits(tmp_path: Path) -> None:
+    """Each with its own events and no other's, however the commands were cut into groups."""
+    slow = WatchedDisk(before=lambda operation: time.sleep(0.004) if operation.name == "sync" else None)
+    async with ShardWorld.on(tmp_path, slow) as world:
+        for number in range(300):
+            world.submit(place(price_ticks=PRICE_TICKS - number) if number % 3 else tick(), number)
+            if number % 7 == 0:
+                await asyncio.sleep(0.001)
+        await world.until(lambda: len(world.answers) == 300)
+        assert [answer.name for answer in world.answers] == list(range(300))
+        for name, events in world.answers:
+            assert kinds(events) == ([records.ADMITTED, records.ACCEPTED] if name % 3 else [])
+            assert {event[2] for event in events} <= {OPENED + 1 + name}
+        assert world.shard.groups - OPENED < 150, "commands gather while a sync runs"
+
+
+async def test_a_group_gathers_while_the_last_sync_runs(tmp_path: Path) -> None:
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
+        groups = world.shard.groups
+        held.hold()
+        world.submit(place())
+        await world.until(held.waiting.is_set)
+        for _ in range(99):
+            world.submit(place())
+            await asyncio.sleep(0)
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 100)
+        assert world.shard.groups == groups + 2
+    assert [first for first, _ in groups_in(tmp_path, OPENED + 100)][-2:] == [OPENED + 1, OPENED + 2]
+
+
+async def test_nothing_is_answered_shown_or_settled_before_it_is_durable(tmp_path: Path) -> None:
+    """The one promise that everything else rests on."""
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
+        told: list[int] = []
+        world.shard.on_durable = told.append
+        shown = world.views.account_sequence
+        held.hold()
+        world.submit(place())
+        await world.until(held.waiting.is_set)
+        passed: list[str] = []
+        world.shard.barrier(lambda: passed.append("barrier"))
+        await asyncio.sleep(0.1)
+        assert (world.answers, passed, told) == ([], [], [])
+        assert (world.machine.sequence, world.views.account_sequence, world.shard.under_way) == (OPENED, shown, 1)
+        held.let_go()
+        await world.until(lambda: bool(world.answers))
+        assert (passed, told) == (["barrier"], [OPENED + 1])
+        assert (world.machine.sequence, world.shard.under_way) == (OPENED + 1, 0)
+        assert world.views.account_sequence > shown
+
+
+async def test_a_group_is_applied_whole_before_any_of_it_is_answered(tmp_path: Path) -> None:
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
+        held.hold()
+        world.submit(place())
+        await world.until(held.waiting.is_set)
+        seen: list[tuple[int, int]] = []
+        for _ in range(10):
+            world.shard.submit(place(), lambda events: seen.append((world.machine.sequence, len(world.views.accounts.orders))))
+        held.let_go()
+        await world.until(lambda: len(seen) == 10)
+        assert set(seen) == {(OPENED + 11, 11)}
+
+
+async def test_a_burst_is_cut_into_groups_within_the_bound(tmp_path: Path) -> None:
+    held = HeldSync()
+    limits = Limits(group_bytes_max=2000)
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held), limits=limits) as world:
+        held.hold()
+        for number in range(200):
+            world.submit(place(), number)
+            if number == 0:
+                await world.until(held.waiting.is_set)
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 200)
+        assert [answer.name for answer in world.answers] == list(range(200))
+    sizes = [size for first, size in groups_in(tmp_path, OPENED + 200) if first > OPENED + 1]
+    assert max(sizes) <= 2000
+    assert min(sizes[:-1]) > 2000 - len(place()), "no group is cut sooner than it must be"
+
+
+async def test_a_group_is_never_larger_than_a_segment_takes(tmp_path: Path) -> None:
+    """The bound on groups and the size of segments are two settings: whatever they are, a burst is written."""
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held), segment_bytes=4096) as world:
+        held.hold()
+        for number in range(200):
+            world.submit(place(), number)
+        await world.until(held.waiting.is_set)
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 200 or world.shard.stopped.done())
+        assert not world.shard.stopped.done()
+        assert world.log.group_bytes_max + GROUP_OVERHEAD_BYTES < 4096
+    assert replayed(tmp_path).sequence == OPENED + 200
+
+
+async def test_the_log_stamps_every_command_with_the_time_of_its_group(tmp_path: Path) -> None:
+    before_us = time.time_ns() // 1000
+    async with ShardWorld.on(tmp_path) as world:
+        for _ in range(50):
+            world.submit(place())
+        await world.until(lambda: len(world.answers) == 50)
+    after_us = time.time_ns() // 1000
+    with LogReader(tmp_path) as reader:
+        for group in reader.read(OPENED + 50):
+            assert {record[records.TIME] for record in records.records(bytes(group.records))} == {group.time_us}
+            assert before_us <= group.time_us <= after_us
+
+
+# ---------------------------------------------------------------------- bounds
+
+
+async def test_past_pending_max_nothing_is_taken(tmp_path: Path) -> None:
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held), limits=Limits(pending_max=50)) as world:
+        held.hold()
+        for _ in range(50):
+            world.submit(place())
+        for command in (place(), cancel(1), tick()):
+            with pytest.raises(Busy, match="50 commands are under way"):
+                world.submit(command, -1)
+        assert world.shard.under_way == 50
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 50)
+        await world.command(place())
+        assert -1 not in [answer.name for answer in world.answers]
+    assert replayed(tmp_path).sequence == OPENED + 51, "what was refused is not in the log"
+
+
+async def test_with_settlement_far_behind_no_orders_are_taken_and_cancels_are(tmp_path: Path) -> None:
+    """Memory must not grow with the follower's lag, and nobody may be caught in a position by it."""
+    async with ShardWorld.on(tmp_path, limits=Limits(unsettled_max=20)) as world:
+        world.shard.settled_up_to(OPENED)
+        for _ in range(20):
+            await world.command(place())
+        assert world.shard.is_behind
+        replace = records.command(records.CANCEL_REPLACE, 0, ANN, records.terms(0, 0, 1), 1)
+        move = records.command(records.MOVE, 0, ANN, records.terms(0, 0, 1), 1, 0, 0, 0, 0, 0, 0, PRICE_TICKS - 1)
+        for command in (place(), move, replace):
+            with pytest.raises(Busy, match="settlement is 20 commands behind"):
+                world.submit(command)
+        assert kinds(await world.command(cancel(1))) == [records.DONE]
+        assert kinds(await world.command(records.command(records.DEPOSIT, 0, ANN, 777, 0, 1))) == [records.TRANSFERRED]
+        world.shard.settled_up_to(OPENED + 10)
+        assert (world.shard.unsettled, world.shard.is_behind) == (12, False)
+        assert kinds(await world.command(place())) == [records.ADMITTED, records.ACCEPTED]
+
+
+# ---------------------------------------------------------------------- barriers
+
+
+async def test_a_barrier_waits_for_what_was_submitted_before_it_and_for_no_more(tmp_path: Path) -> None:
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
+        passed: list[tuple[str, int]] = []
+        world.shard.barrier(lambda: passed.append(("idle", world.machine.sequence)))
+        assert passed == [("idle", OPENED)], "with nothing under way it is passed at once"
+        held.hold()
+        world.submit(place())
+        world.shard.barrier(lambda: passed.append(("first", world.machine.sequence)))
+        await world.until(held.waiting.is_set)
+        world.submit(place())
+        world.submit(place())
+        world.shard.barrier(lambda: passed.append(("third", world.machine.sequence)))
+        await asyncio.sleep(0.02)
+        assert len(passed) == 1
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 3)
+        assert passed[1:] == [("first", OPENED + 1), ("third", OPENED + 3)]
+
+
+async def test_settled_is_passed_once_the_follower_is_there(tmp_path: Path) -> None:
+    async with ShardWorld.on(tmp_path) as world:
+        passed: list[tuple[str, bool]] = []
+        world.shard.settled(lambda in_time: passed.append(("first", in_time)), timeout_s=30)
+        await world.command(place())
+        world.shard.settled(lambda in_time: passed.append(("second", in_time)), timeout_s=30)
+        world.shard.settled_up_to(OPENED - 1)
+        assert passed == []
+        world.shard.settled_up_to(OPENED)
+        assert passed == [("first", True)]
+        world.shard.settled_up_to(OPENED + 1)
+        assert passed == [("first", True), ("second", True)]
+        world.shard.settled(lambda in_time: passed.append(("at once", in_time)), timeout_s=30)
+        assert passed[2:] == [("at once", True)]
+        world.shard.settled_up_to(3)
+        assert world.shard.settled_sequence == OPENED + 1, "a follower that starts again does not take back what was settled"
+
+
+async def test_each_wait_for_settlement_ends_at_its_own_time(tmp_path: Path) -> None:
+    """A short wait behind a long one must not end the long one, nor be forgotten."""
+    async with ShardWorld.on(tmp_path) as world:
+        ended: list[tuple[str, bool]] = []
+        world.shard.settled(lambda in_time: ended.append(("long", in_time)), timeout_s=30)
+        world.shard.settled(lambda in_time: ended.append(("short", in_time)), timeout_s=0.02)
+        world.shard.settled(lambda in_time: ended.append(("shorter", in_time)), timeout_s=0.01)
+        await world.until(lambda: len(ended) == 2)
+        assert ended == [("shorter", False), ("short", False)]
+        world.shard.settled_up_to(OPENED)
+        assert ended[2:] == [("long", True)]
+
+
+# ---------------------------------------------------------------------- a disk that fails
+
+
+@pytest.mark.parametrize("operation", ["sync", "pwrite"])
+async def test_a_disk_that_fails_stops_the_shard_and_answers_nothing_more(tmp_path: Path, operation: str) -> None:
+    """After a failed sync nobody knows what the disk has: an answer either way could be a lie."""
+    fails = Fails(operation)
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=fails)) as world:
+        await world.command(place())
+        fails.armed = True
+        for number in range(10):
+            world.submit(place(), number)
+            await asyncio.sleep(0.001)
+        error = await asyncio.wait_for(asyncio.shield(world.shard.stopped), 30)
+        assert isinstance(error, LogFailed)
+        assert "Input/output error" in str(error)
+        with pytest.raises(Busy, match="stopping"):
+            world.submit(place())
+        await asyncio.sleep(0.05)
+        assert world.answers == []
+        assert (world.machine.sequence, len(world.views.accounts.orders)) == (OPENED + 1, 1)
+    assert OPENED + 1 <= replayed(tmp_path).sequence <= OPENED + 11
+
+
+async def test_a_segment_that_can_not_be_made_stops_the_shard(tmp_path: Path) -> None:
+    """Any refusal of the disk but a full one."""
+    fails = Fails("create")
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=fails)) as world:
+        fails.armed = True
+        with pytest.raises((Busy, TimeoutError)):
+            for _ in range(3000):
+                await asyncio.wait_for(world.command(place(qty_lots=1)), 0.5)
+        assert isinstance(world.shard.stopped.result(), LogFailed)
+
+
+class Breaks:
+    """Views that find a broken invariant in what they are given."""
+
+    def apply(self, account_events: bytes, market_events: bytes) -> None:
+        raise AssertionError("a level is never empty")
+
+
+async def test_after_a_broken_invariant_nothing_more_is_applied_or_answered(tmp_path: Path) -> None:
+    """The next group is on its way to the disk already. It will be replayed at the next start, by machines that can be trusted."""
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
+        held.hold()
+        world.submit(place(), 1)
+        await world.until(held.waiting.is_set)
+        world.submit(place(), 2)
+        healthy, world.shard._reader = world.shard._reader, Breaks()
+        held.let_go()
+        assert str(await asyncio.wait_for(asyncio.shield(world.shard.stopped), 30)) == "a level is never empty"
+        world.shard._reader = healthy
+        await asyncio.sleep(0.1)
+        assert world.answers == []
+        assert world.machine.sequence == OPENED + 1
+    assert replayed(tmp_path).sequence == OPENED + 2
+
+
+async def test_close_finishes_what_is_under_way_and_seals_the_log(tmp_path: Path) -> None:
+    slow = WatchedDisk(before=lambda operation: time.sleep(0.01) if operation.name == "sync" else None)
+    async with ShardWorld.on(tmp_path, slow) as world:
+        for _ in range(100):
+            world.submit(place())
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(world.shard.close())
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="stopping"):
+            world.submit(place())
+        await asyncio.wait_for(closing, 30)
+        assert len(world.answers) == 100
+    with FileLog.open(tmp_path, segment_bytes=1 << 16) as log:
+        assert log.recovery.clean
+        assert log.durable_sequence == OPENED + 100
