@@ -69,7 +69,8 @@ class ShardWorld:
         self.log = log
         self.machine = Machine()
         self.views = Views()
-        self.shard = Shard(self.machine, log, self.views, limits=limits)
+        self.show = self.views.apply  # what the shard gives each group's events to
+        self.shard = Shard(self.machine, log, self, limits=limits)
         self.answers: list[Answered] = []
 
     @classmethod
@@ -87,6 +88,9 @@ class ShardWorld:
             yield world
         finally:
             await asyncio.wait_for(world.shard.close(), 30)
+
+    def apply(self, account_events: bytes, market_events: bytes) -> None:
+        self.show(account_events, market_events)
 
     def submit(self, command: bytes, name: int = 0) -> None:
         self.shard.submit(command, lambda events: self.answers.append(Answered(name, events)))

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from zerosum.bench.client import Signer
 from zerosum.core import records
 from zerosum.errors import ZerosumError
 from zerosum.gateway.auth import TRADE, USER_DATA
@@ -29,7 +28,8 @@ class User(NamedTuple):
     """Who trades. `funds`: atoms by asset number."""
 
     account: int
-    signer: Signer
+    api_key: str
+    secret: str
     funds: Mapping[int, int]
 
 
@@ -48,7 +48,7 @@ async def found_market(data: DataDir, table: dict[str, Any], funds: Mapping[int,
     await submit(data, chains)
     keys = Keys(data.keys, load_master_key(data.root / "master.key"))
     try:
-        return [User(account, Signer(*keys.create(account, (TRADE, USER_DATA))), atoms) for account, atoms in funds.items()]
+        return [User(account, *keys.create(account, (TRADE, USER_DATA)), atoms) for account, atoms in funds.items()]
     finally:
         keys.close()
 

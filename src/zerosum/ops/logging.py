@@ -140,35 +140,36 @@ class LogWriter:
                 part = self._missing(dropped - self._lines_reported) + part
             if self._line_torn:
                 part = b"\n" + part
-            if self._put_out(part):
+            rest = self._unwritten(part)
+            if len(rest) < len(part):
+                self._line_torn = part[-len(rest) - 1 :][:1] != b"\n"
+            lost = rest.count(b"\n")
+            if lost <= count:
                 self._lines_reported = dropped
-                self._line_torn = False
-            else:
-                self._lines_lost += count
-                if self._deadline is None:
-                    time.sleep(_RETRY_S)  # no use in trying again at once
+            self._lines_lost += min(lost, count)
+            if rest and self._deadline is None:
+                time.sleep(_RETRY_S)  # no use in trying again at once
 
     def _missing(self, count: int) -> bytes:
         return self._render(Line(time.time_ns(), "warning", "log", "log.lines_dropped", {"lines": count}, None))
 
-    def _put_out(self, data: bytes) -> bool:
-        """Whether all of it was written. Waits for an output that is slow, but not past the deadline."""
+    def _unwritten(self, data: bytes) -> bytes:
+        """Write it; what the output did not take. Waits for an output that is slow, but not past the deadline."""
         if self._fd is None:
-            return False
-        rest = memoryview(data)
+            return data
+        done = 0
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         try:
-            while rest:
+            while done < len(data):
                 overdue = self._deadline is not None and time.monotonic() > self._deadline
                 if poll.poll(0 if overdue else _POLL_MS):
-                    rest = rest[os.write(self._fd, rest[:_WRITE_BYTES]) :]
+                    done += os.write(self._fd, data[done : done + _WRITE_BYTES])
                 elif overdue:
                     break
         except OSError:  # it is full, or its reader has gone
             pass
-        self._line_torn |= 0 < len(rest) < len(data)
-        return not rest
+        return data[done:]
 
 
 @final

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import final
 
 from zerosum.gateway.api import Api
@@ -53,6 +54,8 @@ class EmbeddedSettings:
     segment_bytes: int = SEGMENT_BYTES
     limits: Limits = field(default_factory=Limits)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    prunes: bool = False  # whether segments go that no kept snapshot needs
+    archive: Path | None = None  # where they are copied to first
     rest: RestBounds = field(default_factory=RestBounds)
     websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
     allowance: Allowance = field(default_factory=Allowance)
@@ -80,7 +83,7 @@ class Embedded:
         self.log = self.open_log(settled)
         self.machine, self.views = self.restore()
         self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
-        self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to)
+        self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from)
         self.shard.on_durable = self.follower.durable
         self.follower.durable(self.log.durable_sequence)
         await self.follower.start()
@@ -138,6 +141,11 @@ class Embedded:
     def settled_up_to(self, sequence: int) -> None:
         self.shard.settled_up_to(sequence)
         self.views.forget_settled(sequence)
+
+    def snapshots_from(self, sequence: int) -> None:
+        """The oldest snapshot that is kept is of this sequence: what came before it in the log is no longer needed to start."""
+        if self.settings.prunes:
+            self.shard.prune(sequence + 1, self.settings.archive)
 
     async def failed(self) -> BaseException:
         """Waits for what makes it impossible to go on, and returns it."""

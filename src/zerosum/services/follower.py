@@ -69,6 +69,10 @@ class Follower:
     def settled_sequence(self) -> int:
         return self._store.position().sequence
 
+    def progress(self) -> dict[str, int]:
+        """How far it is, for the exchange."""
+        return {"settled": self.settled_sequence, "snapshots_from": min(self._snapshots.sequences(), default=0)}
+
     def follow(self, durable_sequence: int) -> None:
         """Apply and settle everything that is durable. Diverged when the live machine said otherwise of the same input."""
         outputs: list[Output] = []

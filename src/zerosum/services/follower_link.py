@@ -29,13 +29,16 @@ class FollowerFailed(ZerosumError):
 
 @final
 class FollowerLink:
-    def __init__(self, data: DataDir, policy: SnapshotPolicy, settled: Callable[[int], None]) -> None:
+    def __init__(
+        self, data: DataDir, policy: SnapshotPolicy, settled: Callable[[int], None], snapshots_from: Callable[[int], None]
+    ) -> None:  # fmt: skip
         self.restarts = 0
         self.pid = 0
         self.fault: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._data = data
         self._policy = policy
         self._settled = settled
+        self._snapshots_from = snapshots_from
         self._durable = 0
         self._told = 0
         self._writer: asyncio.StreamWriter | None = None
@@ -113,6 +116,8 @@ class FollowerLink:
             self._ready.set()
             return
         self._settled(int(message["settled"]))
+        if message.get("snapshots_from"):
+            self._snapshots_from(int(message["snapshots_from"]))
         self._ready.set()
         if not message.get("stopped"):
             self._waiting = True

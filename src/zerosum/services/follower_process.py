@@ -2,7 +2,7 @@
 The follower as a process: `python -m zerosum.services.follower_process --data DIR --link FD`, started by the exchange.
 
     exchange --{"durable": n}--> follower          one message under way at a time: the follower asks for more by answering
-    exchange <--{"settled": n}-- follower
+    exchange <--{"settled": n, "snapshots_from": m}-- follower       m: the oldest snapshot that is kept
     exchange --{"stop": true}--> follower          settle the rest, take a snapshot, end
     exchange <--{"fault": text}- follower          it can't go on: the exchange is to stop too
 
@@ -30,15 +30,15 @@ def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
     follower = Follower(data, policy=policy, report=complain)
     lines = link.makefile("rb")
     try:
-        send(link, {"settled": follower.settled_sequence})
+        send(link, follower.progress())
         for line in lines:
             message = json.loads(line)
             follower.follow(int(message["durable"]))
             if message.get("stop"):
                 follower.take_snapshot()
-                send(link, {"settled": follower.settled_sequence, "stopped": True})
+                send(link, {**follower.progress(), "stopped": True})
                 return
-            send(link, {"settled": follower.settled_sequence})
+            send(link, follower.progress())
     except BrokenPipeError:
         return  # the exchange ended while it was being answered; everything it called durable is settled
     finally:

@@ -15,18 +15,20 @@ Always true:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol, final
 
 from zerosum.core import records
 from zerosum.gateway.entry import Answer, Busy, Event
-from zerosum.log.errors import DiskFull
+from zerosum.log.errors import DiskFull, LogNotArchived
 from zerosum.log.file_log import FileLog
 from zerosum.services.machine import Machine, Output
 
@@ -63,7 +65,15 @@ class SettlementWait:
 
     sequence: int
     passed: Callable[[bool], None]
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle = field(init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """A request to the log thread."""
+
+    before_sequence: int
+    archive: Path | None
 
 
 @final
@@ -87,10 +97,10 @@ class Shard:
         self._barriers: deque[tuple[int, Callable[[], None]]] = deque()
         self._settlement_waits: deque[SettlementWait] = deque()  # by sequence
         self._disk_is_full = False
-        self._preparer: threading.Thread | None = None  # makes the next segment, or will try again when there is no room for it
+        self._preparer: threading.Thread | None = None  # while the next segment is made
         self._attestation = machine.attestation()
         self._closing = False
-        self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[Group | Prune | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
         self._thread.start()
         self._prepare_segment()
@@ -186,11 +196,12 @@ class Shard:
         if self._pending_bytes <= self._group_bytes_max:
             taken, self._pending = self._pending, []
             return taken
-        count = 1
-        size = len(self._pending[0][0]) + len(self._pending[1][0]) if len(self._pending) > 1 else self._group_bytes_max + 1
-        while size <= self._group_bytes_max:
+        size = count = 0
+        for command, _ in self._pending:
+            size += len(command)
+            if size > self._group_bytes_max and count:
+                break
             count += 1
-            size += len(self._pending[count][0])
         taken, self._pending = self._pending[:count], self._pending[count:]
         return taken
 
@@ -198,6 +209,9 @@ class Shard:
         """The log thread: one group, one sync, and back to the loop."""
         while (group := self._groups.get()) is not None:
             try:
+                if isinstance(group, Prune):
+                    self._prune(group)
+                    continue
                 self._append(group)
                 self._log.sync()
             except BaseException as error:  # noqa: BLE001  whatever it is, nothing more may be taken
@@ -214,7 +228,6 @@ class Shard:
             except DiskFull:
                 if self._closing:
                     raise
-                self._loop.call_soon_threadsafe(self._prepared, True)
                 time.sleep(RETRY_DISK_S)
             else:
                 return
@@ -235,7 +248,7 @@ class Shard:
         self._attestation = self.machine.attestation()
         self.groups += 1
         self._answer(group, output)
-        if not self._log.next_is_prepared:
+        if not self._log.next_is_prepared and not self._disk_is_full:
             self._prepare_segment()
 
     def _answer(self, group: Group, output: Output) -> None:
@@ -248,6 +261,14 @@ class Shard:
         while self._barriers and self._barriers[0][0] <= group.last_sequence:
             self._barriers.popleft()[1]()
 
+    def prune(self, before_sequence: int, archive: Path | None) -> None:
+        """Let closed segments go whose records are all before a sequence, to `archive` if given; between two groups, in the log thread."""
+        self._groups.put(Prune(before_sequence, archive))
+
+    def _prune(self, prune: Prune) -> None:
+        with contextlib.suppress(DiskFull, LogNotArchived):  # they stay where they are, and are tried again after the next snapshot
+            self._log.prune(prune.before_sequence, archive=prune.archive)
+
     def _stop(self, error: BaseException) -> None:
         if not self.stopped.done():
             self.stopped.set_result(error)
@@ -259,7 +280,6 @@ class Shard:
         self.settled_sequence = max(self.settled_sequence, sequence)
         while self._settlement_waits and self._settlement_waits[0].sequence <= self.settled_sequence:
             wait = self._settlement_waits.popleft()
-            assert wait.timer is not None, "a wait ends"
             wait.timer.cancel()
             wait.passed(True)
 
@@ -271,12 +291,12 @@ class Shard:
 
     def _prepare_segment(self) -> None:
         """Have the next segment made in a thread, unless that is under way."""
-        if self._preparer is None:
+        if self._preparer is None and not self._closing:
             self._preparer = threading.Thread(target=self._make_segment, name="segment", daemon=True)
             self._preparer.start()
 
     def _make_segment(self) -> None:
-        """A full disk is met here, and met again until there is room."""
+        """A full disk is met here, and tried again until there is room."""
         try:
             self._log.prepare_next()
             full = False
@@ -288,7 +308,10 @@ class Shard:
         self._loop.call_soon_threadsafe(self._prepared, full)
 
     def _prepared(self, full: bool) -> None:
+        self._preparer = None
         self._disk_is_full = full
+        if full:
+            self._loop.call_later(RETRY_DISK_S, self._prepare_segment)
 
     async def close(self) -> None:
         """Take nothing more, finish what is under way, seal the log."""
@@ -298,4 +321,6 @@ class Shard:
         await asyncio.wait([applied, self.stopped], return_when=asyncio.FIRST_COMPLETED)
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
+        if self._preparer is not None:
+            await asyncio.to_thread(self._preparer.join)
         await asyncio.to_thread(self._log.close)

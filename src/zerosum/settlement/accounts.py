@@ -9,7 +9,7 @@ Account events to rows: orders, both sides of trades, every leg of money, balanc
 Always true of what comes out, or SettlementBroken is raised:
   - a balance changes by exactly what its event is about: nothing for an order's freezing and releasing
   - the two fills of a trade follow each other, the taker's first; their legs sum to zero, asset by asset
-  - what an order has frozen is what its events froze, and nothing once it has ended
+  - what is frozen for an order is the most that it can still cost, and nothing once it has ended
 CLEARING, which the two legs of a trade pass through, is back at zero after each of them, so its legs are not written.
 """
 
@@ -105,8 +105,8 @@ class AccountTranslator:
         yield records.REJECTED, self._ended
         yield records.REDUCED, self._reduced
         yield records.MOVED, self._moved
-        yield records.MOVE_ADMITTED, self._frozen_again
-        yield records.MOVE_REJECTED, self._frozen_again
+        yield records.MOVE_ADMITTED, self._move_admitted
+        yield records.MOVE_REJECTED, self._move_rejected
         yield records.TRANSFERRED, self._transferred
         yield records.ACCOUNT_CHANGED, self._account_changed
         yield records.ASSET_LISTED, self._asset_listed
@@ -161,6 +161,7 @@ class AccountTranslator:
         self._orders[order_id] = order
         self._touched_orders[order_id] = order
         self._freeze(event, order, available, frozen)
+        self._check_frozen(event, order)
 
     def _fill(self, event: Event) -> None:
         (
@@ -198,6 +199,7 @@ class AccountTranslator:
         if open_lots == 0:
             self._close(event, order, FILLED, codes.NO_REASON)
         else:
+            self._check_frozen(event, order)
             self._touched_orders[order_id] = order
         if is_taker:
             if self._taker:
@@ -235,18 +237,29 @@ class AccountTranslator:
             broken(event, f"order {order_id} has {order.open_lots} lots open, and can't be reduced to {open_lots}")
         self._freeze(event, order, available, frozen)
         order.reduce(open_lots, reason, time_us)
+        self._check_frozen(event, order)
 
     def _moved(self, event: Event) -> None:
         _, _, _, time_us, order_id, account, _, price_ticks, _, available, frozen = event
         order = self._order(event, order_id, account)
         self._freeze(event, order, available, frozen)
-        order.price_ticks = price_ticks
-        order.updated_us = time_us
+        order.move(price_ticks, time_us)
+        self._check_frozen(event, order)
 
-    def _frozen_again(self, event: Event) -> None:
-        """More is frozen while a move is under way, or less after one that was rejected."""
+    def _move_admitted(self, event: Event) -> None:
+        """Until it is moved, the dearer of the two prices is frozen."""
+        _, _, _, _, order_id, account, _, price_ticks, _, available, frozen = event
+        order = self._order(event, order_id, account)
+        self._freeze(event, order, available, frozen)
+        order.frozen_ticks = max(order.price_ticks, price_ticks)
+        self._check_frozen(event, order)
+
+    def _move_rejected(self, event: Event) -> None:
         _, _, _, _, order_id, account, _, _, _, available, frozen = event
-        self._freeze(event, self._order(event, order_id, account), available, frozen)
+        order = self._order(event, order_id, account)
+        self._freeze(event, order, available, frozen)
+        order.frozen_ticks = order.price_ticks
+        self._check_frozen(event, order)
 
     def _order(self, event: Event, order_id: int, account: int) -> Order:
         order = self._orders.get(order_id)
@@ -260,6 +273,12 @@ class AccountTranslator:
         pays = listing.quote if order.side == BUY else listing.base
         order.frozen_atoms += self._put(event, order.account, pays, available, frozen, 0)
         self._touched_orders[order.order_id] = order
+
+    def _check_frozen(self, event: Event, order: Order) -> None:
+        listing = self.symbols[order.symbol]
+        cost = order.cost(listing.lot_atoms, listing.tick_lot_atoms)
+        if order.frozen_atoms != cost:
+            broken(event, f"{order.frozen_atoms} atoms are frozen for order {order.order_id}, which can still cost {cost}")
 
     def _close(self, event: Event, order: Order, status: str, reason: int) -> None:
         if order.frozen_atoms != 0:

@@ -25,9 +25,9 @@ SYMBOL_SHIFT: Final = 32
 @final
 class Order:
     __slots__ = (
-        "account", "budget_atoms", "client_id", "created_us", "executed_lots", "first_trade_id", "frozen_atoms", "is_stored",
-        "last_trade_id", "open_lots", "order_id", "prevented_lots", "price_ticks", "qty_lots", "quote_atoms", "side", "symbol", "terms",
-        "updated_us",
+        "account", "budget_atoms", "client_id", "created_us", "executed_lots", "first_trade_id", "frozen_atoms", "frozen_ticks",
+        "is_stored", "last_trade_id", "open_lots", "order_id", "prevented_lots", "price_ticks", "qty_lots", "quote_atoms", "side",
+        "symbol", "terms", "updated_us",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +40,7 @@ class Order:
         self.symbol = terms >> SYMBOL_SHIFT
         self.client_id = client_id
         self.price_ticks = price_ticks
+        self.frozen_ticks = price_ticks  # what is frozen for: more than its price while it is being moved up
         self.qty_lots = qty_lots
         self.open_lots = qty_lots
         self.budget_atoms = budget_atoms
@@ -54,6 +55,18 @@ class Order:
         self.quote_atoms += quote_atoms
         self.first_trade_id = self.first_trade_id or trade_id
         self.last_trade_id = trade_id
+        self.updated_us = time_us
+
+    def cost(self, lot_atoms: int, tick_lot_atoms: int) -> int:
+        """The most that it can still cost its account: what must be frozen for it."""
+        if self.side == codes.SELL:
+            return self.open_lots * lot_atoms
+        if self.frozen_ticks:
+            return self.frozen_ticks * self.open_lots * tick_lot_atoms
+        return self.budget_atoms - self.quote_atoms
+
+    def move(self, price_ticks: int, time_us: int) -> None:
+        self.price_ticks = self.frozen_ticks = price_ticks
         self.updated_us = time_us
 
     def reduce(self, open_lots: int, reason: int, time_us: int) -> None:
@@ -92,7 +105,7 @@ class Order:
 
     @classmethod
     def of(cls, row: OrderRow) -> Order:
-        """An open order as its row has it."""
+        """An open order as its row has it: between two commands, so that it is not being moved."""
         terms = records.terms(row.symbol, row.side, row.type, row.tif, row.stp)
         order = cls(row.order_id, row.account, terms, row.client_id, row.price_ticks, row.qty_lots, row.budget_atoms, row.created_us)
         order.executed_lots = row.executed_lots

@@ -22,7 +22,7 @@ import apsw
 from zerosum.settlement.batch import Batch, Position
 from zerosum.settlement.errors import NotARecord, SettlementFailed, WrittenElsewhere
 from zerosum.settlement.klines import STORED_US
-from zerosum.settlement.rows import BalanceRow, KlineRow, OrderRow, Rows, SymbolRow
+from zerosum.settlement.rows import BalanceRow, KlineRow, OrderRow, SymbolRow
 from zerosum.settlement.schema import migrate
 from zerosum.settlement.translator import Translator
 
@@ -61,10 +61,7 @@ WRITES: Final = (
 )
 
 POSITION: Final = "SELECT sequence, account_sequence, market_sequence, account_chain, market_chain FROM settlement_state"
-GO_ON: Final = (
-    "UPDATE settlement_state SET sequence = ?, account_sequence = ?, market_sequence = ?, account_chain = ?, market_chain = ?"
-    " WHERE sequence = ? AND account_sequence = ? AND market_sequence = ?"
-)
+GO_ON: Final = "UPDATE settlement_state SET sequence = ?, account_sequence = ?, market_sequence = ?, account_chain = ?, market_chain = ?"
 
 
 @final
@@ -144,18 +141,14 @@ class SqliteStore:
     def _settle(self, known: Translator | None, batch: Batch) -> Translator:
         with self._connection:  # one transaction, rolled back by any exception
             translator = known if known is not None else Translator(self._record)
-            before = translator.position
+            if translator.position != self._record.position():
+                raise WrittenElsewhere(self.path)
             rows = translator.rows_of(batch)
             if rows is not None:
-                self._put(rows, before, translator.position)
+                self._connection.execute(GO_ON, translator.position)
+                for table, statement in WRITES:
+                    self._connection.executemany(statement, getattr(rows, table))
         return translator
-
-    def _put(self, rows: Rows, before: Position, after: Position) -> None:
-        self._connection.execute(GO_ON, (*after, *before[:3]))
-        if self._connection.changes() != 1:
-            raise WrittenElsewhere(self.path)
-        for table, statement in WRITES:
-            self._connection.executemany(statement, getattr(rows, table))
 
     def sync(self) -> Position:
         """Make everything written so far durable, and return its position. The log may be pruned up to there, and no further."""

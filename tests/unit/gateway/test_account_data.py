@@ -83,10 +83,10 @@ def test_every_end_of_an_order_is_the_same_from_both(world: World) -> None:
     world.place(type="MARKET", quoteOrderQty="60", newClientOrderId="dust")
     world.place(world.bob, quantity="1", price="150", selfTradePreventionMode="DECREMENT")
     world.place(type="LIMIT_MAKER", quantity="1", price="160", newClientOrderId="rejected")
-    asked = [("ann", "orderId", number) for number in range(3, 10)] + [("bob", "orderId", number) for number in (1, 2, 7, 9)]
+    asked_for = [(world.ann, order_id) for order_id in range(3, 11)] + [(world.bob, order_id) for order_id in (1, 2, 7, 9)]
 
     def told() -> list[Any]:
-        return [world.signed("GET", "order", getattr(world, who), symbol="BTCUSDT", **{name: value}).body for who, name, value in asked]
+        return [world.signed("GET", "order", who, symbol="BTCUSDT", orderId=order_id).body for who, order_id in asked_for]
 
     before = told()
     assert {one["status"] for one in before if "status" in one} >= {"FILLED", "CANCELED", "NEW", "EXPIRED"}

@@ -36,6 +36,7 @@ from zerosum.settlement.rows import (
     EXPIRED_IN_MATCH,
     FEE,
     FILLED,
+    KINDS,
     NEW,
     PARTIALLY_FILLED,
     PAY,

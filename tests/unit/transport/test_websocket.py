@@ -506,7 +506,8 @@ async def test_stopping_does_not_wait_for_ever() -> None:
     async with websocket_server(TextLater(), shutdown_timeout_s=0.2) as (server, port), WsClient.connect(port) as client:
         await client.send(frame(b"a"))
         await until(lambda: server.counters.messages)
-        await asyncio.wait_for(server.stop(), 1)
+        async with asyncio.timeout(1):
+            await server.stop()
         assert server.connections == 0
         assert await client.is_closed()
 
