@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from zerosum import __version__
-from zerosum.cli import audit, bench, key, market, replay, state, up
+from zerosum.cli import audit, bench, config, key, market, replay, state, up
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(
@@ -29,6 +29,7 @@ cli.command("audit")(audit.audit_command)
 cli.command("state")(state.state_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
+cli.add_typer(config.cli, name="config")
 cli.add_typer(market.account_cli, name="account")
 cli.add_typer(market.listing_cli, name="listing")
 cli.command("deposit")(market.deposit)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Final, final
 
 from librt.strings import read_i64_le
+from librt.vecs import vec
 from mypy_extensions import i64
 
 from zerosum.core import book, holds, records, snapshot
@@ -36,9 +37,9 @@ WORDS_SHIFT: Final = 16
 WORDS_MASK: Final = 0xFFFF
 
 
-def command_lengths() -> list[i64]:
+def command_lengths() -> vec[i64]:
     """By kind, the words of a command; 0 for a kind that does not exist."""
-    lengths: list[i64] = [0] * 256
+    lengths = vec[i64]([0] * 256)
     for kind, (_, fields) in records.COMMANDS.items():
         lengths[kind] = records.FIELDS + i64(len(fields))
     return lengths
@@ -49,7 +50,7 @@ class Exchange:
     """One shard and one engine, joined by direct calls. Fresh, or as a snapshot has it (`load`)."""
 
     __slots__ = (
-        "account_events", "lengths", "market_events", "matching", "quarantined", "sequence", "ubscore", "version",
+        "account_events", "has_quarantined", "lengths", "market_events", "matching", "quarantined", "sequence", "ubscore", "version",
     )  # fmt: skip
 
     def __init__(self, reserve: i64 = RESERVE) -> None:
@@ -61,11 +62,13 @@ class Exchange:
         self.sequence: i64 = 0  # the place in the log of the last command applied
         self.version: i64 = 1
         self.quarantined: set[int] = set()
+        self.has_quarantined = False
         self.lengths = command_lengths()
 
     def quarantine(self, sequences: set[int]) -> None:
         """The places of records to pass over, from the control stream, which is read whole before any record is applied."""
         self.quarantined = sequences
+        self.has_quarantined = bool(sequences)
 
     def advance(self, commands: bytes, at: i64) -> i64:
         """
@@ -97,7 +100,7 @@ class Exchange:
         self.ubscore.begin(self.sequence, read_i64_le(data, at + 8))
         self.market_events.stream.cause = self.sequence
         self.market_events.stream.time_us = self.ubscore.now_us
-        if self.quarantined and int(self.sequence) in self.quarantined:
+        if self.has_quarantined and int(self.sequence) in self.quarantined:
             self.account_events.words(records.PASSED_OVER, [kind])
         elif self.lengths[kind] != words or head >> FORMAT_SHIFT & KIND_MASK != records.FORMAT:
             self.account_events.refused(kind, BAD_RECORD, 0, 0)

@@ -2,12 +2,14 @@
 What is frozen, order by order, and for whom.
 
     hold (16 words)    ID  LINK  SEAT  TERMS  PRICE  MOVING_TO  OPEN_LOTS  FROZEN  PAYS  GETS  ORDER  CLIENT  PREV  NEXT
+                       OWNER  OWNER_ID
                        PRICE      ticks, where the engine has the order; 0 for an order that can't rest at a price
                        MOVING_TO  the price an amendment in flight asks for, or 0
                        PAYS, GETS the owner's two balances, so that settling a fill looks nothing up
                        ORDER      the engine's handle
                        CLIENT     its client order id, or 0
                        PREV, NEXT the seat's other holds, newest first
+                       OWNER, OWNER_ID  the account's slot and its id, which nearly every event names
     seat (8 words)     WHO  LINK  ACCOUNT  BASE  QUOTE  OPEN  NEWEST
                        one account on one symbol: WHO is account << 16 | symbol, plus one; its account and two balances, how many
                        of its orders are open, and the newest hold
@@ -44,6 +46,8 @@ ORDER: Final = 10
 CLIENT: Final = 11
 PREV: Final = 12
 NEXT: Final = 13
+OWNER: Final = 14
+OWNER_ID: Final = 15
 HOLD_WORDS: Final = 16
 
 WHO: Final = 0
@@ -114,6 +118,8 @@ class Holds:
         hold = self.pool.take()
         holds = self.pool.words
         seats = self.seats.words
+        accounts = self.ledger.accounts.words
+        account = seats[seat + ACCOUNT]
         newest = seats[seat + NEWEST]
         holds[hold + ID] = order_id
         holds[hold + SEAT] = seat
@@ -126,13 +132,15 @@ class Holds:
         holds[hold + GETS] = gets
         holds[hold + ORDER] = NONE
         holds[hold + CLIENT] = NONE
+        holds[hold + OWNER] = account
+        holds[hold + OWNER_ID] = accounts[account + ledger.ID]
         holds[hold + PREV] = NONE
         holds[hold + NEXT] = newest
         if newest != NONE:
             holds[newest + PREV] = hold
         seats[seat + NEWEST] = hold
         seats[seat + OPEN] += 1
-        self.ledger.accounts.words[seats[seat + ACCOUNT] + ledger.OPEN_ORDERS] += 1
+        accounts[account + ledger.OPEN_ORDERS] += 1
         self.by_id.put(hold)
         return hold
 
@@ -151,7 +159,7 @@ class Holds:
         if following != NONE:
             holds[following + PREV] = prev
         seats[seat + OPEN] -= 1
-        self.ledger.accounts.words[seats[seat + ACCOUNT] + ledger.OPEN_ORDERS] -= 1
+        self.ledger.accounts.words[holds[hold + OWNER] + ledger.OPEN_ORDERS] -= 1
         if holds[hold + CLIENT] != NONE:
             self.client_ids.remove(holds[hold + CLIENT])
         self.by_id.remove(hold)
@@ -170,10 +178,6 @@ class Holds:
         if self.pool.has(handle, order_id):
             return handle
         return self.by_id.get(order_id)
-
-    def account_of(self, hold: i64) -> i64:
-        """The account's slot."""
-        return self.seats.words[self.pool.words[hold + SEAT] + ACCOUNT]
 
     def check(self) -> None:
         self.pool.check()
@@ -209,6 +213,8 @@ class Holds:
             hold = seats[seat + NEWEST]
             while hold != NONE:
                 assert holds[hold + SEAT] == seat and holds[hold + PREV] == prev, "a hold knows its seat and its neighbour"
+                assert holds[hold + OWNER] == seats[seat + ACCOUNT], "a hold and its seat have one owner"
+                assert holds[hold + OWNER_ID] == self.ledger.accounts.words[holds[hold + OWNER]], "a hold knows its owner's id"
                 if holds[hold + CLIENT] != NONE:
                     named += 1
                     client = self.client_ids.pool.words

@@ -248,7 +248,7 @@ class MatchingEngine(Orders):
         order = self.find(order, order_id)
         if order == NONE:
             return self.out.cancel_rejected(order_id, UNKNOWN_ORDER, request)
-        self.take_out(order)
+        self.take_out(order, self.symbol_side_of(order))
         self.end(order, BY_OWNER, request)
 
     def reduce(self, order_id: i64, order: i64, by_lots: i64, request: i64) -> None:
@@ -257,7 +257,7 @@ class MatchingEngine(Orders):
             return self.out.cancel_rejected(order_id, UNKNOWN_ORDER, request)
         orders = self.orders.words
         if by_lots >= orders[order + OPEN_LOTS]:
-            self.take_out(order)
+            self.take_out(order, self.symbol_side_of(order))
             return self.end(order, BY_OWNER, request)
         self.shrink(order, by_lots)
         self.out.reduced(orders[order + HOLD], order_id, by_lots, BY_OWNER)
@@ -276,7 +276,7 @@ class MatchingEngine(Orders):
             return self.out.move_rejected(hold, order_id, PRICE_BAND)
         opposite = book.opposite(side)
         limit = opposite.rank_of(price_ticks)
-        self.take_out(order)
+        self.take_out(order, symbol_side)
         self.out.moved(hold, order_id)
         if opposite.best_rank <= limit:
             self.take(order, symbol_side, limit, NO_BUDGET, stp, price_ticks)
@@ -358,7 +358,7 @@ class MatchingEngine(Orders):
             return True
         if stp == DECREMENT:
             return self.decrement(taker, maker)
-        self.take_out(maker)
+        self.take_out(maker, self.symbol_side_of(maker))
         self.end(maker, SELF_TRADE, 0)
         assert orders[taker + OPEN_LOTS] > 0 and (stp == EXPIRE_MAKER or stp == EXPIRE_BOTH), "the mode was checked at admission"
         return stp == EXPIRE_BOTH
@@ -372,7 +372,7 @@ class MatchingEngine(Orders):
             self.shrink(maker, want)
             self.out.reduced(orders[maker + HOLD], orders[maker + ID], want, SELF_TRADE)
             return True
-        self.take_out(maker)
+        self.take_out(maker, self.symbol_side_of(maker))
         self.end(maker, SELF_TRADE, 0)
         if have == want:
             return True
@@ -425,9 +425,8 @@ class MatchingEngine(Orders):
         orders = self.orders.words
         self.events.book(orders[order + ID], book.symbol << 1 | side, price_ticks, orders[order + OPEN_LOTS], level_lots)
 
-    def take_out(self, order: i64) -> None:
+    def take_out(self, order: i64, symbol_side: i64) -> None:
         """Out of the book, but not of the index; the record is still readable."""
-        symbol_side = self.symbol_side_of(order)
         own = self.books[symbol_side >> 1].side(symbol_side & 1)
         price_ticks = own.price_of(self.levels.words[self.orders.words[order + LEVEL] + RANK])
         level_lots = own.remove(order)

@@ -81,9 +81,9 @@ class Pool:
         self.live -= 1
 
     def has(self, handle: i64, key: i64) -> bool:
-        """Whether a handle, which is only a hint, leads to the live record of this key."""
+        """Whether a handle, which is only a hint, leads to the live record of this key. For widths that are powers of two."""
         words = self.words
-        return 0 <= handle < len(words) and handle % self.width == 0 and words[handle] == key
+        return 0 <= handle < len(words) and handle & self.width - 1 == 0 and words[handle] == key
 
     def slots(self) -> list[i64]:
         """The live records, by slot (slow: for checks, hashes and tests)."""

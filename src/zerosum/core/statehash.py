@@ -93,7 +93,7 @@ def holds_sum(ubscore: UBSCore) -> Sum:
     total = Sum()
     for hold in ubscore.holds.pool.slots():
         total.word(words[hold + holds.ID])
-        total.word(ubscore.account_id_of(hold))
+        total.word(words[hold + holds.OWNER_ID])
         total.word(words[hold + holds.TERMS])
         total.word(words[hold + holds.PRICE])
         total.word(words[hold + holds.MOVING_TO])

@@ -70,6 +70,8 @@ from zerosum.core.holds import (
     OPEN,
     OPEN_LOTS,
     ORDER,
+    OWNER,
+    OWNER_ID,
     PAYS,
     PRICE,
     SEAT,
@@ -357,8 +359,7 @@ class UBSCore(Outcomes):
         if hold == NONE:
             return NONE
         holds = self.holds.pool.words
-        account = self.holds.account_of(hold)
-        if self.ledger.accounts.words[account] != account_id:
+        if holds[hold + OWNER_ID] != account_id:
             return NONE
         if holds[hold + TERMS] >> SYMBOL_SHIFT != word(data, at, records.TERMS_AT) >> SYMBOL_SHIFT:
             return NONE
@@ -382,7 +383,7 @@ class UBSCore(Outcomes):
     def owner_of(self, hold: i64, account_id: i64) -> i64:
         """The account that a command comes from: known already where its order was found; or 0."""
         if hold != NONE:
-            return self.holds.account_of(hold)
+            return self.holds.pool.words[hold + OWNER]
         return self.ledger.accounts_by_id.get(account_id)
 
     def command_fault(self, account_id: i64, terms: i64, deadline_us: i64, hold: i64) -> i64:
@@ -574,8 +575,9 @@ class UBSCore(Outcomes):
 
     def accepted(self, hold: i64, order_id: i64, order: i64) -> None:
         hold = self.holds.find(hold, order_id)
-        self.holds.pool.words[hold + ORDER] = order
-        self.events.accepted(order_id, self.account_id_of(hold))
+        holds = self.holds.pool.words
+        holds[hold + ORDER] = order
+        self.events.accepted(order_id, holds[hold + OWNER_ID])
 
     def fill(self, hold: i64, order_id: i64, is_taker: i64, trade_id: i64, price_ticks: i64, qty_lots: i64) -> None:
         """One leg of a trade, alone and zero-sum: spend from the hold into clearing, receive from clearing less the fee."""
@@ -585,9 +587,10 @@ class UBSCore(Outcomes):
         ledger = self.ledger
         terms = holds[hold + TERMS]
         symbol = symbol_at(terms)
-        account = self.holds.account_of(hold)
+        account = holds[hold + OWNER]
         pays = holds[hold + PAYS]
         gets = holds[hold + GETS]
+        account_id = holds[hold + OWNER_ID]
         ppm = ledger.accounts.words[account + MAKER_PPM]
         if is_taker != 0:
             ppm = ledger.accounts.words[account + TAKER_PPM]
@@ -617,7 +620,7 @@ class UBSCore(Outcomes):
 
         balances = ledger.balances.words
         self.events.fill(
-            order_id, ledger.accounts.words[account], terms, is_taker, trade_id, price_ticks, qty_lots, fee, open_lots,
+            order_id, account_id, terms, is_taker, trade_id, price_ticks, qty_lots, fee, open_lots,
             balances[pays + AVAILABLE], balances[pays + ledger_words.FROZEN], balances[gets + AVAILABLE],
             balances[gets + ledger_words.FROZEN], balances[fees + AVAILABLE],
         )  # fmt: skip
@@ -670,7 +673,7 @@ class UBSCore(Outcomes):
         """Release the rest of a hold and say how its order ended."""
         holds = self.holds.pool.words
         order_id = holds[hold]
-        account_id = self.account_id_of(hold)
+        account_id = holds[hold + OWNER_ID]
         terms = holds[hold + TERMS]
         open_lots = holds[hold + OPEN_LOTS]
         pays = holds[hold + PAYS]
@@ -686,12 +689,9 @@ class UBSCore(Outcomes):
         balances = self.ledger.balances.words
         pays = holds[hold + PAYS]
         self.events.changed(
-            kind, holds[hold], self.account_id_of(hold), holds[hold + TERMS], reason_or_price, holds[hold + OPEN_LOTS],
+            kind, holds[hold], holds[hold + OWNER_ID], holds[hold + TERMS], reason_or_price, holds[hold + OPEN_LOTS],
             balances[pays + AVAILABLE], balances[pays + ledger_words.FROZEN],
         )  # fmt: skip
-
-    def account_id_of(self, hold: i64) -> i64:
-        return self.ledger.accounts.words[self.holds.account_of(hold)]
 
     def check(self) -> None:
         self.ledger.check()

@@ -147,7 +147,7 @@ def _checked(setting: Setting, value: object) -> object:
     if value == "":
         raise ValueError
     kind: Any = Annotated[setting.field.annotation, *setting.field.metadata] if setting.field.metadata else setting.field.annotation
-    adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    adapter = TypeAdapter(kind, config=ConfigDict(strict=True))
     return adapter.validate_json(json.dumps(value))  # by way of JSON: there a path or a list is not yet one of Python's
 
 

@@ -106,6 +106,7 @@ class Program:
         model = self.model
         kinds: dict[Callable[[], bytes], int] = {
             self._place: 600,
+            self._buy_with_the_last_atom: 15,
             self._cancel: 40,
             self._cancel_all: 5,
             self._reduce: 50,
@@ -387,6 +388,19 @@ class Program:
         account = self._account()
         fields = self._order_fields(account, self._symbol())
         return self._make(records.PLACE, account=account, deadline_us=self._deadline_us(), **fields, **_named(CLIENT, self._client()))
+
+    def _buy_with_the_last_atom(self) -> bytes:
+        """Leaves the account what some lots cost, or an atom beside it, and then buys them at the market."""
+        account, symbol = self._account(), self._symbol()
+        quote, max_price = symbol.listing["quote"], symbol.listing["max_price_ticks"]
+        lots = self._qty(account, symbol, codes.BUY, max_price)
+        cost = self._ticks_lots_of(symbol, codes.BUY, lots) * symbol.tick_lot_atoms
+        available = self._available(account, quote)
+        if not 0 < cost < available:
+            return self._place()
+        terms = records.terms(symbol.listing["symbol"], codes.BUY, codes.MARKET)
+        self._planned.append(partial(self._make, records.PLACE, account=account, terms=terms, price_ticks=max_price, qty_lots=lots))
+        return self._movement(records.WITHDRAW, account, quote, available - cost + self._pick((-1, 0, 1)))
 
     def _order_fields(self, account_id: int, symbol: Symbol) -> Fields:
         side = self._pick((codes.BUY, codes.SELL))

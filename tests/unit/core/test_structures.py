@@ -50,7 +50,7 @@ def test_spread_and_mix_do_not_depend_on_wrapping() -> None:
 @pytest.mark.parametrize("reserve", [0, 1000])
 def test_pool_hands_out_each_slot_once_and_takes_it_back(reserve: int) -> None:
     rng = random.Random(3)
-    pool = Pool(5, reserve)
+    pool = Pool(4, reserve)
     live: dict[int, int] = {}
     for count in range(3000):
         if live and rng.random() < 0.45:

@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from tests.unit.transport.support import Client, RestEcho, RestLater, memory_peak, rest_server, until
 from zerosum.gateway.messages import Request
-from zerosum.gateway.transport.listener import ListenFailed, client_address, listen
+from zerosum.gateway.transport.listener import ListenFailed, SparingLog, client_address, listen
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -154,6 +155,7 @@ async def test_an_endless_request_takes_no_memory(start: bytes) -> None:
         b"CONNECT h:80 HTTP/1.1\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
         b"GET //[ HTTP/1.1\r\n: \r\n\r\n",
+        b"POST /a HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello",
         b"POST /a HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"POST /a HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /a HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
@@ -450,6 +452,24 @@ def test_an_address_in_use_is_named_with_its_setting() -> None:
             listen("127.0.0.1", port, setting="rest")
     with socket.socket() as other:
         assert other.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_log_of_clients_faults_is_bounded_and_says_what_it_left_out() -> None:
+    with structlog.testing.capture_logs() as said:
+        log = SparingLog("x", lines_per_s_max=2)
+        for number in range(5):
+            log.warning("refused", number=number)
+        log.warning("closed")
+        log.refill()
+        log.warning("refused", number=5)
+        log.warning("refused", number=6)
+    assert [(each["event"], each.get("number"), each.get("left_out")) for each in said] == [
+        ("refused", 0, None),
+        ("refused", 1, None),
+        ("closed", None, None),
+        ("refused", 5, 3),
+        ("refused", 6, None),
+    ]
 
 
 # -- who it is

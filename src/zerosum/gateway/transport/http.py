@@ -161,10 +161,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer what is under way, then close."""
         if self._lingering_since:
             self.transport.abort()
-        elif self._in_request or self._last_unanswered() is not None:
+        elif self._in_request:
             self._refuse(STOPPING)
-        else:
-            self._deaf = True
+        elif self._hear_no_more() is None:
             self.transport.close()
 
     def visit(self, now: float) -> None:
@@ -219,6 +218,8 @@ class BoundedHttp(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self._bounds.body_bytes_max:
                 raise _Refused(_BODY_TOO_LARGE)
+            if name in (b"content-length", b"transfer-encoding") and self.parser.should_upgrade():
+                raise _Refused(_MALFORMED)  # the parser would take the body for the other protocol
         super().on_headers_complete()
         self._received = self.cycle
 
