@@ -1,7 +1,7 @@
 """
 Place a limit order on a running `zerosum up`, look at it, and cancel it: the standard library only.
 
-    python examples/place_order.py [DATA_DIRECTORY]
+    python examples/place_order.py [DATA_DIRECTORY [BASE_URL]]
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-BASE_URL = "http://127.0.0.1:8700"
+BASE_URL = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8700"
 
 
 def call(method: str, path: str, key: dict[str, str], **params: str | int) -> dict[str, object]:

@@ -66,7 +66,8 @@ def send_to(path: Path, command: bytes) -> list[Event]:
         size = admin.LENGTH.unpack(replies.read(admin.LENGTH.size))[0]
         if size == 0:
             why = replies.read(admin.LENGTH.unpack(replies.read(admin.LENGTH.size))[0])
-            raise Refused(f"The exchange does not take it: {why.decode()}.")
+            if why:
+                raise Refused(f"The exchange does not take it: {why.decode()}.")
         return list(records.records(replies.read(size)))
 
 

@@ -2,7 +2,8 @@
 The operator's door: a Unix socket in the data directory that takes raw commands, for the `zerosum` command line.
 
     request   length : 4, command record              reply   length : 4, the account events that it caused
-                                                              length 0: it was not taken, followed by length : 4, why
+                                                              length 0: none, followed by length : 4, why it was not taken
+                                                                        (of length 0: it was, and caused no account event)
 
 Who may use it is who may open the socket's file (mode 0600).
 """
@@ -66,7 +67,7 @@ class AdminDoor:
         except Busy as busy:
             return refusal(str(busy))
         events = b"".join(struct.pack(f"<{len(event)}q", *event) for event in await answered)
-        return LENGTH.pack(len(events)) + events
+        return LENGTH.pack(len(events)) + events if events else refusal("")
 
 
 def refusal(why: str) -> bytes:

@@ -1,0 +1,93 @@
+"""A real `zerosum up`, in a process of its own, on free ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ZEROSUM = [sys.executable, "-m", "zerosum.cli.main"]
+START_S = 60.0
+STOP_S = 60.0
+
+
+@dataclass
+class Running:
+    """`ports` by listener: rest, websocket, operations. What it prints goes to `output`."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    ports: dict[str, int]
+    follower_pid: int
+    output: Path
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['rest']}"
+
+    def get(self, path: str, **params: Any) -> Any:
+        return httpx.get(self.base_url + path, params=params, timeout=10).json()
+
+    def signed(self, method: str, path: str, key: dict[str, str], **params: Any) -> httpx.Response:
+        query = urllib.parse.urlencode({**params, "timestamp": time.time_ns() // 1_000_000})
+        signature = hmac.new(key["secret"].encode(), query.encode(), hashlib.sha256).hexdigest()
+        url = f"{self.base_url}{path}?{query}&signature={signature}"
+        return httpx.request(method, url, headers={"X-MBX-APIKEY": key["api_key"]}, timeout=10)
+
+    def stop(self) -> int:
+        """As Ctrl-C does; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(STOP_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_S)
+
+
+@contextmanager
+def running(data: Path, *arguments: str) -> Iterator[Running]:
+    """Started and ready; ended at the end, however that comes about."""
+    ready = data.with_name(data.name + ".ready")
+    output = data.with_name(data.name + ".output")
+    ready.unlink(missing_ok=True)
+    ports = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0"]
+    with output.open("wb") as out:
+        command = [*ZEROSUM, "up", "--data", str(data), "--ready-file", str(ready), *ports, *arguments]
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "COLUMNS": "200"})
+    try:
+        deadline = time.monotonic() + START_S
+        while not ready.exists():
+            assert process.poll() is None, f"zerosum up ended with {process.returncode}:\n{output.read_text()}"
+            assert time.monotonic() < deadline, f"zerosum up is not ready after {START_S} s:\n{output.read_text()}"
+            time.sleep(0.02)
+        told = json.loads(ready.read_text())
+        yield Running(process, data, {name: told[name] for name in ("rest", "websocket", "operations")}, told["follower_pid"], output)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def zerosum(*arguments: str, expect: int = 0) -> str:
+    """Run the command line; what it printed. Fails with its words when the exit code is another."""
+    done = subprocess.run([*ZEROSUM, *arguments], capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == expect, f"exit code {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout if expect == 0 else done.stderr
