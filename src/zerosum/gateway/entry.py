@@ -28,14 +28,14 @@ class Entry(Protocol):
     def submit(self, command: bytes, answer: Answer) -> None:
         """
         Hand over one command, its TIME left 0: the log stamps it. Commands are applied in the order of these calls. Raises Busy, and then
-        nothing was submitted. If the process ends before the answer, whether the command is in the log is not known: that is -1007 to a client.
+        nothing was submitted. If the process ends before the answer, whether the command is in the log is not known: -1007 to a client.
         """
 
     def barrier(self, passed: Callable[[], None]) -> None:
         """Call `passed` once every command submitted before this call is applied: at once if there is none under way."""
 
     def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
-        """Call `passed(True)` once the settled record holds everything applied before this call; `passed(False)` when that takes too long."""
+        """Call `passed(True)` once the settled record holds everything applied before this call; `passed(False)` if that takes too long."""
 
     def now_us(self) -> int:
         """The clock that commands are stamped by, in microseconds since 1970."""

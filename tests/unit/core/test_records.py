@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -49,7 +50,7 @@ def written(kind: int) -> bytes:
     account, market = AccountEvents(), MarketEvents()
     count = len((records.ACCOUNT_EVENTS.get(kind) or records.MARKET_EVENTS[kind])[1])
     fields = range(1, count + 1)
-    plain = {
+    plain: dict[int, Callable[..., None]] = {
         records.ADMITTED: account.admitted, records.ACCEPTED: account.accepted, records.FILL: account.fill,
         records.CANCEL_REJECTED: account.cancel_rejected, records.REFUSED: account.refused,
         records.CANCEL_ADMITTED: account.cancel_admitted, records.TRANSFERRED: account.transferred,
