@@ -73,8 +73,8 @@ class Exchange:
     def advance(self, commands: bytes, at: i64) -> i64:
         """
         Apply the commands from byte `at` on, and return the offset reached: the end, or less where the output has grown past its bound.
-        Take the events then, and call again, while the offset is short of the end or `unfinished()`. The events are the same wherever it
-        stops.
+        Take the events then, for nothing is applied while too many wait, and call again while the offset is short of the end or
+        `unfinished()`. The events are the same wherever it stops.
         """
         end: i64 = len(commands)
         account_out = self.account_events.stream.out
