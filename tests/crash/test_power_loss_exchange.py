@@ -15,8 +15,6 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from tests.support.power_loss_disk import PowerLossDisk
 from tests.support.programs import live_program, unstamped
 from tests.support.watched_disk import Operation, WatchedDisk

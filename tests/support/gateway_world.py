@@ -83,6 +83,11 @@ class World:
         self.bob = Credentials(*self.keys.create(BOB, ["TRADE", "USER_DATA"]))
         self.api = Api(self.entry, self.views, self.history, self.keys, allowance=allowance, executor=executor)
 
+    def close(self) -> None:
+        self.keys.close()
+        self.history.close()
+        self.entry.store.close()
+
     def deposit(self, account: int, asset: int, atoms: int) -> None:
         self.transfers += 1
         self.entry.command(records.DEPOSIT, account, self.transfers, asset, atoms)

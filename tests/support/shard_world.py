@@ -69,7 +69,7 @@ class ShardWorld:
         self.log = log
         self.machine = Machine()
         self.views = Views()
-        self.show = self.views.apply  # what the shard gives each group's events to
+        self.show: Callable[[bytes, bytes], None] = self.views.apply  # what the shard gives each group's events to
         self.shard = Shard(self.machine, log, self, limits=limits)
         self.answers: list[Answered] = []
 
@@ -103,5 +103,5 @@ class ShardWorld:
     async def until(self, holds: Callable[[], bool], timeout_s: float = 30) -> None:
         """Wait, in the loop, until something holds."""
         async with asyncio.timeout(timeout_s):
-            while not holds():
+            while not holds():  # noqa: ASYNC110  whatever it is, also what another thread does
                 await asyncio.sleep(0.002)

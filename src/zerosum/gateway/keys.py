@@ -63,7 +63,7 @@ class MasterKeyError(ConfigError):
 
 
 class KeysError(ZerosumError):
-    """A command about keys makes no sense."""
+    """A command about keys makes no sense, or their file can't be opened."""
 
 
 class KeyInfo(NamedTuple):
@@ -115,7 +115,7 @@ def looks_like_a_key(text: str | None) -> bool:
 
 @final
 class Keys:
-    """One process's view of the file. Not to be shared between threads."""
+    """One process's view of the file, which is made if need be. Not to be shared between threads. KeysError, MasterKeyError."""
 
     def __init__(self, path: Path, master_key: bytes) -> None:
         self._cipher = AESGCM(master_key)
@@ -123,11 +123,7 @@ class Keys:
         self._cache: dict[str, ApiKey] = {}
         self._refresh_at_us = 0
         self._data_version = -1
-        path.touch(mode=0o600)
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        self._db.executescript(SCHEMA)
+        self._db = opened(path)
         self._check_master_key()
         self._changed = self._next_change() - 1
 
@@ -227,6 +223,24 @@ class Keys:
         except InvalidTag as error:
             self._db.close()
             raise MasterKeyError(f"{self._path} was written with another master key. Give the one that it was made with.") from error
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    try:
+        path.touch(mode=0o600)
+        db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = full")
+            db.executescript(SCHEMA)
+        except sqlite3.Error:
+            db.close()
+            raise
+    except (OSError, sqlite3.Error) as error:
+        raise KeysError(
+            f"{path}: can't be opened as a file of API keys: {error}. Is the data directory the right one, and writable?"
+        ) from error
+    return db
 
 
 def bound_to(api_key: str, account_id: int, names: str) -> bytes:

@@ -55,6 +55,8 @@ class AdminDoor:
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
             return  # the client is gone
+        except asyncio.CancelledError:
+            return  # the exchange has ended, and this was waiting for a client or for an answer that will not come
         finally:
             writer.close()
 

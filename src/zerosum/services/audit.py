@@ -3,7 +3,7 @@ Walks a data directory and says where log, snapshots and settled record part; an
 
     log            every digest and link, and what the live exchange attested of its own output, against a replay here
     machines       every invariant at the end of the replay; each asset sums to zero after every group
-    snapshots      each verifies, and is the state that the replay had there
+    snapshots      each verifies, and is the state that the replay had there: machines, chains and views
     settled        the same tables, row by row, as the replay settled anew; its own sums
 """
 
@@ -11,22 +11,31 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
+import apsw
+
 from zerosum.errors import ZerosumError
 from zerosum.log.disk import OsDisk
 from zerosum.log.errors import LogError, LogPruned, SnapshotError
+from zerosum.log.layout import Attestation
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import survey
 from zerosum.log.snapshots import Snapshot, SnapshotStore
 from zerosum.services.datadir import DataDir
-from zerosum.services.machine import Machine
+from zerosum.services.machine import Machine, MachineBroken
+from zerosum.settlement.errors import SettlementError
+from zerosum.settlement.reading import connect
 from zerosum.settlement.sqlite import Batch, SqliteStore
 from zerosum.settlement.verify import verify
+from zerosum.views import snapshot as views_snapshot
+from zerosum.views.views import Views
+
+HEADS_KEPT: Final = 64
 
 ONLY_IN_ONE: Final = "SELECT count(*) FROM (SELECT * FROM {one} EXCEPT SELECT * FROM {other})"
 
@@ -92,45 +101,59 @@ class Audit:
         end = found.report.last_sequence
         yield Verdict("log", True, f"every digest and link up to sequence {end} holds")
         with tempfile.TemporaryDirectory() as folder, closing(SqliteStore(Path(folder) / "again.db")) as again:
-            yield from self.replay(end, again)
-            yield from self.compare_settled(again, end)
+            if (yield from self.replay(end, again)):
+                yield from self.compare_settled(again, end)
 
-    def replay(self, end: int, again: SqliteStore) -> Iterator[Verdict]:
-        """Through fresh machines, comparing on the way. What it settles anew goes to `again`."""
-        snapshots, damaged = self.load_snapshots()
-        with LogReader(self.data.log, after_sequence=0) as reader:
-            machine = Machine()
-            machine.exchange.quarantine(self.data.quarantined())
-            attested = compared = 0
-            heads = {0: machine.attestation()}
-            different: list[str] = list(damaged)
-            settled_to = SqliteStore(self.data.settled).position().sequence if self.data.settled.exists() else 0
+    def replay(self, end: int, again: SqliteStore) -> Generator[Verdict, None, bool]:
+        """Through fresh machines, comparing on the way. What it settles anew goes to `again`. False: there is no going on."""
+        machine, views = Machine(), Views()
+        machine.exchange.quarantine(self.data.quarantined())
+        snapshots, different = self.load_snapshots()
+        settled_to = self.settled_to()
+        attested = compared = 0
+        heads: dict[int, Attestation] = {}
+        with LogReader(self.data.log) as reader:
             for group in reader.read(end):
                 ours = heads.get(group.attestation.input_sequence)
-                if ours is not None and group.attestation.input_sequence:
+                if ours is not None:
                     attested += 1
                     if ours != group.attestation:
                         yield Verdict("attestations", False, f"after {ours.input_sequence} the live exchange put out something else")
-                        return
-                output = machine.apply(bytes(group.records))
-                heads = {machine.sequence: machine.attestation()} | dict(list(heads.items())[-8:])
-                if any(machine.exchange.ubscore.ledger.totals()):
-                    yield Verdict(
-                        "zero sum", False, f"after {machine.sequence} the assets sum to {machine.exchange.ubscore.ledger.totals()}"
-                    )
-                    return
+                        return False
+                try:
+                    output = machine.apply(bytes(group.records))
+                except MachineBroken as error:
+                    yield Verdict("invariants", False, str(error))
+                    return False
+                remember(heads, machine.attestation())
+                totals = machine.exchange.ubscore.ledger.totals()
+                if any(totals):
+                    yield Verdict("zero sum", False, f"after {machine.sequence} the assets sum to {totals}")
+                    return False
+                views.apply(output.account_events, output.market_events)
+                views.forget_settled(machine.sequence)
                 if machine.sequence <= settled_to:
                     chains = machine.account_chain.head(), machine.market_chain.head()
                     again.write(Batch(machine.sequence, output.account_events, output.market_events, *chains))
-                if machine.sequence in snapshots:
+                snapshot = snapshots.pop(machine.sequence, None)
+                if snapshot is not None:
                     compared += 1
-                    if Machine.restore(snapshots[machine.sequence]).exchange.state_hash() != machine.exchange.state_hash():
-                        different.append(f"snapshot {machine.sequence} is not the state that the log gives")
+                    different += parted(snapshot, machine, views)
                 self.progress(machine.sequence, end)
+        different += [f"snapshot {sequence}: the log has no group that ends there" for sequence in snapshots]
         yield Verdict("attestations", True, f"{attested} of the live exchange's output heads are the replay's")
         yield Verdict("zero sum", True, "every asset sums to zero after every group")
         yield self.invariants(machine)
         yield Verdict("snapshots", not different, "; ".join(different) or f"{compared} verify, and are the states that the log gives")
+        return True
+
+    def settled_to(self) -> int:
+        """How far the settled record is; 0 if it can't be read, which is for compare_settled to say."""
+        try:
+            with closing(connect(self.data.settled)) as connection:
+                return int(str(connection.execute("SELECT sequence FROM settlement_state").get))
+        except (SettlementError, apsw.Error):
+            return 0
 
     def invariants(self, machine: Machine) -> Verdict:
         try:
@@ -156,21 +179,45 @@ class Audit:
                 "settled record", False, f"{self.data.settled} is missing: start the exchange, and it is settled anew from the log"
             )
             return
-        findings = verify(self.data.settled)
+        try:
+            findings = verify(self.data.settled)
+            different = different_tables(self.data.settled, again.path)
+        except (SettlementError, apsw.Error, sqlite3.Error) as error:
+            yield Verdict("settled record", False, f"{self.data.settled} can't be read: {error}")
+            return
         yield Verdict("settled sums", not findings, "; ".join(map(str, findings)) or "every movement and every trade sums to zero")
-        different = different_tables(self.data.settled, again.path)
         position = again.position().sequence
         detail = "; ".join(different) or f"the same rows as the log gives, up to sequence {position} of {end}"
         yield Verdict("settled record", not different, detail)
+
+
+def remember(heads: dict[int, Attestation], attestation: Attestation) -> None:
+    """The heads at the last ends of groups: what a group attests is some groups old."""
+    heads[attestation.input_sequence] = attestation
+    if len(heads) > HEADS_KEPT:
+        del heads[next(iter(heads))]
+
+
+def parted(snapshot: Snapshot, machine: Machine, views: Views) -> Iterator[str]:
+    """What in a snapshot is not as machines and views are."""
+    restored = Machine.restore(snapshot)
+    otherwise = f"in snapshot {snapshot.sequence} {{}} is not what the log gives"
+    if restored.exchange.state_hash() != machine.exchange.state_hash():
+        yield otherwise.format("the state")
+    if restored.attestation() != machine.attestation():
+        yield otherwise.format("the chain over the output")
+    yield from (otherwise.format(name) for name, content in views_snapshot.sections(views) if snapshot.sections.get(name) != content)
 
 
 def different_tables(one: Path, other: Path) -> list[str]:
     """What differs between two databases, table by table."""
     with closing(sqlite3.connect(f"file:{one}?mode=ro", uri=True)) as connection:
         connection.execute("ATTACH DATABASE ? AS again", (str(other),))
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-        different = []
-        for table in tables:
+        named = "SELECT name FROM {}.sqlite_master WHERE type = 'table'"
+        ours, theirs = ({name for (name,) in connection.execute(named.format(schema))} for schema in ("main", "again"))
+        different = [f"{table}: such a table is not part of a record" for table in sorted(ours - theirs)]
+        different += [f"{table}: the table is missing" for table in sorted(theirs - ours)]
+        for table in sorted(ours & theirs):
             quoted = '"' + table.replace('"', '""') + '"'  # a name, not a value: it can't be a parameter
             extra = connection.execute(ONLY_IN_ONE.format(one=f"main.{quoted}", other=f"again.{quoted}")).fetchone()[0]
             missing = connection.execute(ONLY_IN_ONE.format(one=f"again.{quoted}", other=f"main.{quoted}")).fetchone()[0]

@@ -5,6 +5,7 @@ Where an embedded exchange keeps its things.
     DIR/snapshots/   states of the machines, so that a start need not replay from the beginning
     DIR/archive/     closed segments that were moved out of the log
     DIR/settled.db   the settled record (SQLite), written by the follower alone
+    DIR/follower.lock   held by the follower: of the one before, if its exchange was killed, until it has ended
     DIR/keys.db      API keys, their secrets encrypted
     DIR/control      sequences to pass over, one a line (see docs/guides/quarantine.md)
 """
@@ -40,6 +41,10 @@ class DataDir:
     @property
     def settled(self) -> Path:
         return self.root / "settled.db"
+
+    @property
+    def follower_lock(self) -> Path:
+        return self.root / "follower.lock"
 
     @property
     def keys(self) -> Path:

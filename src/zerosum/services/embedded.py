@@ -16,6 +16,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -26,7 +27,7 @@ from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.log.errors import LogMissing
+from zerosum.log.errors import LogBehindFollower, LogMissing
 from zerosum.log.file_log import SEGMENT_BYTES, FileLog
 from zerosum.log.reader import LogReader
 from zerosum.log.snapshots import SnapshotStore
@@ -74,46 +75,66 @@ class Embedded:
         self._rest_socket = rest
         self._websocket_socket = websocket
         self._report = report
+        self._running = AsyncExitStack()  # how to stop what is running, last first
+        self._open_doors: list[AdminDoor | RestServer | WebSocketServer] = []
 
     async def start(self) -> None:
         """Everything up, or an error that says what is wrong, and nothing left running."""
-        data = self.data
+        try:
+            await self._start()
+        except BaseException:
+            await self._running.aclose()
+            raise
+
+    async def _start(self) -> None:
+        data, running = self.data, self._running
         data.root.mkdir(parents=True, exist_ok=True)
-        settled = self.settled_before()
-        self.log = self.open_log(settled)
-        self.machine, self.views = self.restore()
-        self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
-        self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from)
+        self.log = self.open_log(self.followed_before())
+        with ExitStack() as undo:
+            undo.callback(self.log.close)
+            self.machine, self.views = self.restore()
+            self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from)
+            running.push_async_callback(self.follower.stop)  # after the shard: there is nothing more to settle then
+            self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
+            running.push_async_callback(self.shard.close)
+            undo.pop_all()  # the log is the shard's now
         self.shard.on_durable = self.follower.durable
         self.follower.durable(self.log.durable_sequence)
         await self.follower.start()
         self.keys = Keys(data.keys, self.settings.master_key)
+        running.callback(self.keys.close)
         self.history = History(data.settled)
+        running.callback(self.history.close)
         self.executor = ThreadPoolExecutor(1, "history")
+        running.callback(self.executor.shutdown)
         self.api = Api(self.shard, self.views, self.history, self.keys, allowance=self.settings.allowance, executor=self.executor)
         self.admin = AdminDoor(self.shard, data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
         self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies)
         routes = {"/ws-api/v3": self.api}
         self.websocket = WebSocketServer(routes.get, self._websocket_socket, self.settings.websocket, trusted_proxies=proxies)
-        await self.admin.start()
-        await self.rest.start()
-        await self.websocket.start()
+        running.push_async_callback(self._close_doors)
+        for door in (self.admin, self.rest, self.websocket):
+            await door.start()
+            self._open_doors.append(door)
 
-    def settled_before(self) -> int:
-        """How far the settled record is: the log must reach as far, or it is not the one that was settled."""
+    def followed_before(self) -> int:
+        """How far a follower has come before, by its record and its snapshots: a log that ends sooner has lost something."""
+        snapshot = max(SnapshotStore(self.data.snapshots).sequences(), default=0)
         if not self.data.settled.exists():
-            return 0
+            return snapshot
         store = SqliteStore(self.data.settled)
         try:
-            return store.position().sequence
+            return max(snapshot, store.position().sequence)
         finally:
             store.close()
 
-    def open_log(self, settled: int) -> FileLog:
+    def open_log(self, followed: int) -> FileLog:
         try:
-            log = FileLog.open(self.data.log, segment_bytes=self.settings.segment_bytes, must_reach=settled)
+            log = FileLog.open(self.data.log, segment_bytes=self.settings.segment_bytes, must_reach=followed)
         except LogMissing:
+            if followed:
+                raise LogBehindFollower(self.data.log, last_sequence=0, must_reach=followed) from None
             log = FileLog.create(self.data.log, segment_bytes=self.settings.segment_bytes)
         self._report(str(log.recovery))
         return log
@@ -156,10 +177,7 @@ class Embedded:
 
     async def stop(self) -> None:
         """Answer what is under way, seal the log, let the follower settle it all and take a snapshot."""
-        await asyncio.gather(self.rest.stop(), self.websocket.stop())
-        await self.admin.stop()
-        await self.shard.close()
-        await self.follower.stop()
-        self.executor.shutdown()
-        self.history.close()
-        self.keys.close()
+        await self._running.aclose()
+
+    async def _close_doors(self) -> None:
+        await asyncio.gather(*(door.stop() for door in self._open_doors))

@@ -6,7 +6,8 @@ The follower: a process of its own that reads the durable log and applies it thr
                                        |--> snapshot, prune or archive by policy
 
 It is the settlement, the snapshot taker and the check on determinism. Killed anywhere and started again, it ends with the same database:
-what is settled and how far are one transaction, and events that are already there are dropped.
+what is settled and how far are one transaction, and events that are already there are dropped. On a full disk it goes no further, and
+goes on once there is room.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Final, final
 
+import apsw
+
 from zerosum.errors import ZerosumError
+from zerosum.log.errors import DiskFull
 from zerosum.log.layout import Attestation
 from zerosum.log.reader import LogReader
 from zerosum.log.snapshots import Snapshot, SnapshotStore
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine, Output
+from zerosum.settlement.errors import SettlementFailed
 from zerosum.settlement.sqlite import Batch, SqliteStore
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
@@ -35,6 +39,15 @@ class Diverged(ZerosumError):
     """The follower's core and the live one gave different output for the same log."""
 
 
+class NotOfThisLog(ZerosumError):
+    """The settled record is not what this log gives."""
+
+
+def is_full(error: ZerosumError) -> bool:
+    """Whether there was no room on the disk: what failed can be tried again."""
+    return isinstance(error, DiskFull) or isinstance(error.__cause__, apsw.FullError)
+
+
 @dataclass(frozen=True)
 class SnapshotPolicy:
     every_records: int = 200_000
@@ -45,10 +58,11 @@ class SnapshotPolicy:
 class Follower:
     def __init__(self, data: DataDir, *, policy: SnapshotPolicy | None = None, report: Callable[[str], None] = lambda line: None) -> None:
         self._data = data
+        self._report = report
         self._policy = policy if policy is not None else SnapshotPolicy()
         self._store = SqliteStore(data.settled)
         self._snapshots = SnapshotStore(data.snapshots)
-        snapshot = self._starting_snapshot(report)
+        snapshot = self._starting_snapshot()
         self.machine = Machine.restore(snapshot)
         self.machine.exchange.quarantine(data.quarantined())
         self._views = Views()  # for the snapshots only: what a start of the exchange needs to answer reads
@@ -57,12 +71,17 @@ class Follower:
         self._snapshot_sequence = self.machine.sequence
         self._reader = LogReader(data.log, after_sequence=self.machine.sequence)
         self._attested: dict[int, Attestation] = {self.machine.sequence: self.machine.attestation()}
+        self.held_up_by: ZerosumError | None = None  # why what was applied last is not settled: the disk has no room
+        self._unsettled: list[Output] = []  # what comes after `_settled_here`
+        self._settled_here = self.machine.sequence
+        self._record_is_met = self._store.position().sequence == 0
+        self._meet_record()
 
-    def _starting_snapshot(self, report: Callable[[str], None]) -> Snapshot | None:
+    def _starting_snapshot(self) -> Snapshot | None:
         """The newest good one not past what is settled: from there on every event is given to the store, which drops what it has."""
         snapshot, passed_over = self._snapshots.newest(at_most=self._store.position().sequence)
         for each in passed_over:
-            report(f"snapshot {each.path} is passed over: {each.why}")
+            self._report(f"snapshot {each.path} is passed over: {each.why}")
         return snapshot
 
     @property
@@ -74,29 +93,43 @@ class Follower:
         return {"settled": self.settled_sequence, "snapshots_from": min(self._snapshots.sequences(), default=0)}
 
     def follow(self, durable_sequence: int) -> None:
-        """Apply and settle everything that is durable. Diverged when the live machine said otherwise of the same input."""
-        outputs: list[Output] = []
-        first = self.machine.sequence
+        """
+        Apply and settle everything that is durable, as far as the disk has room (see `held_up_by`). Diverged when the live machine said
+        otherwise of the same input.
+        """
+        if not self._settle():
+            return
         for group in self._reader.read(durable_sequence):
             self._compare(group.attestation)
-            outputs.append(self.machine.apply(bytes(group.records)))
+            self._unsettled.append(self.machine.apply(bytes(group.records)))
+            self._meet_record()
             self._remember(self.machine.attestation())
-            if self.machine.sequence - first >= BATCH_RECORDS:
-                self._settle(outputs)
-                outputs.clear()
-                first = self.machine.sequence
-        if outputs:
-            self._settle(outputs)
+            if self.machine.sequence - self._settled_here >= BATCH_RECORDS and not self._settle():
+                return
+        self._settle()
 
-    def _settle(self, outputs: list[Output]) -> None:
-        account_events = b"".join(output.account_events for output in outputs)
-        market_events = b"".join(output.market_events for output in outputs)
+    def _settle(self) -> bool:
+        """What was applied, as one batch. False when the disk has no room for it: it is kept, and is the first to be settled again."""
+        if not self._unsettled:
+            return True
+        account_events = b"".join(output.account_events for output in self._unsettled)
+        market_events = b"".join(output.market_events for output in self._unsettled)
         chains = self.machine.account_chain.head(), self.machine.market_chain.head()
-        self._store.write(Batch(self.machine.sequence, account_events, market_events, *chains))
+        try:
+            self._store.write(Batch(self.machine.sequence, account_events, market_events, *chains))
+        except SettlementFailed as error:
+            if not is_full(error):
+                raise
+            self.held_up_by = error
+            return False
+        self.held_up_by = None
+        self._unsettled.clear()
+        self._settled_here = self.machine.sequence
         self._views.apply(account_events, market_events)
         self._views.forget_settled(self.machine.sequence)
         if self.machine.sequence - self._snapshot_sequence >= self._policy.every_records:
             self.take_snapshot()
+        return True
 
     def _compare(self, attestation: Attestation) -> None:
         ours = self._attested.get(attestation.input_sequence)
@@ -108,19 +141,40 @@ class Follower:
                 " nothing on it, and compare both with `zerosum audit`."
             )
 
+    def _meet_record(self) -> None:
+        """Where the settled record ends, the machines must have put out what it holds: it might be another log's."""
+        record = self._store.position()
+        if self._record_is_met or self.machine.sequence < record.sequence:
+            return
+        heads = self.machine.account_chain.head(), self.machine.market_chain.head()
+        if self.machine.sequence != record.sequence or heads != (record.account_chain, record.market_chain):
+            raise NotOfThisLog(
+                f"{self._store.path}, which ends at command {record.sequence}, was settled from another log than {self._data.log}."
+                " Put back the one that belongs to it; or move settled.db away, and it is settled anew from this log."
+            )
+        self._record_is_met = True
+
     def _remember(self, attestation: Attestation) -> None:
         self._attested[attestation.input_sequence] = attestation
         if len(self._attested) > ATTESTED_KEPT:
             del self._attested[next(iter(self._attested))]
 
-    def take_snapshot(self) -> Path:
-        """Of the state after everything settled so far; older ones than the policy keeps are removed."""
+    def take_snapshot(self) -> None:
+        """Of the state after everything settled so far; older ones than the policy keeps are removed. With a full disk there is none."""
+        assert not self._unsettled, "what is in a snapshot is settled"
+        self._snapshot_sequence = self.machine.sequence  # one that finds no room is not tried again at once
+        try:
+            self._write_snapshot()
+        except (DiskFull, SettlementFailed) as error:
+            if not is_full(error):
+                raise
+            self._report(f"no snapshot at {self.machine.sequence}: {error}")
+
+    def _write_snapshot(self) -> None:
         self._store.sync()  # the log may be pruned up to a snapshot, so what came before is to be on the disk
         sections = chain(self.machine.sections(), views_snapshot.sections(self._views))
-        path = self._snapshots.write(self.machine.sequence, {"format": 1}, sections)
-        self._snapshot_sequence = self.machine.sequence
+        self._snapshots.write(self.machine.sequence, {"format": 1}, sections)
         self._snapshots.keep(self._policy.keep)
-        return path
 
     def close(self) -> None:
         self._reader.close()

@@ -115,7 +115,9 @@ class FollowerLink:
                 self.fault.set_result(FollowerFailed(message["fault"]))
             self._ready.set()
             return
-        self._settled(int(message["settled"]))
+        settled = int(message["settled"])
+        self._settled(settled)
+        self._told = min(self._told, settled)  # a full disk held it up: it is told again
         if message.get("snapshots_from"):
             self._snapshots_from(int(message["snapshots_from"]))
         self._ready.set()

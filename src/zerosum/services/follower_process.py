@@ -6,43 +6,65 @@ The follower as a process: `python -m zerosum.services.follower_process --data D
     exchange --{"stop": true}--> follower          settle the rest, take a snapshot, end
     exchange <--{"fault": text}- follower          it can't go on: the exchange is to stop too
 
-When the exchange is gone the link is closed: what it last called durable is settled, and the follower ends.
+When the exchange is gone the link is closed: what it last called durable is settled, and the follower ends. Until then it holds a lock, and
+the next exchange's follower waits for that. On a full disk it answers with less than it was told, and is told again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
 import signal
 import socket
 import sys
+import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Final
 
 from zerosum.errors import ZerosumError
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import Follower, SnapshotPolicy
 
-EXIT_FAULT = 3
+EXIT_FAULT: Final = 3
+FULL_DISK_S: Final = 1.0  # before a full disk is tried again
 
 
 def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
     follower = Follower(data, policy=policy, report=complain)
     lines = link.makefile("rb")
     try:
+        follower.follow(follower.settled_sequence)  # what is settled is this log's, or the exchange is not to start
         send(link, follower.progress())
         for line in lines:
             message = json.loads(line)
+            held_up = follower.held_up_by is not None
             follower.follow(int(message["durable"]))
+            if follower.held_up_by is not None:
+                if not held_up:
+                    complain(f"{follower.held_up_by} It is tried again until there is room.")
+                time.sleep(FULL_DISK_S)
             if message.get("stop"):
-                follower.take_snapshot()
+                if follower.held_up_by is None:
+                    follower.take_snapshot()
                 send(link, {**follower.progress(), "stopped": True})
                 return
             send(link, follower.progress())
-    except BrokenPipeError:
-        return  # the exchange ended while it was being answered; everything it called durable is settled
+    except ConnectionError:
+        return  # the exchange ended before it had heard the answer; everything it called durable is settled
     finally:
         follower.close()
+
+
+def wait_for_the_last(lock: IO[str]) -> None:
+    """The follower of an exchange that was killed may be settling still. Two at a time would write over each other's work."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        complain(f"{lock.name}: the last exchange's follower has not ended yet; this one waits for it.")
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def send(link: socket.socket, message: dict[str, Any]) -> None:
@@ -63,12 +85,16 @@ def main() -> int:
     options = parser.parse_args()
     # Ctrl-C in a terminal goes to the whole group: the exchange decides when its follower ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with socket.socket(fileno=options.link) as link:
+    data = DataDir(options.data)
+    with socket.socket(fileno=options.link) as link, data.follower_lock.open("a") as lock:
         try:
-            run(DataDir(options.data), link, SnapshotPolicy(options.snapshot_every, options.snapshots_kept))
-        except (ZerosumError, AssertionError) as error:
-            send(link, {"fault": f"{type(error).__name__}: {error}"})
-            complain(f"{type(error).__name__}: {error}")
+            wait_for_the_last(lock)
+            run(data, link, SnapshotPolicy(options.snapshot_every, options.snapshots_kept))
+        except Exception as error:  # noqa: BLE001  whatever it is, this process can't go on, and the exchange must not without it
+            told = f"{type(error).__name__}: {error}"
+            complain(told if isinstance(error, ZerosumError) else "".join(traceback.format_exception(error)))
+            with contextlib.suppress(ConnectionError):
+                send(link, {"fault": told})
             return EXIT_FAULT
     return 0
 

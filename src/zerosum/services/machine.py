@@ -27,6 +27,17 @@ class Output(NamedTuple):
     market_events: bytes
 
 
+class MachineBroken(AssertionError):
+    """A command broke an invariant: a bug, or a log for a later version. Every copy of the machines stops there."""
+
+    def __init__(self, sequence: int, error: Exception) -> None:
+        super().__init__(
+            f"command {sequence} of the log breaks the machines: {type(error).__name__}: {error}. Keep the data directory as it is."
+            " How to have the command passed over: docs/guides/quarantine.md"
+        )
+        self.sequence = sequence
+
+
 @final
 class Machine:
     def __init__(self) -> None:
@@ -40,13 +51,16 @@ class Machine:
         return self.exchange.sequence
 
     def apply(self, records: bytes) -> Output:
-        """Apply a batch whole. After an AssertionError, a broken invariant, the state is not to be trusted: the process must end."""
+        """Apply a batch whole. After a MachineBroken the state is not to be trusted: the process must end."""
         exchange = self.exchange
         account_parts: list[bytes] = []
         market_parts: list[bytes] = []
         at = 0
         while at < len(records) or exchange.unfinished():
-            at = exchange.advance(records, at)
+            try:
+                at = exchange.advance(records, at)
+            except Exception as error:
+                raise MachineBroken(exchange.sequence, error) from error
             account_parts.append(exchange.take_account_events())
             market_parts.append(exchange.take_market_events())
         account_events = b"".join(account_parts)

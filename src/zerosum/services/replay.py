@@ -158,6 +158,8 @@ class Replay:
             end = self._machine.sequence
             while follower.machine.sequence < end:
                 follower.follow(min(end, follower.machine.sequence + 10 * GROUP))
+                if follower.held_up_by is not None:
+                    raise follower.held_up_by
                 progress(follower.machine.sequence)
             follower.take_snapshot()
             assert follower.machine.attestation() == self._machine.attestation(), "follower and live core have put out the same"

@@ -247,11 +247,11 @@ class AccountTranslator:
         self._check_frozen(event, order)
 
     def _move_admitted(self, event: Event) -> None:
-        """Until it is moved, the dearer of the two prices is frozen."""
+        """It is to be moved to a dearer price, which is frozen for from now on."""
         _, _, _, _, order_id, account, _, price_ticks, _, available, frozen = event
         order = self._order(event, order_id, account)
         self._freeze(event, order, available, frozen)
-        order.frozen_ticks = max(order.price_ticks, price_ticks)
+        order.frozen_ticks = price_ticks
         self._check_frozen(event, order)
 
     def _move_rejected(self, event: Event) -> None:

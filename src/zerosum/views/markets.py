@@ -100,9 +100,7 @@ class Market:
         return [(event[3], Trade._make(event[4:])) for event in reversed(newest)]
 
     def band_high(self, symbol: Symbol) -> int:
-        """The highest price that an order may have now, in ticks; 0 where no band bounds it."""
-        if self.reference_ticks == 0 or symbol.band_up_ppm == 0:
-            return 0
+        """The highest price that an order may have now, in ticks; 0 where no band bounds it, for want of one or of a reference."""
         return min(symbol.max_price_ticks, self.reference_ticks * symbol.band_up_ppm // PPM)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -274,18 +274,18 @@ async def asked(world: World, path: str) -> Response:
     return await came
 
 
-async def test_history_is_read_in_a_thread_and_told_in_the_loop(tmp_path: Path) -> None:
+async def test_history_is_read_in_a_thread_and_told_in_the_loop(new_world: Callable[..., World]) -> None:
     with ThreadPoolExecutor(1) as executor:
-        world = World(tmp_path, executor=executor)
+        world = new_world(executor=executor)
         traded(world)
         assert [trade["id"] for trade in answer_of(await asked(world, "myTrades")).body] == [1, 2, 3]
 
 
-async def test_history_that_can_not_be_read_is_an_error_and_reported(tmp_path: Path) -> None:
+async def test_history_that_can_not_be_read_is_an_error_and_reported(new_world: Callable[..., World]) -> None:
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     with ThreadPoolExecutor(1) as executor:
-        world = World(tmp_path, executor=executor)
+        world = new_world(executor=executor)
         world.history.close()
         assert answer_of(await asked(world, "allOrders")).error == (500, -1000, "An unknown error occurred while processing the request.")
     assert len(reported) == 1

@@ -384,6 +384,7 @@ CASES = [
     Case("symbol-missing", get("depth"), mandatory("symbol")),
     Case("symbol-lower-case", get("depth", symbol="btcusdt"), illegal("symbol", SYMBOL)),
     Case("symbol-unknown", get("depth", symbol="ETHUSDT"), (400, -1121, "Invalid symbol.")),
+    Case("symbol-short-unknown", get("depth", symbol="A"), (400, -1121, "Invalid symbol.")),
     Case("symbols-malformed", get("exchangeInfo", symbols="BTCUSDT"), illegal("symbols", SYMBOLS)),
     Case(
         "symbols-twice",
@@ -579,8 +580,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_bad_request_gets_its_error(case: Case, tmp_path: Path) -> None:
-    world = World(tmp_path, allowance=case.allowance, rules=case.rules)
+def test_a_bad_request_gets_its_error(case: Case, new_world: Callable[..., World]) -> None:
+    world = new_world(allowance=case.allowance, rules=case.rules)
     assert case.ask(world).error == case.error
 
 

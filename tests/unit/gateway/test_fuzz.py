@@ -53,6 +53,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     assert world.place(world.bob, side="SELL", quantity="1", price="101").status == 200
     yield world
     world.entry.exchange.check()
+    world.close()
 
 
 @given(HTTP_METHODS, PATHS, st.binary(max_size=80) | PAIRS.map(query_of), st.binary(max_size=40) | PAIRS.map(query_of))

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,22 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def keys(path: Path) -> Keys:
-    return Keys(path, MASTER_KEY)
+def opened(path: Path) -> Iterator[Callable[[], Keys]]:
+    """Another process's view of the file, each time it is called."""
+    made: list[Keys] = []
+
+    def open_again() -> Keys:
+        made.append(Keys(path, MASTER_KEY))
+        return made[-1]
+
+    yield open_again
+    for keys in made:
+        keys.close()
+
+
+@pytest.fixture
+def keys(opened: Callable[[], Keys]) -> Keys:
+    return opened()
 
 
 def signed_by(secret: str) -> str:
@@ -62,18 +77,18 @@ def test_keys_and_secrets_are_64_letters_and_digits_and_never_alike(keys: Keys) 
     assert all(len(text) == 64 and text.isascii() and text.isalnum() for text in made)
 
 
-def test_another_process_finds_a_key_and_after_a_start_too(keys: Keys, path: Path) -> None:
-    other = Keys(path, MASTER_KEY)
+def test_another_process_finds_a_key_and_after_a_start_too(keys: Keys, opened: Callable[[], Keys]) -> None:
+    other = opened()
     api_key, secret = keys.create(16, ["TRADE"])
     found(other, api_key).verify(PAYLOAD, signed_by(secret))
     keys.close()
-    found(Keys(path, MASTER_KEY), api_key).verify(PAYLOAD, signed_by(secret))
+    found(opened(), api_key).verify(PAYLOAD, signed_by(secret))
 
 
-def test_a_revoked_key_is_gone_here_at_once_and_elsewhere_within_half_a_second(keys: Keys, path: Path) -> None:
+def test_a_revoked_key_is_gone_here_at_once_and_elsewhere_within_half_a_second(keys: Keys, opened: Callable[[], Keys]) -> None:
     api_key, _ = keys.create(16, ["TRADE"])
     kept, _ = keys.create(16, ["TRADE"])
-    gateway = Keys(path, MASTER_KEY)
+    gateway = opened()
     cached = found(gateway, kept)
     assert found(gateway, api_key) is found(gateway, api_key)
     keys.revoke(api_key)
@@ -82,9 +97,9 @@ def test_a_revoked_key_is_gone_here_at_once_and_elsewhere_within_half_a_second(k
     assert gateway.find(kept, NOW_US + REFRESH_US) is cached
 
 
-def test_revocation_holds_when_the_clock_was_set_back(keys: Keys, path: Path) -> None:
+def test_revocation_holds_when_the_clock_was_set_back(keys: Keys, opened: Callable[[], Keys]) -> None:
     api_key, _ = keys.create(16, ["TRADE"])
-    gateway = Keys(path, MASTER_KEY)
+    gateway = opened()
     found(gateway, api_key, NOW_US)
     keys.revoke(api_key)
     assert gateway.find(api_key, NOW_US - 3_600_000_000) is None
@@ -125,22 +140,22 @@ def test_no_secret_is_in_the_file(keys: Keys, path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["account_id = 17", "permissions = 'TRADE,USER_DATA'", "secret = zeroblob(80)"])
-def test_a_row_that_was_tampered_with_is_refused(keys: Keys, path: Path, change: str) -> None:
+def test_a_row_that_was_tampered_with_is_refused(keys: Keys, opened: Callable[[], Keys], path: Path, change: str) -> None:
     """Write access to the file must not make one user's key another's, or a reader's key a trader's."""
     api_key, _ = keys.create(16, ["USER_DATA"])
     with sqlite3.connect(path) as db:
         db.execute(f"update keys set {change}")  # noqa: S608 - from the list above
     db.close()
-    assert Keys(path, MASTER_KEY).find(api_key, NOW_US) is None
+    assert opened().find(api_key, NOW_US) is None
 
 
-def test_a_secret_moved_to_another_key_is_refused(keys: Keys, path: Path) -> None:
+def test_a_secret_moved_to_another_key_is_refused(keys: Keys, opened: Callable[[], Keys], path: Path) -> None:
     victim, _ = keys.create(16, ["TRADE"])
     keys.create(17, ["TRADE"])
     with sqlite3.connect(path) as db:
         db.execute("update keys set (nonce, secret) = (select nonce, secret from keys where account_id = 17) where account_id = 16")
     db.close()
-    assert Keys(path, MASTER_KEY).find(victim, NOW_US) is None
+    assert opened().find(victim, NOW_US) is None
 
 
 def test_another_master_key_is_refused_at_once(keys: Keys, path: Path) -> None:
@@ -150,6 +165,15 @@ def test_another_master_key_is_refused_at_once(keys: Keys, path: Path) -> None:
 
 def test_the_file_is_for_its_owner_alone(keys: Keys, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeysError, match=r"nowhere/keys\.db: can't be opened as a file of API keys"):
+        Keys(tmp_path / "nowhere/keys.db", MASTER_KEY)
+    other = tmp_path / "other.db"
+    other.write_bytes(b"something else entirely, and long enough" * 100)
+    with pytest.raises(KeysError, match=r"other\.db: can't be opened"):
+        Keys(other, MASTER_KEY)
 
 
 # ---------------------------------------------------------------------- the master key

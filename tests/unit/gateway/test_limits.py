@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -37,8 +37,8 @@ def test_what_is_at_the_limit_passes_and_the_next_does_not() -> None:
     assert limits.use_order(17, START_US) == (1, 1)
 
 
-def test_past_its_weight_an_address_is_told_when_to_come_back(tmp_path: Path) -> None:
-    world = World(tmp_path, allowance=Allowance(weight_per_minute=10))
+def test_past_its_weight_an_address_is_told_when_to_come_back(new_world: Callable[..., World]) -> None:
+    world = new_world(allowance=Allowance(weight_per_minute=10))
     assert world.get("depth", symbol="BTCUSDT").headers == {"x-mbx-used-weight-1m": "5"}
     assert world.get("depth", symbol="BTCUSDT").status == 200
     refused = world.get("ping")
@@ -56,8 +56,8 @@ def test_an_unknown_path_and_a_bad_request_weigh_too(world: World) -> None:
     assert world.get("depth", symbol="").headers["x-mbx-used-weight-1m"] == "6"
 
 
-def test_a_refused_request_is_not_submitted(tmp_path: Path) -> None:
-    world = World(tmp_path, allowance=Allowance(orders_per_10_seconds=1))
+def test_a_refused_request_is_not_submitted(new_world: Callable[..., World]) -> None:
+    world = new_world(allowance=Allowance(orders_per_10_seconds=1))
     assert world.place(quantity="1", price="90").status == 200
     before = world.entry.submitted
     assert world.place(quantity="1", price="90").status == 429

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -85,8 +85,8 @@ def test_a_symbol_is_told_with_all_its_fields(world: World) -> None:
         ({"band_down_ppm": 500_000}, "100000000.000000", "0.500000"),  # from one tick to the highest price
     ],
 )
-def test_a_band_is_told_as_a_filter(tmp_path: Path, rules: dict[str, int], up: str, down: str) -> None:
-    filters = World(tmp_path, rules=rules).get("exchangeInfo").body["symbols"][0]["filters"]
+def test_a_band_is_told_as_a_filter(new_world: Callable[..., World], rules: dict[str, int], up: str, down: str) -> None:
+    filters = new_world(rules=rules).get("exchangeInfo").body["symbols"][0]["filters"]
     band = {"filterType": "PERCENT_PRICE", "multiplierUp": up, "multiplierDown": down, "avgPriceMins": 0}
     assert filters[-1] == band
 

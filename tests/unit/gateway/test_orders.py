@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -81,8 +81,11 @@ def test_how_much_is_answered_is_the_clients_choice_or_the_types(
     answer = world.place(**params)
     assert len(answer.body) == fields
     assert ("fills" in answer.body) == has_fills
-    if fields == 5:
-        assert list(answer.body) == ["symbol", "orderId", "orderListId", "clientOrderId", "transactTime"]
+
+
+def test_an_ack_is_short(world: World) -> None:
+    answer = world.place(type="LIMIT_MAKER", quantity="1", price="90", newClientOrderId="mine")
+    assert answer.body == {"symbol": "BTCUSDT", "orderId": 1, "orderListId": -1, "clientOrderId": "mine", "transactTime": NOW_MS}
 
 
 @pytest.mark.parametrize(
@@ -314,9 +317,9 @@ def test_a_cancel_carries_its_deadline_and_an_id_of_its_own(world: World) -> Non
     ],
 )
 def test_a_market_buy_is_reckoned_with_a_highest_price(
-    tmp_path: Path, rules: dict[str, int], asks: list[tuple[str, str]], quantity: str, cap: int
+    new_world: Callable[..., World], rules: dict[str, int], asks: list[tuple[str, str]], quantity: str, cap: int
 ) -> None:
-    world = World(tmp_path, rules=rules)
+    world = new_world(rules=rules)
     for amount, price in asks:
         sell(world, amount, price)
     world.place(type="MARKET", quantity=quantity)
@@ -328,6 +331,14 @@ def test_a_market_buy_is_reckoned_with_a_highest_price(
 def test_no_other_market_order_has_a_price(world: World, params: dict[str, Any]) -> None:
     world.place(type="MARKET", **params)
     assert last_command(world)["price_ticks"] == 0
+
+
+def test_spending_nothing_is_refused_without_asking_the_core(new_world: Callable[..., World]) -> None:
+    world = new_world(rules={"min_notional_atoms": 0})
+    before = world.entry.submitted
+    assert world.place(type="MARKET", quoteOrderQty="0").body["msg"] == "Filter failure: NOTIONAL"
+    assert world.entry.submitted == before
+    assert world.place(type="MARKET", quoteOrderQty="0.00001").status == 200
 
 
 def test_a_market_buy_leaves_nothing_frozen(world: World) -> None:

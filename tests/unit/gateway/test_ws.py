@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,8 +52,11 @@ def test_an_order_is_placed_told_and_canceled(world: World) -> None:
     order: Any = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "90"}
     placed = world.ws_signed("order.place", newClientOrderId="mine", **order)
     assert (placed["status"], placed["result"]["status"], placed["result"]["fills"]) == (200, "NEW", [])
-    assert [limit["count"] for limit in placed["rateLimits"]] == [1, 1, 1]
-    assert [limit["interval"] for limit in placed["rateLimits"]] == ["SECOND", "DAY", "MINUTE"]
+    assert placed["rateLimits"] == [
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 10_000, "count": 1},
+        {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 20_000_000, "count": 1},
+        WEIGHT | {"count": 1},
+    ]
     assert world.ws_signed("order.status", symbol="BTCUSDT", orderId=1)["result"]["clientOrderId"] == "mine"
     assert [one["orderId"] for one in world.ws_signed("openOrders.status")["result"]] == [1]
     canceled = world.ws_signed("order.cancel", symbol="BTCUSDT", origClientOrderId="mine")
@@ -141,8 +144,8 @@ def test_a_connection_has_its_unit_of_time(world: World) -> None:
         assert world.ws("time", session=session) == {"id": 1, "status": 200, "result": {"serverTime": NOW_MS * 1000}}
 
 
-def test_past_a_limit_it_says_until_when(tmp_path: Path) -> None:
-    world = World(tmp_path, allowance=Allowance(weight_per_minute=1))
+def test_past_a_limit_it_says_until_when(new_world: Callable[..., World]) -> None:
+    world = new_world(allowance=Allowance(weight_per_minute=1))
     assert world.ws("ping")["status"] == 200
     error = world.ws("ping")["error"]
     left_ms = 60_000 - NOW_MS % 60_000

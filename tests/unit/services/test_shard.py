@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shard_world import ANN, BOB, PRICE_TICKS, ShardWorld, cancel, place, sell, tick
+from tests.support.shard_world import ANN, PRICE_TICKS, ShardWorld, cancel, place, tick
 from tests.support.watched_disk import Fails, HeldSync, NoRoom, Operation, WatchedDisk
 from zerosum.core import records
-from zerosum.core.codes import FIRST_USER
 from zerosum.gateway.entry import Busy, Event
 from zerosum.log.errors import LogFailed
 from zerosum.log.file_log import FileLog
@@ -347,12 +346,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def fill(world: ShardWorld) -> int:
     """Submit, command by command, until the disk is found full and nothing more is taken; how many were taken."""
     taken = 0
-    with pytest.raises(Busy, match="the disk is full"):
-        while True:
-            assert not world.shard.stopped.done(), world.shard.stopped.result()
-            world.submit(place(), taken)
-            taken += 1
-            await world.until(lambda: world.shard.under_way == 0)
+    while not (reason := world.shard.refusal(place())):
+        world.submit(place(), taken)
+        taken += 1
+        await world.until(lambda: world.shard.under_way == 0)
+    assert reason == "the disk is full"
     return taken
 
 
