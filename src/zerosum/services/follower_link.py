@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -21,6 +22,7 @@ from zerosum.services.follower import SnapshotPolicy
 
 RESTART_S: Final = 0.5
 STOP_S: Final = 60.0
+POLL_S: Final = 0.01
 
 
 class FollowerFailed(ZerosumError):
@@ -81,7 +83,11 @@ class FollowerLink:
 
     async def _keep_running(self) -> None:
         while True:
-            await self._run_once()
+            try:
+                await self._run_once()
+            except OSError as error:  # no memory, no descriptor: for now, if it ran before
+                if not self._ready.is_set():
+                    self._fail(f"could not be started: {error}")
             if self._stopping or self.fault.done():
                 return
             self.restarts += 1
@@ -89,14 +95,12 @@ class FollowerLink:
 
     async def _run_once(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "zerosum.services.follower_process", "--data", str(self._data.root), "--link", str(theirs.fileno()),
-                "--snapshot-every", str(self._policy.every_records), "--snapshots-kept", str(self._policy.keep),
-                pass_fds=[theirs.fileno()],
-            )  # fmt: skip
-        self.pid = process.pid
-        reader, self._writer = await asyncio.open_connection(sock=ours)
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            process = self._spawn(theirs)
+            self.pid = process.pid
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+            undo.pop_all()  # the writer closes it
         self._told = 0
         try:
             async for line in reader:
@@ -107,13 +111,28 @@ class FollowerLink:
             self._waiting = False
             self._writer.close()
             self._writer = None
-            await process.wait()
+            while process.poll() is None:  # noqa: ASYNC110  the link is closed: it is about to end
+                await asyncio.sleep(POLL_S)
+
+    def _spawn(self, link: socket.socket) -> subprocess.Popen[bytes]:
+        # By subprocess, which does not copy this process to start another (vfork). asyncio would: the address space that the machines
+        # reserve is more than many systems allow to be there twice, and the exchange would stall for as long as the copy takes.
+        return subprocess.Popen(
+            [
+                sys.executable, "-m", "zerosum.services.follower_process", "--data", str(self._data.root), "--link", str(link.fileno()),
+                "--snapshot-every", str(self._policy.every_records), "--snapshots-kept", str(self._policy.keep),
+            ],
+            pass_fds=[link.fileno()],
+        )  # fmt: skip
+
+    def _fail(self, why: str) -> None:
+        if not self.fault.done():
+            self.fault.set_result(FollowerFailed(why))
+        self._ready.set()
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "fault" in message:
-            if not self.fault.done():
-                self.fault.set_result(FollowerFailed(message["fault"]))
-            self._ready.set()
+            self._fail(message["fault"])
             return
         settled = int(message["settled"])
         self._settled(settled)

@@ -1,0 +1,214 @@
+"""The audit: whatever is planted in a data directory, it says which check broke; and it says nothing of one that is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.support.written_log import data_directory, settle, write_log
+from zerosum.core import records
+from zerosum.log.layout import Attestation
+from zerosum.log.snapshots import SnapshotStore
+from zerosum.services.audit import Audit, Verdict
+from zerosum.services.datadir import DataDir
+from zerosum.services.follower import SnapshotPolicy
+from zerosum.services.machine import Machine
+from zerosum.sim.programs import random_program
+from zerosum.views import snapshot as views_snapshot
+from zerosum.views.views import Views
+
+COMMANDS = 1500
+SETTLED = 1400
+CHECKS = ["log", "attestations", "zero sum", "invariants", "snapshots", "settled sums", "settled record"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """Settled to somewhat before the log's end, as after a kill."""
+    data = data_directory(tmp_path_factory.mktemp("whole") / "data", COMMANDS)
+    settle(data, SETTLED, SnapshotPolicy(every_records=300, keep=3), step=100)
+    return data
+
+
+@pytest.fixture
+def data(whole: DataDir, tmp_path: Path) -> DataDir:
+    return DataDir(shutil.copytree(whole.root, tmp_path / "data"))
+
+
+def broken(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    return {verdict.check: verdict.detail for verdict in verdicts if not verdict.holds}
+
+
+def sql(statement: str) -> Callable[[DataDir], None]:
+    """Damage to the settled record that leaves it a database."""
+
+    def plant(data: DataDir) -> None:
+        with closing(sqlite3.connect(data.settled)) as connection, connection:
+            assert connection.execute(statement).rowcount != 0, "there is something to damage"
+
+    return plant
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0x10
+    path.write_bytes(content)
+
+
+def snapshot_of_another_state(data: DataDir) -> None:
+    """Whole and well formed, at a sequence where there was another state."""
+    other, views = Machine(), Views()
+    for command in random_program(2, SETTLED):
+        output = other.apply(command)
+        views.apply(output.account_events, output.market_events)
+    SnapshotStore(data.snapshots).write(SETTLED, {"format": 1}, chain(other.sections(), views_snapshot.sections(views)))
+
+
+def snapshot_between_groups(data: DataDir) -> None:
+    """No follower takes one there, so nothing vouches for it."""
+    SnapshotStore(data.snapshots).write(SETTLED - 3, {"format": 1}, [])
+
+
+def views_of_another_state(data: DataDir) -> None:
+    """The machines' part as it should be, but not what the gateway would answer from."""
+    store = SnapshotStore(data.snapshots)
+    snapshot = store.load(max(data.snapshots.iterdir()))
+    sections = {**snapshot.sections, "views.balances": snapshot.sections["views.balances"][:-32]}
+    store.write(snapshot.sequence, {"format": 1}, sections.items())
+
+
+def other_chain(data: DataDir) -> None:
+    """A snapshot whose state is right, and whose chain over what came out is not: the next attestations would differ."""
+    store = SnapshotStore(data.snapshots)
+    snapshot = store.load(max(data.snapshots.iterdir()))
+    content = bytearray(snapshot.sections["account_chain"])
+    content[-1] ^= 1
+    store.write(snapshot.sequence, {"format": 1}, {**snapshot.sections, "account_chain": bytes(content)}.items())
+
+
+def no_record(data: DataDir) -> None:
+    for path in data.root.glob("settled.db*"):
+        path.unlink()
+
+
+PLANTED: dict[str, tuple[Callable[[DataDir], object], set[str]]] = {
+    "a changed price": (sql("UPDATE trades SET price_ticks = price_ticks + 1 WHERE trade_id = 3"), {"settled sums", "settled record"}),
+    "a changed status": (sql("UPDATE orders SET status = 'CANCELED' WHERE status = 'FILLED'"), {"settled record"}),
+    "a changed name": (sql("UPDATE assets SET name = 'FAKE' WHERE asset = 0"), {"settled record"}),
+    "a deleted trade": (sql("DELETE FROM trades WHERE trade_id = 2"), {"settled sums", "settled record"}),
+    "a deleted order": (sql("DELETE FROM orders WHERE executed_lots = 0"), {"settled record"}),
+    "a changed balance": (
+        sql("UPDATE balances SET available_atoms = available_atoms + 1 WHERE account = 1"),
+        {"settled sums", "settled record"},
+    ),
+    "a balance that grew at another's cost": (
+        sql("UPDATE balances SET available_atoms = available_atoms + iif(account = 2, 1, iif(account = 1, -1, 0)) WHERE asset = 0"),
+        {"settled sums", "settled record"},
+    ),
+    "an entry of the ledger": (
+        sql("UPDATE balance_ledger SET delta_atoms = delta_atoms + 1 WHERE kind = 4"),
+        {"settled sums", "settled record"},
+    ),
+    "a deposit that was never made": (sql("INSERT INTO deposits VALUES (16, 424242, 0, 5, 0, 3)"), {"settled sums", "settled record"}),
+    "a candle": (sql("UPDATE klines SET high_ticks = high_ticks + 1"), {"settled record"}),
+    "the position": (sql("UPDATE settlement_state SET account_sequence = account_sequence + 1"), {"settled record"}),
+    "the chain": (sql("UPDATE settlement_state SET market_chain = x'00'"), {"settled record"}),
+    "a table that is gone": (sql("DROP TABLE checkpoints"), {"settled record"}),
+    "a table that is not ours": (sql("CREATE TABLE more (x)"), {"settled record"}),
+    "no record": (no_record, {"settled record"}),
+    "a record that is none": (lambda data: data.settled.write_bytes(b"not a database" * 400), {"settled record"}),
+    "a record that was cut": (lambda data: data.settled.write_bytes(data.settled.read_bytes()[:20480]), {"settled record"}),
+    "a flipped byte in the log": (lambda data: flip(min(data.log.glob("*.seg")), 3000), {"log"}),
+    "no log": (lambda data: shutil.rmtree(data.log), {"log"}),
+    "a flipped byte in a snapshot": (lambda data: flip(max(data.snapshots.iterdir()), 3000), {"snapshots"}),
+    "a snapshot of another state": (snapshot_of_another_state, {"snapshots"}),
+    "a snapshot with other views": (views_of_another_state, {"snapshots"}),
+    "a snapshot with another chain": (other_chain, {"snapshots"}),
+    "a snapshot by another name": (
+        lambda data: max(data.snapshots.iterdir()).rename(data.snapshots / f"{SETTLED - 3:020d}.snap"),
+        {"snapshots"},
+    ),
+    "a snapshot where no group ends": (snapshot_between_groups, {"snapshots"}),
+}
+
+
+def test_of_a_directory_that_is_whole_every_check_holds(data: DataDir) -> None:
+    verdicts = list(Audit(data).run())
+    assert [verdict.check for verdict in verdicts] == CHECKS
+    assert broken(verdicts) == {}
+    assert f"up to sequence {SETTLED} of {COMMANDS}" in verdicts[-1].detail
+
+
+@pytest.mark.parametrize("damage", PLANTED)
+def test_planted_damage_is_found(data: DataDir, damage: str) -> None:
+    """As a verdict that says which check broke, and not as a program that breaks."""
+    plant, checks = PLANTED[damage]
+    plant(data)
+    found = broken(Audit(data).run())
+    assert set(found) >= checks, found
+    assert set(found) <= checks | {"settled sums", "settled record"}, found
+
+
+def test_an_exchange_that_attested_something_else_is_found(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data", 300)
+
+    def forged(machine: Machine) -> Attestation:
+        return machine.attestation()._replace(chain_head=bytes(32))
+
+    settle(data, 300)
+    write_log(data, random_program(2, 100), attest=forged)
+    assert broken(Audit(data).run()) == {"attestations": "after 300 the live exchange put out something else"}
+
+
+def test_what_is_attested_late_is_compared_too(tmp_path: Path) -> None:
+    """Under load a group tells of the state two groups ago: of those, too, one forgery among many must be found."""
+    told: list[Attestation] = []
+
+    def attest(machine: Machine) -> Attestation:
+        told.append(machine.attestation())
+        late = told[max(0, len(told) - 3)]
+        return late._replace(chain_head=bytes(32)) if len(told) == 30 else late
+
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir()
+    write_log(data, random_program(3, 1000), attest=attest)
+    assert set(broken(Audit(data).run())) == {"attestations"}
+
+
+def test_a_record_that_breaks_an_invariant_is_named(data: DataDir) -> None:
+    """Which one it is, is what an operator has to know to have it passed over."""
+    with contextlib.suppress(AssertionError):  # the machines that write it stop at it too
+        write_log(data, [records.command(records.SET_CORE_VERSION, 0, 2)])
+    found = broken(Audit(data).run())
+    assert set(found) == {"invariants"}
+    assert found["invariants"].startswith(f"command {COMMANDS + 1} of the log breaks the machines: ")
+
+
+def test_the_audit_changes_nothing(data: DataDir) -> None:
+    before = {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file()}
+    list(Audit(data).run())
+    after = {path: path.read_bytes() for path in data.root.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))}
+    assert after == {path: content for path, content in before.items() if not path.name.endswith(("-shm", "-wal"))}
+
+
+def test_the_command_tells_by_its_exit_code(data: DataDir) -> None:
+    def audited() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from zerosum.cli.main import app; app()", "audit", str(data.root), "--json"]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+
+    good = audited()
+    assert (good.returncode, good.stderr) == (0, "")
+    sql("UPDATE balances SET available_atoms = 0 WHERE account = 1")(data)
+    bad = audited()
+    assert bad.returncode == 1
+    assert '"holds":false' in bad.stdout.replace(" ", "")
