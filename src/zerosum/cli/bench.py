@@ -19,9 +19,11 @@ from rich.table import Table
 
 import zerosum
 from zerosum.bench.exchange_core import BOOK_SHA256, COMMANDS
+from zerosum.cli import bench_gateway
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(no_args_is_help=True, help="Measure this machine.")
+cli.command("gateway")(bench_gateway.gateway)
 
 PURE_COMMANDS: Final = 200_000
 PACKAGE: Final = Path(zerosum.__file__).parent

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from zerosum import __version__
-from zerosum.cli import audit, bench, config, key, market, replay, state, up
+from zerosum.cli import audit, bench, config, e2e, key, market, replay, soak, state, up
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(
@@ -27,6 +27,8 @@ cli.command("up")(up.up_command)
 cli.command("replay")(replay.replay_command)
 cli.command("audit")(audit.audit_command)
 cli.command("state")(state.state_command)
+cli.command("e2e")(e2e.e2e_command)
+cli.command("soak")(soak.soak_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
 cli.add_typer(config.cli, name="config")

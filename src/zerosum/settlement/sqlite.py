@@ -4,9 +4,8 @@ The store in SQLite: a batch and the position after it are one transaction, so a
     Batch --> Translator --> rows --+
                        position ----+--> one transaction --> settled.db (WAL) --> History, in other processes, meanwhile
 
-A commit is not synced to disk (synchronous=NORMAL in WAL mode): the file can't be damaged by a loss of power, but it may lose its last
-transactions. That costs nothing, because their positions are lost with them and the log, which is synced, has the batches still. For
-whoever prunes that log there is `sync`.
+Each commit is synced (synchronous=FULL), a little at a time: left to the checkpoints, a sync of hundreds of megabytes would hold up that of
+the log on the same disk. For whoever prunes the log there is `sync`, which also folds the WAL into the file.
 
 Always true: what is in the file is what a single run over the log up to `position` would have written. One process writes.
 """
@@ -31,7 +30,7 @@ __all__ = ["Batch", "Position", "SqliteStore"]
 BUSY_MS: Final = 10_000  # how long to wait for another's lock: a reader that ends a WAL, a backup
 PRAGMAS: Final = """
 PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL;
+PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 65536;
 PRAGMA cache_size = -131072;
 PRAGMA temp_store = MEMORY;
@@ -111,7 +110,7 @@ class SqliteStore:
             self._connection = apsw.Connection(str(path))
             self._connection.set_busy_timeout(BUSY_MS)
             self._connection.transaction_mode = "IMMEDIATE"
-            self._connection.execute(PRAGMAS)
+            self._connection.execute(PRAGMAS).fetchall()  # to the last of them: a statement that returns a row would be the end
             migrate(self._connection, path)
         except apsw.NotADBError as error:
             raise NotARecord(path, str(error)) from error

@@ -1,0 +1,83 @@
+"""
+A market and its users, made as an operator makes them: commands through the operator's door, keys in keys.db.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from zerosum.core import records
+from zerosum.errors import ZerosumError
+from zerosum.gateway.auth import TRADE, USER_DATA
+from zerosum.gateway.keys import Keys, load_master_key
+from zerosum.services import admin
+from zerosum.services.datadir import DataDir
+from zerosum.services.listing_file import Listing, load_listing
+
+CONNECTIONS: Final = 64
+ORDERS_MAX: Final = 1_000_000
+
+
+class NotFounded(ZerosumError):
+    """The exchange refused a command that makes the market."""
+
+
+class User(NamedTuple):
+    """Who trades. `funds`: atoms by asset number."""
+
+    account: int
+    api_key: str
+    secret: str
+    funds: Mapping[int, int]
+
+
+async def found_market(data: DataDir, table: dict[str, Any], funds: Mapping[int, Mapping[int, int]], fee_ppm: int = 0) -> list[User]:
+    """List what the table says, open an account with a key for each in `funds`, and deposit. On a fresh exchange that runs."""
+    listing: Listing = load_listing(table, "the listing")
+    await submit(data, [listing.commands()])
+    chains = []
+    transfer_id = 0
+    for account, atoms in funds.items():
+        chain = [records.command(records.OPEN_ACCOUNT, 0, account, fee_ppm, fee_ppm, ORDERS_MAX)]
+        for asset, amount in atoms.items():
+            transfer_id += 1
+            chain.append(records.command(records.DEPOSIT, 0, account, transfer_id, asset, amount))
+        chains.append(chain)
+    await submit(data, chains)
+    keys = Keys(data.keys, load_master_key(data.root / "master.key"))
+    try:
+        return [User(account, *keys.create(account, (TRADE, USER_DATA)), atoms) for account, atoms in funds.items()]
+    finally:
+        keys.close()
+
+
+async def submit(data: DataDir, chains: Sequence[Iterable[bytes]]) -> None:
+    """Submit commands through the operator's door, each chain in its order, many chains at a time. NotFounded for what is refused."""
+    remaining = iter(chains)
+
+    async def worker() -> None:
+        reader, writer = await asyncio.open_unix_connection(data.root / admin.NAME)
+        try:
+            for chain in remaining:
+                for command in chain:
+                    writer.write(admin.LENGTH.pack(len(command)) + command)
+                    await check_reply(reader)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(CONNECTIONS, len(chains))):
+            group.create_task(worker())
+
+
+async def check_reply(reader: asyncio.StreamReader) -> None:
+    (size,) = admin.LENGTH.unpack(await reader.readexactly(admin.LENGTH.size))
+    if size == 0:
+        (size,) = admin.LENGTH.unpack(await reader.readexactly(admin.LENGTH.size))
+        raise NotFounded(f"The exchange does not take it: {(await reader.readexactly(size)).decode()}.")
+    for event in records.records(await reader.readexactly(size)):
+        if event[0] & 0xFF == records.REFUSED:
+            raise NotFounded(f"{records.kind_name(event[4])} was refused with reason {event[5]}.")
