@@ -5,6 +5,7 @@ Brings a command to an exchange: through its socket where it runs, straight into
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,12 @@ import typer
 
 from zerosum.core import codes, records
 from zerosum.errors import ZerosumError
-from zerosum.log.errors import LogMissing
-from zerosum.log.file_log import FileLog
 from zerosum.log.reader import LogReader
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services import admin
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine
+from zerosum.services.opening import open_log
 
 Event = tuple[int, ...]
 DEFAULT_DATA = Path("zerosum-data")
@@ -73,13 +73,9 @@ def send_to(path: Path, command: bytes) -> list[Event]:
 
 def apply_offline(data: DataDir, command: bytes) -> list[Event]:
     """Write the command to the log of an exchange that does not run, and tell what it does there. The next start settles it."""
-    try:
-        log = FileLog.open(data.log)
-    except LogMissing:
-        data.root.mkdir(parents=True, exist_ok=True)
-        log = FileLog.create(data.log)
-    with log:
-        snapshot, _ = SnapshotStore(data.snapshots).newest()
+    data.root.mkdir(parents=True, exist_ok=True)
+    with open_log(data) as log:
+        snapshot, _ = SnapshotStore(data.snapshots).newest(at_most=log.durable_sequence)
         machine = Machine.restore(snapshot)
         machine.exchange.quarantine(data.quarantined())
         with LogReader(data.log, after_sequence=machine.sequence) as reader:
@@ -93,6 +89,4 @@ def apply_offline(data: DataDir, command: bytes) -> list[Event]:
 
 
 def now_stamp(at_least_us: int) -> bytes:
-    import time
-
     return max(at_least_us, time.time_ns() // 1000).to_bytes(8, "little")

@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Final, final
 
 from zerosum.core import records
+from zerosum.errors import ZerosumError
 from zerosum.gateway.entry import Busy, Entry, Event
 
 LENGTH: Final = struct.Struct("<I")
 COMMAND_BYTES_MAX: Final = 4096
 NAME: Final = "admin.sock"
+
+
+class DoorFailed(ZerosumError):
+    """The operator's socket can't be made."""
 
 
 @final
@@ -36,6 +41,11 @@ class AdminDoor:
         mask = os.umask(0o177)
         try:
             self._server = await asyncio.start_unix_server(self._serve, self._path)
+        except OSError as error:
+            raise DoorFailed(
+                f"{self._path}: the operator's socket can't be made: {error}. The path of a socket has about 100 characters at most:"
+                " choose a data directory with a shorter one."
+            ) from error
         finally:
             os.umask(mask)
 

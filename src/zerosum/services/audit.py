@@ -35,6 +35,7 @@ from zerosum.settlement.verify import verify
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
 
+BATCH_RECORDS: Final = 5_000  # settled anew in one transaction
 HEADS_KEPT: Final = 64
 
 ONLY_IN_ONE: Final = "SELECT count(*) FROM (SELECT * FROM {one} EXCEPT SELECT * FROM {other})"
@@ -112,6 +113,7 @@ class Audit:
         settled_to = self.settled_to()
         attested = compared = 0
         heads: dict[int, Attestation] = {}
+        batches: list[Batch] = []  # one for each group, not settled anew yet
         with LogReader(self.data.log) as reader:
             for group in reader.read(end):
                 ours = heads.get(group.attestation.input_sequence)
@@ -134,12 +136,15 @@ class Audit:
                 views.forget_settled(machine.sequence)
                 if machine.sequence <= settled_to:
                     chains = machine.account_chain.head(), machine.market_chain.head()
-                    again.write(Batch(machine.sequence, output.account_events, output.market_events, *chains))
+                    batches.append(Batch(machine.sequence, output.account_events, output.market_events, *chains))
+                if machine.sequence - again.position().sequence >= BATCH_RECORDS:
+                    settle(again, batches)
                 snapshot = snapshots.pop(machine.sequence, None)
                 if snapshot is not None:
                     compared += 1
                     different += parted(snapshot, machine, views)
                 self.progress(machine.sequence, end)
+        settle(again, batches)
         different += [f"snapshot {sequence}: the log has no group that ends there" for sequence in snapshots]
         yield Verdict("attestations", True, f"{attested} of the live exchange's output heads are the replay's")
         yield Verdict("zero sum", True, "every asset sums to zero after every group")
@@ -189,6 +194,15 @@ class Audit:
         position = again.position().sequence
         detail = "; ".join(different) or f"the same rows as the log gives, up to sequence {position} of {end}"
         yield Verdict("settled record", not different, detail)
+
+
+def settle(store: SqliteStore, batches: list[Batch]) -> None:
+    """Write consecutive batches as one, in one transaction."""
+    if batches:
+        account_events = b"".join(batch.account_events for batch in batches)
+        market_events = b"".join(batch.market_events for batch in batches)
+        store.write(batches[-1]._replace(account_events=account_events, market_events=market_events))
+        batches.clear()
 
 
 def remember(heads: dict[int, Attestation], attestation: Attestation) -> None:

@@ -27,8 +27,7 @@ from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.log.errors import LogBehindFollower, LogMissing
-from zerosum.log.file_log import SEGMENT_BYTES, FileLog
+from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.log.reader import LogReader
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services import admin
@@ -37,9 +36,9 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerLink
 from zerosum.services.machine import Machine
+from zerosum.services.opening import open_log
 from zerosum.services.shard import Limits, Shard
 from zerosum.settlement.history import History
-from zerosum.settlement.sqlite import SqliteStore
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
 
@@ -89,7 +88,8 @@ class Embedded:
     async def _start(self) -> None:
         data, running = self.data, self._running
         data.root.mkdir(parents=True, exist_ok=True)
-        self.log = self.open_log(self.followed_before())
+        self.log = open_log(self.data, self.settings.segment_bytes)
+        self._report(str(self.log.recovery))
         with ExitStack() as undo:
             undo.callback(self.log.close)
             self.machine, self.views = self.restore()
@@ -117,27 +117,6 @@ class Embedded:
         for door in (self.admin, self.rest, self.websocket):
             await door.start()
             self._open_doors.append(door)
-
-    def followed_before(self) -> int:
-        """How far a follower has come before, by its record and its snapshots: a log that ends sooner has lost something."""
-        snapshot = max(SnapshotStore(self.data.snapshots).sequences(), default=0)
-        if not self.data.settled.exists():
-            return snapshot
-        store = SqliteStore(self.data.settled)
-        try:
-            return max(snapshot, store.position().sequence)
-        finally:
-            store.close()
-
-    def open_log(self, followed: int) -> FileLog:
-        try:
-            log = FileLog.open(self.data.log, segment_bytes=self.settings.segment_bytes, must_reach=followed)
-        except LogMissing:
-            if followed:
-                raise LogBehindFollower(self.data.log, last_sequence=0, must_reach=followed) from None
-            log = FileLog.create(self.data.log, segment_bytes=self.settings.segment_bytes)
-        self._report(str(log.recovery))
-        return log
 
     def restore(self) -> tuple[Machine, Views]:
         """The newest good snapshot, and the rest of the log through it."""

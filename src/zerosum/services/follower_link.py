@@ -23,6 +23,7 @@ from zerosum.services.follower import SnapshotPolicy
 RESTART_S: Final = 0.5
 STOP_S: Final = 60.0
 POLL_S: Final = 0.01
+PACE_S: Final = 0.01  # between two messages: a message for every group would have a transaction for every few orders
 
 
 class FollowerFailed(ZerosumError):
@@ -46,6 +47,7 @@ class FollowerLink:
         self._writer: asyncio.StreamWriter | None = None
         self._waiting = False  # the follower has answered, and waits for more
         self._stopping = False
+        self._pause: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
@@ -73,13 +75,20 @@ class FollowerLink:
     def _tell(self) -> None:
         if self._writer is None or not self._waiting:
             return
+        if self._pause is not None and not self._stopping:
+            return  # it is told when that is over
         if self._durable > self._told or self._stopping:
             self._waiting = False
             self._told = self._durable
+            self._pause = asyncio.get_running_loop().call_later(PACE_S, self._go_on)
             message: dict[str, Any] = {"durable": self._durable}
             if self._stopping:
                 message["stop"] = True
             self._writer.write(json.dumps(message).encode() + b"\n")
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._tell()
 
     async def _keep_running(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -119,3 +120,20 @@ def test_a_data_directory_in_use_is_refused(tmp_path: Path) -> None:
         assert f"{exchange.process.pid}" in said
         assert exchange.get("/api/v3/ping") == {}
         assert exchange.stop() == 0
+
+
+def test_a_command_does_not_write_into_a_log_that_lost_what_was_settled(tmp_path: Path) -> None:
+    """It would get a sequence that another command had, and be refused with the whole log at the next start."""
+    data = tmp_path / "data"
+    with running(data, "--no-demo") as exchange:
+        zerosum("account", "open", "1001", "--data", str(data))
+        assert exchange.stop() == 0
+    shutil.rmtree(data / "log")
+    assert "LogBehindFollower" in zerosum("account", "open", "1002", "--data", str(data), expect=1)
+    assert not (data / "log").exists()
+
+
+def test_a_path_too_long_for_a_socket_is_refused_with_the_reason(tmp_path: Path) -> None:
+    data = tmp_path / ("long" * 30)
+    said = zerosum("up", "--data", str(data), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", expect=1)
+    assert "choose a data directory with a shorter one" in said
