@@ -57,6 +57,7 @@ def write_log(
             log.append(payload, count=len(records_of_group), time_us=time_us, attestation=attest(machine))
             log.sync()
             machine.apply(payload)
+        log.close(attest(machine))
     return machine
 
 

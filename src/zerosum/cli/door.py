@@ -13,16 +13,16 @@ import typer
 
 from zerosum.core import codes, records
 from zerosum.errors import ZerosumError
-from zerosum.log.reader import LogReader
-from zerosum.log.snapshots import SnapshotStore
 from zerosum.services import admin
 from zerosum.services.datadir import DataDir
-from zerosum.services.machine import Machine
-from zerosum.services.opening import open_log
+from zerosum.services.opening import open_log, restore
 
 Event = tuple[int, ...]
 DEFAULT_DATA = Path("zerosum-data")
 DataOption = Annotated[Path, typer.Option("--data", help="The data directory.", envvar="ZEROSUM_DATA")]
+ArchiveOption = Annotated[
+    Path | None, typer.Option("--archive", help="Where segments of the log were archived, if not in the data directory.", file_okay=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 
@@ -75,17 +75,14 @@ def apply_offline(data: DataDir, command: bytes) -> list[Event]:
     """Write the command to the log of an exchange that does not run, and tell what it does there. The next start settles it."""
     data.root.mkdir(parents=True, exist_ok=True)
     with open_log(data) as log:
-        snapshot, _ = SnapshotStore(data.snapshots).newest(at_most=log.durable_sequence)
-        machine = Machine.restore(snapshot)
-        machine.exchange.quarantine(data.quarantined())
-        with LogReader(data.log, after_sequence=machine.sequence) as reader:
-            for group in reader.read(log.durable_sequence):
-                machine.apply(bytes(group.records))
+        machine, _ = restore(data, log.log_id, log.durable_sequence)
         now_us = machine.exchange.ubscore.now_us
         stamped = command[:8] + now_stamp(now_us) + command[16:]
         log.append(stamped, count=1, time_us=now_us, attestation=machine.attestation())
         log.sync()
-        return list(records.records(machine.apply(stamped).account_events))
+        output = machine.apply(stamped)
+        log.close(machine.attestation())
+    return list(records.records(output.account_events))
 
 
 def now_stamp(at_least_us: int) -> bytes:

@@ -12,21 +12,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from zerosum.cli.door import JsonOption
-from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER
-from zerosum.services.audit import machine_at
+from zerosum.cli.door import ArchiveOption, JsonOption
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine
+from zerosum.services.past import balances_of, machine_at
 
 
 def state_command(
     directory: Annotated[Path, typer.Argument(help="A data directory.", exists=True, file_okay=False)],
     at: Annotated[int | None, typer.Option("--at", help="A sequence of the log. Default: its end.")] = None,
     depth: Annotated[int, typer.Option(help="Price levels a side.")] = 10,
+    archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show every balance and book as they were after a command of the log: amounts in atoms, prices in ticks, quantities in lots."""
-    machine = machine_at(DataDir(directory), at)
+    machine = machine_at(DataDir(directory), at, archive=archive)
     state = state_of(machine, depth)
     if as_json:
         typer.echo(json.dumps(state))
@@ -47,16 +47,10 @@ def state_command(
 
 def state_of(machine: Machine, depth: int) -> dict[str, Any]:
     ubscore = machine.exchange.ubscore
-    words = ubscore.ledger.balances.words
     names = [asset.name for asset in ubscore.listings.assets]
     balances = [
-        {
-            "account": words[slot + OWNER] >> ASSET_BITS,
-            "asset": names[words[slot + OWNER] & ASSET_MASK],
-            "available_atoms": words[slot + AVAILABLE],
-            "frozen_atoms": words[slot + FROZEN],
-        }
-        for slot in sorted(ubscore.ledger.balances.slots(), key=lambda slot: words[slot + OWNER])
+        {"account": account, "asset": names[asset], "available_atoms": available, "frozen_atoms": frozen}
+        for (account, asset), (available, frozen) in balances_of(machine).items()
     ]
     books = [
         {"symbol": symbol.name, "bids": book.bids.depth()[:depth], "asks": book.asks.depth()[:depth]}

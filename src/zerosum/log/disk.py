@@ -114,7 +114,6 @@ class OsLock:
         os.close(self._fd)
 
 
-@final
 class OsDisk:
     """The operating system's."""
 

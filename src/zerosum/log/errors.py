@@ -79,7 +79,8 @@ class LogBehindFollower(LogError):
         super().__init__(
             f"{path}: the log ends at sequence {last_sequence}, but the follower has applied up to {must_reach}.\n"
             f"  Serving from here would give the numbers {last_sequence + 1} to {must_reach} to other records. Restore the log from\n"
-            f"  a copy that reaches {must_reach}, or rebuild the follower from this log if those records are to be given up."
+            f"  a copy that reaches {must_reach}; or, if those records are to be given up, move what was made from them away\n"
+            f"  (settled.db and snapshots): it is made anew from this log."
         )
         self.last_sequence = last_sequence
         self.must_reach = must_reach

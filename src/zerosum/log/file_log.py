@@ -233,14 +233,18 @@ class FileLog:
             removed.append(name)
         return removed
 
-    def close(self) -> None:
-        """A clean stop: sync, seal (unless the tail holds nothing), let go of the folder. A log that has failed is only let go of."""
+    def close(self, attestation: Attestation = NOTHING_ATTESTED) -> None:
+        """
+        A clean stop: sync, seal (unless the tail holds nothing), let go of the folder. A log that has failed is only let go of.
+
+        `attestation` is what came out in all: the output of the last group would be attested nowhere else.
+        """
         if self._closed:
             return
         try:
             if self._failure is None and not self._sealed and not self._tail_is_empty:
                 self.sync()  # first: the seal says that everything before it is synced
-                self._write_group(KIND_SEAL, 0, 0, NOTHING_ATTESTED, b"")
+                self._write_group(KIND_SEAL, 0, 0, attestation, b"")
                 self.sync()
         finally:
             self._closed = True

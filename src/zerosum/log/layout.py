@@ -50,7 +50,8 @@ _PREFIX: Final = struct.Struct("<4sHH")
 class Attestation(NamedTuple):
     """
     What the live machine had put out when the group was written: after input `input_sequence`, so many account and market
-    events, and the head of its output chain. A follower that has applied the same input compares. Opaque to the log.
+    events, and the head of its output chain. A follower that has applied the same input compares. A seal attests all of it.
+    Opaque to the log.
     """
 
     input_sequence: int

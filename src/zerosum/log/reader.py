@@ -5,12 +5,14 @@ Reads a log's groups in order, each verified: for replay at the start, and for t
     for group in reader.read(durable_sequence): ...        # again and again, as the durable sequence rises
 
 Always true:
-  - only what the caller says is durable is looked at: bytes past it may still be on their way, or be dropped after a crash
+  - only what the caller says is durable is given: bytes past it may still be on their way, or be dropped after a crash. A seal that
+    stands right behind it is given too, for what it attests
   - the first group begins with after_sequence + 1, cut if need be, and each next one where the last ended
   - reading on costs what is new, not what was read before
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +23,13 @@ from zerosum.log.disk import Disk, OsDisk
 from zerosum.log.errors import LogPruned
 from zerosum.log.layout import split_records
 from zerosum.log.segments import End, segment_sequences
+
+
+def log_id_of(folder: Path, disk: Disk | None = None) -> bytes:
+    """The id of the log in a folder. LogMissing; LogDamaged, LogTooNew as for a log's opening."""
+    disk = disk if disk is not None else OsDisk()
+    with closing(open_segment(disk, folder, segment_sequences(disk, folder)[0])) as cursor:
+        return cursor.header.log_id
 
 
 @final
@@ -36,26 +45,23 @@ class LogReader:
         self._cursor = self._open_at(self._wanted)
 
     @property
-    def log_id(self) -> bytes:
-        return self._cursor.header.log_id
-
-    @property
     def next_sequence(self) -> int:
         """The sequence that the next group read begins with."""
         return max(self._wanted, self._cursor.next_sequence)
 
     def read(self, up_to_sequence: int) -> Iterator[Group]:
         """
-        The groups not yet read whose records all are `up_to_sequence` or before, which the writer has synced.
+        The groups not yet read whose records all are `up_to_sequence` or before, which the writer has synced; seals, which have no
+        records, among them.
 
         LogDamaged when the log does not hold what should be durable; LogPruned when the writer has pruned what is next.
         """
         self._cursor.refresh()
         tried_again = False
-        while self._cursor.next_sequence <= up_to_sequence:
+        while True:
             group = self._cursor.step(verify_after=self._wanted - 1, up_to_sequence=up_to_sequence)
             if group is None:
-                if self._cursor.fault is NOT_YET:
+                if self._cursor.fault is NOT_YET or self._cursor.next_sequence > up_to_sequence:
                     return
                 if not self._enter_next_segment():
                     if tried_again:
@@ -64,8 +70,10 @@ class LogReader:
                     tried_again = True
                 continue
             tried_again = False
-            if group.record_count and group.last_sequence >= self._wanted:
-                yield group if group.first_sequence >= self._wanted else self._cut(group)
+            if group.first_sequence >= self._wanted:
+                yield group
+            elif group.last_sequence >= self._wanted:
+                yield self._cut(group)
 
     def close(self) -> None:
         self._cursor.close()

@@ -105,7 +105,7 @@ class WebSocket(Listener):
         default=65_536, description="Of a message, in one frame or many; past it the connection is closed with 1009"
     )
     messages_per_s_max: Count = Field(
-        default=10_000, description="Frames in a second, pings and pongs included; past it the connection is closed with 1008"
+        default=20_000, description="Frames in a second, pings and pongs included; past it no more are read until the next"
     )
     in_flight_max: Count = Field(default=1_000, description="Requests under way; past it no more are read until some are answered")
     unread_bytes_max: Annotated[int, Field(ge=1_024)] = Field(

@@ -1,10 +1,14 @@
 """
-Walks a data directory and says where log, snapshots and settled record part; and looks into its past.
+Walks a data directory and says where log, snapshots and settled record part.
 
     log            every digest and link, and what the live exchange attested of its own output, against a replay here
     machines       every invariant at the end of the replay; each asset sums to zero after every group
     snapshots      each verifies, and is the state that the replay had there: machines, chains and views
-    settled        the same tables, row by row, as the replay settled anew; its own sums
+    settled        its own sums, and:
+                     of a log that is whole     the same tables, row by row, as the replay settled anew
+                     of a log that was pruned   the balances, open orders and chains that the replay had there
+
+The replay begins with the log: archived segments are part of it. Of a log whose beginning is gone it begins with the earliest snapshot.
 """
 
 from __future__ import annotations
@@ -19,30 +23,26 @@ from typing import Final, NamedTuple, final
 
 import apsw
 
-from zerosum.errors import ZerosumError
-from zerosum.log.disk import OsDisk
-from zerosum.log.errors import LogError, LogPruned, SnapshotError
-from zerosum.log.layout import Attestation
+from zerosum.log.archive import ArchiveDisk
+from zerosum.log.errors import LogError, SnapshotError
+from zerosum.log.layout import NOTHING_ATTESTED, Attestation
 from zerosum.log.reader import LogReader
-from zerosum.log.recovery import survey
+from zerosum.log.recovery import Survey, survey
 from zerosum.log.snapshots import Snapshot, SnapshotStore
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine, MachineBroken
+from zerosum.services.opening import LOG_ID, machines_of
+from zerosum.services.record_comparison import different_state, different_tables
+from zerosum.settlement.batch import Position
 from zerosum.settlement.errors import SettlementError
 from zerosum.settlement.reading import connect
-from zerosum.settlement.sqlite import Batch, SqliteStore
+from zerosum.settlement.sqlite import POSITION, Batch, SqliteStore
 from zerosum.settlement.verify import verify
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
 
 BATCH_RECORDS: Final = 5_000  # settled anew in one transaction
 HEADS_KEPT: Final = 64
-
-ONLY_IN_ONE: Final = "SELECT count(*) FROM (SELECT * FROM {one} EXCEPT SELECT * FROM {other})"
-
-
-class NothingKept(ZerosumError):
-    """A sequence that was asked for is no longer in the log, nor behind a snapshot."""
 
 
 class Verdict(NamedTuple):
@@ -51,158 +51,193 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def machine_at(data: DataDir, sequence: int | None, progress: Callable[[int], None] = lambda sequence: None) -> Machine:
-    """The machines as they were after a command of the log, or after its last one. NothingKept names the earliest that can be had."""
-    end = survey(OsDisk(), data.log).report.last_sequence
-    wanted = end if sequence is None else sequence
-    if not 0 <= wanted <= end:
-        raise NothingKept(f"{data.log} ends with sequence {end}; {wanted} is not in it.")
-    snapshot, _ = SnapshotStore(data.snapshots).newest(at_most=wanted)
-    machine = Machine.restore(snapshot)
-    machine.exchange.quarantine(data.quarantined())
-    try:
-        with LogReader(data.log, after_sequence=machine.sequence) as reader:
-            for group in reader.read(end):
-                records = group.records
-                if group.last_sequence > wanted:
-                    records = first_records(records, wanted - group.first_sequence + 1)
-                machine.apply(bytes(records))
-                progress(machine.sequence)
-                if machine.sequence >= wanted:
-                    break
-    except LogPruned as error:
-        kept = SnapshotStore(data.snapshots).sequences()
-        earliest = min(kept, default=error.earliest)
-        raise NothingKept(f"Sequence {wanted} is no longer kept in {data.root}; the earliest that is kept is {earliest}.") from error
-    return machine
-
-
-def first_records(records: memoryview, count: int) -> memoryview:
-    at = 0
-    for _ in range(count):
-        at += int.from_bytes(records[at + 2 : at + 4], "little") * 8
-    return records[:at]
-
-
 @final
 @dataclass(slots=True)
 class Audit:
-    """One walk over a data directory on which no exchange is running."""
+    """
+    One walk over a data directory on which no exchange is running. `archive`: where segments were archived, if not in the data directory.
+    """
 
     data: DataDir
+    archive: Path | None = None
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def run(self) -> Iterator[Verdict]:
         """A verdict for each check, as it is made. The first that makes the rest meaningless is the last."""
+        disk = ArchiveDisk(self.data.log, self.archive or self.data.archive)
         try:
-            found = survey(OsDisk(), self.data.log)
+            found = survey(disk, self.data.log)
         except LogError as error:
             yield Verdict("log", False, str(error))
             return
-        end = found.report.last_sequence
-        yield Verdict("log", True, f"every digest and link up to sequence {end} holds")
+        start: Snapshot | None = None
+        if found.sequences[0] > 1:
+            start = self.earliest_snapshot(found)
+            if start is None:
+                yield Verdict("log", False, f"it begins with sequence {found.sequences[0]}, and no good snapshot reaches that")
+                return
+        beginning = f"from sequence {found.sequences[0]} " if start is not None else ""
+        yield Verdict("log", True, f"every digest and link {beginning}up to sequence {found.report.last_sequence} holds")
         with tempfile.TemporaryDirectory() as folder, closing(SqliteStore(Path(folder) / "again.db")) as again:
-            if (yield from self.replay(end, again)):
-                yield from self.compare_settled(again, end)
+            again.belong_to(found.tail.header.log_id)
+            replay = Replay(self, disk, found, start, again if start is None else None)
+            if (yield from replay.run()):
+                yield from self.compare_settled(replay, found)
 
-    def replay(self, end: int, again: SqliteStore) -> Generator[Verdict, None, bool]:
-        """Through fresh machines, comparing on the way. What it settles anew goes to `again`. False: there is no going on."""
-        machine, views = Machine(), Views()
-        machine.exchange.quarantine(self.data.quarantined())
-        snapshots, different = self.load_snapshots()
-        settled_to = self.settled_to()
-        attested = compared = 0
-        heads: dict[int, Attestation] = {}
-        batches: list[Batch] = []  # one for each group, not settled anew yet
-        with LogReader(self.data.log) as reader:
-            for group in reader.read(end):
-                ours = heads.get(group.attestation.input_sequence)
-                if ours is not None:
-                    attested += 1
-                    if ours != group.attestation:
-                        yield Verdict("attestations", False, f"after {ours.input_sequence} the live exchange put out something else")
-                        return False
+    def earliest_snapshot(self, found: Survey) -> Snapshot | None:
+        """The first from which the log can be replayed."""
+        for sequence in SnapshotStore(self.data.snapshots).sequences():
+            if sequence >= found.sequences[0] - 1:
                 try:
-                    output = machine.apply(bytes(group.records))
-                except MachineBroken as error:
-                    yield Verdict("invariants", False, str(error))
-                    return False
-                remember(heads, machine.attestation())
-                totals = machine.exchange.ubscore.ledger.totals()
-                if any(totals):
-                    yield Verdict("zero sum", False, f"after {machine.sequence} the assets sum to {totals}")
-                    return False
-                views.apply(output.account_events, output.market_events)
-                views.forget_settled(machine.sequence)
-                if machine.sequence <= settled_to:
-                    chains = machine.account_chain.head(), machine.market_chain.head()
-                    batches.append(Batch(machine.sequence, output.account_events, output.market_events, *chains))
-                if machine.sequence - again.position().sequence >= BATCH_RECORDS:
-                    settle(again, batches)
-                snapshot = snapshots.pop(machine.sequence, None)
-                if snapshot is not None:
-                    compared += 1
-                    different += parted(snapshot, machine, views)
-                self.progress(machine.sequence, end)
-        settle(again, batches)
-        different += [f"snapshot {sequence}: the log has no group that ends there" for sequence in snapshots]
-        yield Verdict("attestations", True, f"{attested} of the live exchange's output heads are the replay's")
-        yield Verdict("zero sum", True, "every asset sums to zero after every group")
-        yield self.invariants(machine)
-        yield Verdict("snapshots", not different, "; ".join(different) or f"{compared} verify, and are the states that the log gives")
-        return True
+                    return self.load(sequence, found)
+                except SnapshotError:
+                    continue  # it is named when the replay comes to it
+        return None
+
+    def load(self, sequence: int, found: Survey) -> Snapshot:
+        path = self.data.snapshots / f"{sequence:020d}.snap"
+        snapshot = SnapshotStore(self.data.snapshots).load(path)
+        if snapshot.meta.get(LOG_ID) != found.tail.header.log_id.hex():
+            raise SnapshotError(f"{path}: it is of another log.")
+        return snapshot
 
     def settled_to(self) -> int:
         """How far the settled record is; 0 if it can't be read, which is for compare_settled to say."""
         try:
             with closing(connect(self.data.settled)) as connection:
-                return int(str(connection.execute("SELECT sequence FROM settlement_state").get))
+                return Position(*connection.execute(POSITION).get).sequence
         except (SettlementError, apsw.Error):
             return 0
 
-    def invariants(self, machine: Machine) -> Verdict:
-        try:
-            machine.exchange.check()
-        except AssertionError as error:
-            return Verdict("invariants", False, str(error))
-        return Verdict("invariants", True, "ledger, holds, books and indexes are what they promise")
-
-    def load_snapshots(self) -> tuple[dict[int, Snapshot], list[str]]:
-        store = SnapshotStore(self.data.snapshots)
-        snapshots: dict[int, Snapshot] = {}
-        damaged: list[str] = []
-        for sequence in store.sequences():
-            try:
-                snapshots[sequence] = store.load(self.data.snapshots / f"{sequence:020d}.snap")
-            except SnapshotError as error:
-                damaged.append(str(error))
-        return snapshots, damaged
-
-    def compare_settled(self, again: SqliteStore, end: int) -> Iterator[Verdict]:
-        if not self.data.settled.exists():
-            yield Verdict(
-                "settled record", False, f"{self.data.settled} is missing: start the exchange, and it is settled anew from the log"
-            )
+    def compare_settled(self, replay: Replay, found: Survey) -> Iterator[Verdict]:
+        settled, end = self.data.settled, found.report.last_sequence
+        if not settled.exists():
+            yield Verdict("settled record", False, f"{settled} is missing: start the exchange, and it is settled anew from the log")
             return
         try:
-            findings = verify(self.data.settled)
-            different = different_tables(self.data.settled, again.path)
+            findings = verify(settled)
+            different = replay.different_state if replay.again is None else different_tables(settled, replay.again.path)
         except (SettlementError, apsw.Error, sqlite3.Error) as error:
-            yield Verdict("settled record", False, f"{self.data.settled} can't be read: {error}")
+            yield Verdict("settled record", False, f"{settled} can't be read: {error}")
             return
         yield Verdict("settled sums", not findings, "; ".join(map(str, findings)) or "every movement and every trade sums to zero")
-        position = again.position().sequence
-        detail = "; ".join(different) or f"the same rows as the log gives, up to sequence {position} of {end}"
-        yield Verdict("settled record", not different, detail)
+        if replay.again is None:
+            same = (
+                "the balances, open orders and chains that the log gives; rows of what was pruned are held to their sums alone:"
+                " name the archive (--archive) to have each compared"
+            )
+        else:
+            same = "the same rows as the log gives"
+        yield Verdict("settled record", not different, "; ".join(different) or f"up to sequence {replay.settled_to} of {end}: {same}")
 
 
-def settle(store: SqliteStore, batches: list[Batch]) -> None:
-    """Write consecutive batches as one, in one transaction."""
-    if batches:
-        account_events = b"".join(batch.account_events for batch in batches)
-        market_events = b"".join(batch.market_events for batch in batches)
-        store.write(batches[-1]._replace(account_events=account_events, market_events=market_events))
-        batches.clear()
+@final
+class Replay:
+    """
+    The log through machines of its own, compared on the way with what is said elsewhere of the same states.
+
+    With `again` every event is settled anew there, up to where the settled record ends; without it, the record is held to the state
+    there: see `different_state`.
+    """
+
+    def __init__(self, audit: Audit, disk: ArchiveDisk, found: Survey, start: Snapshot | None, again: SqliteStore | None) -> None:
+        self.again = again
+        self.settled_to = audit.settled_to()
+        self.different_state = ["the record ends before the earliest snapshot"]  # until the replay is where it ends
+        self._audit = audit
+        self._disk = disk
+        self._found = found
+        self._machine, self._views = machines_of(audit.data, start)
+        self._snapshots = SnapshotStore(audit.data.snapshots).sequences()  # still to be compared
+        self._start = self._machine.sequence
+        self._compared = self._before = 0
+        self._different: list[str] = []  # of snapshots
+        self._batches: list[Batch] = []  # one for each group, not settled anew yet
+        self._heads: dict[int, Attestation] = {}
+
+    def run(self) -> Generator[Verdict, None, bool]:
+        """False: there is no going on."""
+        data, machine, end = self._audit.data, self._machine, self._found.report.last_sequence
+        attested = 0
+        self._arrived()
+        with LogReader(data.log, after_sequence=machine.sequence, disk=self._disk) as reader:
+            for group in reader.read(end):
+                ours = self._heads.get(group.attestation.input_sequence)
+                if ours is not None and group.attestation != NOTHING_ATTESTED:
+                    attested += 1
+                    if ours != group.attestation:
+                        yield Verdict("attestations", False, f"after {ours.input_sequence} the live exchange put out something else")
+                        return False
+                if not group.record_count:
+                    continue  # a seal
+                try:
+                    output = machine.apply(bytes(group.records))
+                except MachineBroken as error:
+                    yield Verdict("invariants", False, str(error))
+                    return False
+                totals = machine.exchange.ubscore.ledger.totals()
+                if any(totals):
+                    yield Verdict("zero sum", False, f"after {machine.sequence} the assets sum to {totals}")
+                    return False
+                self._views.apply(output.account_events, output.market_events)
+                self._views.forget_settled(machine.sequence)
+                if self.again is not None and machine.sequence <= self.settled_to:
+                    chains = machine.account_chain.head(), machine.market_chain.head()
+                    self._batches.append(Batch(machine.sequence, output.account_events, output.market_events, *chains))
+                    if machine.sequence - self.again.position().sequence >= BATCH_RECORDS:
+                        self._settle(self.again)
+                self._arrived()
+                self._audit.progress(machine.sequence, end)
+        if self.again is not None:
+            self._settle(self.again)
+        self._different += [f"snapshot {sequence}: the log has no group that ends there" for sequence in self._snapshots]
+        yield Verdict("attestations", True, f"{attested} of the live exchange's output heads are the replay's")
+        yield Verdict("zero sum", True, "every asset sums to zero after every group")
+        yield invariants(machine)
+        same = f"{self._compared} verify, and are the states that the log gives"
+        if self._before:
+            same += f"; {self._before} from before it verify"
+        yield Verdict("snapshots", not self._different, "; ".join(self._different) or same)
+        return True
+
+    def _arrived(self) -> None:
+        """At the end of a group: compare whatever speaks of this state."""
+        machine = self._machine
+        remember(self._heads, machine.attestation())
+        while self._snapshots and self._snapshots[0] <= machine.sequence:
+            self._compare_snapshot(self._snapshots.pop(0))
+        if self.again is None and machine.sequence == self.settled_to:
+            self.different_state = different_state(self._audit.data.settled, machine, self._views)
+
+    def _compare_snapshot(self, sequence: int) -> None:
+        try:
+            snapshot = self._audit.load(sequence, self._found)
+        except SnapshotError as error:
+            self._different.append(str(error))
+            return
+        if sequence < self._start:
+            self._before += 1
+        elif sequence < self._machine.sequence:
+            self._different.append(f"snapshot {sequence}: the log has no group that ends there")
+        else:
+            self._compared += 1
+            self._different += parted(snapshot, self._machine, self._views)
+
+    def _settle(self, again: SqliteStore) -> None:
+        """Write the batches as one, in one transaction."""
+        if self._batches:
+            account_events = b"".join(batch.account_events for batch in self._batches)
+            market_events = b"".join(batch.market_events for batch in self._batches)
+            again.write(self._batches[-1]._replace(account_events=account_events, market_events=market_events))
+            self._batches.clear()
+
+
+def invariants(machine: Machine) -> Verdict:
+    try:
+        machine.exchange.check()
+    except AssertionError as error:
+        return Verdict("invariants", False, str(error))
+    return Verdict("invariants", True, "ledger, holds, books and indexes are what they promise")
 
 
 def remember(heads: dict[int, Attestation], attestation: Attestation) -> None:
@@ -221,20 +256,3 @@ def parted(snapshot: Snapshot, machine: Machine, views: Views) -> Iterator[str]:
     if restored.attestation() != machine.attestation():
         yield otherwise.format("the chain over the output")
     yield from (otherwise.format(name) for name, content in views_snapshot.sections(views) if snapshot.sections.get(name) != content)
-
-
-def different_tables(one: Path, other: Path) -> list[str]:
-    """What differs between two databases, table by table."""
-    with closing(sqlite3.connect(f"file:{one}?mode=ro", uri=True)) as connection:
-        connection.execute("ATTACH DATABASE ? AS again", (str(other),))
-        named = "SELECT name FROM {}.sqlite_master WHERE type = 'table'"
-        ours, theirs = ({name for (name,) in connection.execute(named.format(schema))} for schema in ("main", "again"))
-        different = [f"{table}: such a table is not part of a record" for table in sorted(ours - theirs)]
-        different += [f"{table}: the table is missing" for table in sorted(theirs - ours)]
-        for table in sorted(ours & theirs):
-            quoted = '"' + table.replace('"', '""') + '"'  # a name, not a value: it can't be a parameter
-            extra = connection.execute(ONLY_IN_ONE.format(one=f"main.{quoted}", other=f"again.{quoted}")).fetchone()[0]
-            missing = connection.execute(ONLY_IN_ONE.format(one=f"again.{quoted}", other=f"main.{quoted}")).fetchone()[0]
-            if extra or missing:
-                different.append(f"{table}: {extra} rows that the log does not give, {missing} that it gives are not there")
-    return different

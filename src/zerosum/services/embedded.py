@@ -28,21 +28,14 @@ from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.log.file_log import SEGMENT_BYTES
-from zerosum.log.reader import LogReader
-from zerosum.log.snapshots import SnapshotStore
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerLink
-from zerosum.services.machine import Machine
-from zerosum.services.opening import open_log
+from zerosum.services.opening import open_log, restore
 from zerosum.services.shard import Limits, Shard
 from zerosum.settlement.history import History
-from zerosum.views import snapshot as views_snapshot
-from zerosum.views.views import Views
-
-PROGRESS_RECORDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,7 @@ class Embedded:
         self._report(str(self.log.recovery))
         with ExitStack() as undo:
             undo.callback(self.log.close)
-            self.machine, self.views = self.restore()
+            self.machine, self.views = restore(data, self.log.log_id, self.log.durable_sequence, self._report)
             self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from)
             running.push_async_callback(self.follower.stop)  # after the shard: there is nothing more to settle then
             self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
@@ -117,26 +110,6 @@ class Embedded:
         for door in (self.admin, self.rest, self.websocket):
             await door.start()
             self._open_doors.append(door)
-
-    def restore(self) -> tuple[Machine, Views]:
-        """The newest good snapshot, and the rest of the log through it."""
-        snapshot, passed_over = SnapshotStore(self.data.snapshots).newest(at_most=self.log.durable_sequence)
-        for each in passed_over:
-            self._report(f"snapshot {each.path} is passed over: {each.why}")
-        machine = Machine.restore(snapshot)
-        machine.exchange.quarantine(self.data.quarantined())
-        views = Views()
-        if snapshot is not None:
-            views_snapshot.load(views, snapshot.sections)
-        start = told = machine.sequence
-        with LogReader(self.data.log, after_sequence=start) as reader:
-            for group in reader.read(self.log.durable_sequence):
-                output = machine.apply(bytes(group.records))
-                views.apply(output.account_events, output.market_events)
-                if machine.sequence - told >= PROGRESS_RECORDS:
-                    told = machine.sequence
-                    self._report(f"replayed {told - start:,} of {self.log.durable_sequence - start:,} commands")
-        return machine, views
 
     def settled_up_to(self, sequence: int) -> None:
         self.shard.settled_up_to(sequence)

@@ -17,19 +17,17 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, final
 
-import apsw
-
 from zerosum.errors import ZerosumError
 from zerosum.log.errors import DiskFull
-from zerosum.log.layout import Attestation
-from zerosum.log.reader import LogReader
+from zerosum.log.layout import NOTHING_ATTESTED, Attestation
+from zerosum.log.reader import LogReader, log_id_of
 from zerosum.log.snapshots import Snapshot, SnapshotStore
 from zerosum.services.datadir import DataDir
-from zerosum.services.machine import Machine, Output
+from zerosum.services.machine import Output
+from zerosum.services.opening import LOG_ID, machines_of, newest_snapshot, record_of_another_log
 from zerosum.settlement.errors import SettlementFailed
 from zerosum.settlement.sqlite import Batch, SqliteStore
 from zerosum.views import snapshot as views_snapshot
-from zerosum.views.views import Views
 
 BATCH_RECORDS: Final = 5_000  # settled in one transaction at most
 ATTESTED_KEPT: Final = 64  # group ends whose heads are remembered, for attestations that speak of them
@@ -39,13 +37,9 @@ class Diverged(ZerosumError):
     """The follower's core and the live one gave different output for the same log."""
 
 
-class NotOfThisLog(ZerosumError):
-    """The settled record is not what this log gives."""
-
-
 def is_full(error: ZerosumError) -> bool:
     """Whether there was no room on the disk: what failed can be tried again."""
-    return isinstance(error, DiskFull) or isinstance(error.__cause__, apsw.FullError)
+    return isinstance(error, DiskFull) or (isinstance(error, SettlementFailed) and error.disk_is_full)
 
 
 @dataclass(frozen=True)
@@ -61,13 +55,10 @@ class Follower:
         self._report = report
         self._policy = policy if policy is not None else SnapshotPolicy()
         self._store = SqliteStore(data.settled)
+        self._log_id = self._own_log()
         self._snapshots = SnapshotStore(data.snapshots)
-        snapshot = self._starting_snapshot()
-        self.machine = Machine.restore(snapshot)
-        self.machine.exchange.quarantine(data.quarantined())
-        self._views = Views()  # for the snapshots only: what a start of the exchange needs to answer reads
-        if snapshot is not None:
-            views_snapshot.load(self._views, snapshot.sections)
+        # The views are for the snapshots only: what a start of the exchange needs to answer reads.
+        self.machine, self._views = machines_of(data, self._starting_snapshot())
         self._snapshot_sequence = self.machine.sequence
         self._reader = LogReader(data.log, after_sequence=self.machine.sequence)
         self._attested: dict[int, Attestation] = {self.machine.sequence: self.machine.attestation()}
@@ -77,9 +68,17 @@ class Follower:
         self._record_is_met = self._store.position().sequence == 0
         self._meet_record()
 
+    def _own_log(self) -> bytes:
+        """The log's id. NotOfThisLog when the settled record has another."""
+        log_id = log_id_of(self._data.log)
+        if self._store.log_id() not in (b"", log_id):
+            raise record_of_another_log(self._data, self._store.position().sequence)
+        self._store.belong_to(log_id)
+        return log_id
+
     def _starting_snapshot(self) -> Snapshot | None:
         """The newest good one not past what is settled: from there on every event is given to the store, which drops what it has."""
-        snapshot, passed_over = self._snapshots.newest(at_most=self._store.position().sequence)
+        snapshot, passed_over = newest_snapshot(self._data, self._log_id, at_most=self._store.position().sequence)
         for each in passed_over:
             self._report(f"snapshot {each.path} is passed over: {each.why}")
         return snapshot
@@ -101,6 +100,8 @@ class Follower:
             return
         for group in self._reader.read(durable_sequence):
             self._compare(group.attestation)
+            if not group.record_count:
+                continue  # a seal
             self._unsettled.append(self.machine.apply(bytes(group.records)))
             self._meet_record()
             self._remember(self.machine.attestation())
@@ -133,7 +134,7 @@ class Follower:
 
     def _compare(self, attestation: Attestation) -> None:
         ours = self._attested.get(attestation.input_sequence)
-        if ours is not None and attestation.input_sequence != 0 and ours != attestation:
+        if ours is not None and attestation not in (ours, NOTHING_ATTESTED):
             raise Diverged(
                 f"After command {ours.input_sequence} the live exchange had put out {attestation.account_sequence} account and"
                 f" {attestation.market_sequence} market events with chain head {attestation.chain_head.hex()}; this follower has"
@@ -142,16 +143,13 @@ class Follower:
             )
 
     def _meet_record(self) -> None:
-        """Where the settled record ends, the machines must have put out what it holds: it might be another log's."""
+        """Where the settled record ends, the machines must have put out what it holds: copies of one log may have gone on apart."""
         record = self._store.position()
         if self._record_is_met or self.machine.sequence < record.sequence:
             return
         heads = self.machine.account_chain.head(), self.machine.market_chain.head()
         if self.machine.sequence != record.sequence or heads != (record.account_chain, record.market_chain):
-            raise NotOfThisLog(
-                f"{self._store.path}, which ends at command {record.sequence}, was settled from another log than {self._data.log}."
-                " Put back the one that belongs to it; or move settled.db away, and it is settled anew from this log."
-            )
+            raise record_of_another_log(self._data, record.sequence)
         self._record_is_met = True
 
     def _remember(self, attestation: Attestation) -> None:
@@ -173,7 +171,7 @@ class Follower:
     def _write_snapshot(self) -> None:
         self._store.sync()  # the log may be pruned up to a snapshot, so what came before is to be on the disk
         sections = chain(self.machine.sections(), views_snapshot.sections(self._views))
-        self._snapshots.write(self.machine.sequence, {"format": 1}, sections)
+        self._snapshots.write(self.machine.sequence, {LOG_ID: self._log_id.hex()}, sections)
         self._snapshots.keep(self._policy.keep)
 
     def close(self) -> None:

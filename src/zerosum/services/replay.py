@@ -147,7 +147,7 @@ class Replay:
                 self._write()
                 progress(count)
         self._write()
-        self._log.close()
+        self._log.close(self._machine.attestation())
         self.summary.seconds_by_stage["log and core"] = time.perf_counter() - start
 
     def settle(self, progress: Callable[[int], None] = lambda sequence: None) -> None:

@@ -323,4 +323,4 @@ class Shard:
         await asyncio.to_thread(self._thread.join)
         if self._preparer is not None:
             await asyncio.to_thread(self._preparer.join)
-        await asyncio.to_thread(self._log.close)
+        await asyncio.to_thread(self._log.close, self._attestation)

@@ -241,9 +241,10 @@ CREATE TABLE settlement_state (
     market_sequence INTEGER NOT NULL,
     account_chain BLOB NOT NULL,
     market_chain BLOB NOT NULL,
-    event_format INTEGER NOT NULL
+    event_format INTEGER NOT NULL,
+    log_id BLOB NOT NULL  -- empty until the first batch
 ) STRICT;
-INSERT INTO settlement_state VALUES (1, 0, 0, 0, x'', x'', 1);
+INSERT INTO settlement_state VALUES (1, 0, 0, 0, x'', x'', 1, x'');
 """
 
 MIGRATIONS: Final = (Migration(1, "the settled record", FIRST),)

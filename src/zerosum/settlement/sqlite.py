@@ -12,6 +12,7 @@ Always true: what is in the file is what a single run over the log up to `positi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
@@ -27,6 +28,7 @@ from zerosum.settlement.translator import Translator
 
 __all__ = ["Batch", "Position", "SqliteStore"]
 
+SHARED_MEMORY_BYTES: Final = 32 << 10  # what SQLite's file beside the WAL grows by
 BUSY_MS: Final = 10_000  # how long to wait for another's lock: a reader that ends a WAL, a backup
 PRAGMAS: Final = """
 PRAGMA journal_mode = WAL;
@@ -115,7 +117,7 @@ class SqliteStore:
         except apsw.NotADBError as error:
             raise NotARecord(path, str(error)) from error
         except apsw.Error as error:
-            raise SettlementFailed(path, str(error)) from error
+            raise failed(path, error) from error
         self._record = SqliteRecord(self._connection)
         self._translator: Translator | None = None
         self._position = self._record.position()
@@ -123,6 +125,18 @@ class SqliteStore:
     def position(self) -> Position:
         """How far the record is."""
         return self._position
+
+    def log_id(self) -> bytes:
+        """The log that it is settled from; empty before that is known."""
+        return bytes(self._connection.execute("SELECT log_id FROM settlement_state").get)
+
+    def belong_to(self, log_id: bytes) -> None:
+        """From here on it is settled from this log. SettlementFailed."""
+        assert self.log_id() in (b"", log_id), "a record is of one log"
+        try:
+            self._connection.execute("UPDATE settlement_state SET log_id = ?", (log_id,))
+        except apsw.Error as error:
+            raise failed(self.path, error) from error
 
     def write(self, batch: Batch) -> None:
         """
@@ -134,7 +148,7 @@ class SqliteStore:
         try:
             self._translator = self._settle(known, batch)
         except apsw.Error as error:
-            raise SettlementFailed(self.path, str(error)) from error
+            raise failed(self.path, error) from error
         self._position = self._translator.position
 
     def _settle(self, known: Translator | None, batch: Batch) -> Translator:
@@ -157,8 +171,17 @@ class SqliteStore:
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as error:
-            raise SettlementFailed(self.path, str(error)) from error
+            raise failed(self.path, error) from error
         return self._position
 
     def close(self) -> None:
         self._connection.close()
+
+
+def failed(path: Path, error: apsw.Error) -> SettlementFailed:
+    """What SQLite could not do. On a full disk it may call an I/O error what could not be made larger."""
+    full = isinstance(error, apsw.FullError)
+    if isinstance(error, apsw.IOError):
+        room = os.statvfs(path.parent)
+        full = room.f_bavail * room.f_frsize < SHARED_MEMORY_BYTES
+    return SettlementFailed(path, "the disk is full" if full else str(error), disk_is_full=full)

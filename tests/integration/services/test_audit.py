@@ -15,14 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.written_log import data_directory, settle, write_log
+from tests.support.written_log import SEGMENT_BYTES, data_directory, settle, write_log
 from zerosum.core import records
+from zerosum.log.file_log import FileLog
 from zerosum.log.layout import Attestation
+from zerosum.log.reader import log_id_of
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services.audit import Audit, Verdict
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.machine import Machine
+from zerosum.services.opening import LOG_ID
 from zerosum.sim.programs import random_program
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
@@ -65,18 +68,28 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(content)
 
 
+def meta(data: DataDir) -> dict[str, int | str]:
+    return {LOG_ID: log_id_of(data.log).hex()}
+
+
+def snapshot_of_another_log(data: DataDir) -> None:
+    store = SnapshotStore(data.snapshots)
+    snapshot = store.load(max(data.snapshots.iterdir()))
+    store.write(snapshot.sequence, {LOG_ID: "00" * 16}, snapshot.sections.items())
+
+
 def snapshot_of_another_state(data: DataDir) -> None:
     """Whole and well formed, at a sequence where there was another state."""
     other, views = Machine(), Views()
     for command in random_program(2, SETTLED):
         output = other.apply(command)
         views.apply(output.account_events, output.market_events)
-    SnapshotStore(data.snapshots).write(SETTLED, {"format": 1}, chain(other.sections(), views_snapshot.sections(views)))
+    SnapshotStore(data.snapshots).write(SETTLED, meta(data), chain(other.sections(), views_snapshot.sections(views)))
 
 
 def snapshot_between_groups(data: DataDir) -> None:
     """No follower takes one there, so nothing vouches for it."""
-    SnapshotStore(data.snapshots).write(SETTLED - 3, {"format": 1}, [])
+    SnapshotStore(data.snapshots).write(SETTLED - 3, meta(data), [])
 
 
 def views_of_another_state(data: DataDir) -> None:
@@ -84,7 +97,7 @@ def views_of_another_state(data: DataDir) -> None:
     store = SnapshotStore(data.snapshots)
     snapshot = store.load(max(data.snapshots.iterdir()))
     sections = {**snapshot.sections, "views.balances": snapshot.sections["views.balances"][:-32]}
-    store.write(snapshot.sequence, {"format": 1}, sections.items())
+    store.write(snapshot.sequence, snapshot.meta, sections.items())
 
 
 def other_chain(data: DataDir) -> None:
@@ -93,7 +106,7 @@ def other_chain(data: DataDir) -> None:
     snapshot = store.load(max(data.snapshots.iterdir()))
     content = bytearray(snapshot.sections["account_chain"])
     content[-1] ^= 1
-    store.write(snapshot.sequence, {"format": 1}, {**snapshot.sections, "account_chain": bytes(content)}.items())
+    store.write(snapshot.sequence, snapshot.meta, {**snapshot.sections, "account_chain": bytes(content)}.items())
 
 
 def no_record(data: DataDir) -> None:
@@ -134,6 +147,8 @@ PLANTED: dict[str, tuple[Callable[[DataDir], object], set[str]]] = {
     "a snapshot of another state": (snapshot_of_another_state, {"snapshots"}),
     "a snapshot with other views": (views_of_another_state, {"snapshots"}),
     "a snapshot with another chain": (other_chain, {"snapshots"}),
+    "a snapshot of another log": (snapshot_of_another_log, {"snapshots"}),
+    "the record of another log": (sql("UPDATE settlement_state SET log_id = x'00'"), {"settled record"}),
     "a snapshot by another name": (
         lambda data: max(data.snapshots.iterdir()).rename(data.snapshots / f"{SETTLED - 3:020d}.snap"),
         {"snapshots"},
@@ -183,6 +198,78 @@ def test_what_is_attested_late_is_compared_too(tmp_path: Path) -> None:
     data.root.mkdir()
     write_log(data, random_program(3, 1000), attest=attest)
     assert set(broken(Audit(data).run())) == {"attestations"}
+
+
+def test_the_seal_of_a_clean_stop_attests_the_last_groups_too(tmp_path: Path) -> None:
+    """No group comes after them to say it."""
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir()
+
+    def forged(machine: Machine) -> Attestation:
+        honest = machine.attestation()
+        return honest._replace(market_sequence=honest.market_sequence + 1) if machine.sequence == 300 else honest
+
+    write_log(data, random_program(3, 300), attest=forged)
+    assert broken(Audit(data).run()) == {"attestations": "after 300 the live exchange put out something else"}
+
+
+@pytest.fixture
+def pruned(data: DataDir) -> DataDir:
+    """The beginning of its log is in the archive, and the earliest snapshot is of what comes after."""
+    with FileLog.open(data.log, segment_bytes=SEGMENT_BYTES) as log:
+        assert log.prune(901, archive=data.archive) != []
+        assert log.first_sequence > 1
+    return data
+
+
+def test_of_a_pruned_log_with_its_archive_every_row_is_compared(pruned: DataDir, tmp_path: Path) -> None:
+    archive = pruned.archive.rename(tmp_path / "elsewhere")
+    verdicts = list(Audit(pruned, archive).run())
+    assert broken(verdicts) == {}
+    assert verdicts[0].detail == f"every digest and link up to sequence {COMMANDS} holds"
+    assert "the same rows as the log gives" in verdicts[-1].detail
+
+
+def test_a_pruned_log_is_replayed_from_the_earliest_snapshot(pruned: DataDir) -> None:
+    """What can't be held to the log any more is said."""
+    shutil.rmtree(pruned.archive)
+    verdicts = list(Audit(pruned).run())
+    assert [verdict.check for verdict in verdicts] == CHECKS
+    assert broken(verdicts) == {}
+    assert "from sequence" in verdicts[0].detail
+    assert "2 verify, and are the states that the log gives; 1 from before it" in verdicts[4].detail
+    assert "rows of what was pruned are held to their sums alone" in verdicts[-1].detail
+
+
+@pytest.mark.parametrize("archived", [True, False])
+@pytest.mark.parametrize(
+    "damage", ["a changed balance", "the position", "the chain", "a record that is none", "a flipped byte in a snapshot"]
+)
+def test_planted_damage_is_found_beside_a_pruned_log(pruned: DataDir, damage: str, archived: bool) -> None:
+    if not archived:
+        shutil.rmtree(pruned.archive)
+    plant, checks = PLANTED[damage]
+    plant(pruned)
+    found = broken(Audit(pruned).run())
+    assert set(found) >= checks, found
+    assert set(found) <= checks | {"settled sums", "settled record"}, found
+
+
+def test_an_open_order_that_a_pruned_log_does_not_give_is_found(pruned: DataDir) -> None:
+    shutil.rmtree(pruned.archive)
+    sql("UPDATE active_orders SET price_ticks = price_ticks + 1")(pruned)
+    assert "open orders are not what the log gives, such as" in broken(Audit(pruned).run())["settled record"]
+
+
+def test_a_pruned_log_without_a_snapshot_can_not_be_audited(pruned: DataDir) -> None:
+    shutil.rmtree(pruned.archive)
+    shutil.rmtree(pruned.snapshots)
+    assert set(broken(Audit(pruned).run())) == {"log"}
+
+
+def test_a_flipped_byte_in_the_archive_is_found(pruned: DataDir) -> None:
+    flip(min(pruned.archive.glob("*.seg")), 3000)
+    assert set(broken(Audit(pruned).run())) == {"log"}
 
 
 def test_a_record_that_breaks_an_invariant_is_named(data: DataDir) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.support.exchange import Exchange, door_of
 from tests.support.serving import ask, contents, serving
 from tests.support.written_log import data_directory, settle, write_log
+from zerosum.cli.door import send
 from zerosum.core import records
 from zerosum.errors import ZerosumError
 from zerosum.log.errors import LogBehindFollower, LogDamaged, LogInUse, LogTooNew, SnapshotTooNew
@@ -21,6 +22,7 @@ from zerosum.log.layout import SEGMENT_HEADER_BYTES
 from zerosum.services.datadir import ControlDamaged, DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerFailed
+from zerosum.services.opening import NotOfThisLog
 from zerosum.settlement.errors import NotARecord, SchemaTooNew, SettlementFailed
 from zerosum.sim.programs import random_program
 
@@ -193,10 +195,54 @@ async def test_the_record_of_another_log_is_refused(data: DataDir, tmp_path: Pat
     remove_record(data)
     shutil.copy(other.settled, data.settled)
     shutil.rmtree(data.snapshots)
-    with pytest.raises(FollowerFailed, match="was settled from another log"):
+    with pytest.raises(NotOfThisLog, match="was settled from another log"):
         async with serving(data):
             pass
     assert position(data) == 800
+
+
+async def test_the_record_of_a_log_that_went_on_otherwise_is_refused(tmp_path: Path) -> None:
+    """Two copies of one log, gone on apart: their id is the same, and the chains over what came out are not."""
+    data = data_directory(tmp_path / "data", 400)
+    other = DataDir(shutil.copytree(data.root, tmp_path / "other"))
+    write_log(data, random_program(2, 400))
+    write_log(other, random_program(3, 200))
+    settle(other, 600)
+    shutil.copy(other.settled, data.settled)
+    with pytest.raises(FollowerFailed, match="was settled from another log"):
+        async with serving(data):
+            pass
+    assert position(data) == 600
+
+
+async def test_snapshots_of_another_log_are_refused(data: DataDir, tmp_path: Path) -> None:
+    """Begun from one, the exchange would serve another's balances."""
+    other = data_directory(tmp_path / "other", 900, seed=2)
+    settle(other, 900, OFTEN, step=100)
+    shutil.rmtree(data.snapshots)
+    shutil.copytree(other.snapshots, data.snapshots)
+    before = contents(data)
+    with pytest.raises(NotOfThisLog, match=r"snapshot of command 900 that was taken of another log.*move the snapshots away"):
+        async with serving(data):
+            pass
+    assert contents(data) == before
+
+
+@pytest.mark.parametrize("foreign", ["settled.db", "snapshots"])
+def test_a_command_to_a_stopped_exchange_is_held_to_the_same(data: DataDir, tmp_path: Path, foreign: str) -> None:
+    """It is applied to machines that are restored as for a start, and what it writes stays."""
+    other = data_directory(tmp_path / "other", 900, seed=2)
+    settle(other, 900, OFTEN, step=100)
+    remove_record(data)
+    shutil.rmtree(data.snapshots)
+    if foreign == "snapshots":
+        shutil.copytree(other.snapshots, data.snapshots)
+    else:
+        shutil.copy(other.settled, data.settled)
+    before = contents(data)
+    with pytest.raises(NotOfThisLog):
+        send(data, records.command(records.OPEN_ACCOUNT, 0, 4711, 0, 0, 100))
+    assert contents(data) == before
 
 
 def position(data: DataDir) -> int:

@@ -16,8 +16,9 @@ from zerosum.log.layout import Attestation
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services.audit import Audit
 from zerosum.services.datadir import DataDir
-from zerosum.services.follower import Diverged, Follower, NotOfThisLog, SnapshotPolicy
+from zerosum.services.follower import Diverged, Follower, SnapshotPolicy
 from zerosum.services.machine import Machine
+from zerosum.services.opening import NotOfThisLog
 from zerosum.sim.programs import random_program
 
 COMMANDS = 1000

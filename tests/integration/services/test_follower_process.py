@@ -25,6 +25,7 @@ import pytest
 from tests.support.exchange import is_running
 from tests.support.written_log import GROUP, data_directory, rows_of_log, settle, tables, write_log
 from zerosum.core import records
+from zerosum.log.reader import log_id_of
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services import follower_link
 from zerosum.services.audit import Audit
@@ -32,6 +33,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerFailed, FollowerLink
 from zerosum.services.machine import Machine
+from zerosum.services.opening import LOG_ID
 from zerosum.sim.programs import random_program
 
 KILLS = int(os.environ.get("ZEROSUM_FOLLOWER_KILLS", "20"))
@@ -201,7 +203,7 @@ async def test_a_bug_of_any_kind_stops_it_and_is_told(tmp_path: Path) -> None:
     """Here a snapshot that is whole and holds nothing. Started again and again, it would never get past it, and nobody would hear."""
     data = data_directory(tmp_path / "data", 300)
     settle(data, 300)
-    SnapshotStore(data.snapshots).write(200, {"format": 1}, [("nothing", b"")])
+    SnapshotStore(data.snapshots).write(200, {LOG_ID: log_id_of(data.log).hex()}, [("nothing", b"")])
     assert (await fault_of(data, 300)).startswith("KeyError: ")
 
 

@@ -12,10 +12,10 @@ from zerosum.core import records
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
-from zerosum.services.audit import NothingKept, first_records, machine_at
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.machine import Machine
+from zerosum.services.past import NothingKept, first_records, machine_at
 from zerosum.sim.programs import random_program
 
 COMMANDS = 400
@@ -75,13 +75,18 @@ def test_of_a_pruned_log_the_earliest_that_can_be_had_is_named(tmp_path: Path) -
     assert machine_at(data, 1501).sequence == 1501
 
 
-def test_with_archived_segments_put_back_all_of_it_can_be_had(tmp_path: Path) -> None:
+def test_with_archived_segments_all_of_it_can_be_had(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data", 2000)
     settle(data, 2000, SnapshotPolicy(every_records=500, keep=2), step=100)
     with FileLog.open(data.log, segment_bytes=SEGMENT_BYTES) as log:
         archived = log.prune(1501, archive=data.archive)
+    assert machine_at(data, 3).sequence == 3
+    archive = data.archive.rename(tmp_path / "elsewhere")
+    with pytest.raises(NothingKept):
+        machine_at(data, 3)
+    assert machine_at(data, 3, archive=archive).sequence == 3
     for name in archived:
-        shutil.copy(data.archive / name, data.log)
+        shutil.copy(archive / name, data.log)
     assert machine_at(data, 3).sequence == 3
 
 

@@ -13,9 +13,10 @@ from tests.support.serving import ask, serving
 from tests.support.shard_world import ANN, opening, place
 from tests.support.written_log import data_directory, settle
 from zerosum.core import records
-from zerosum.services.audit import Audit, machine_at
+from zerosum.services.audit import Audit
 from zerosum.services.datadir import ControlDamaged, DataDir
 from zerosum.services.follower import Diverged, Follower
+from zerosum.services.past import machine_at
 
 POISON = records.command(records.SET_CORE_VERSION, 0, 2)  # a behaviour that this build does not know: the machines stop
 

@@ -15,6 +15,7 @@ from zerosum.gateway.messages import Request
 from zerosum.gateway.transport.listener import ListenFailed, SparingLog, client_address, listen
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
+GET_AND_CLOSE = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 def code(body: bytes) -> int:
@@ -434,6 +435,35 @@ async def test_stopping_answers_what_is_under_way_and_closes_the_rest() -> None:
         assert await busy.is_closed()
         await asyncio.wait_for(stopping, 2)
         assert api.asked == []
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_a_client_that_still_sends_gets_its_last_answer(stop: bool) -> None:
+    """A reset, which is what sending to a closed connection brings, would have most clients forget an answer that they have not read."""
+    api = RestLater()
+    async with rest_server(api, shutdown_timeout_s=5.0) as (server, port), Client.connect(port) as client:
+        await client.send(GET % b"a" if stop else GET_AND_CLOSE)
+        await until(lambda: api.asked)
+        stopping = asyncio.create_task(server.stop()) if stop else None
+        await asyncio.sleep(0)
+        api.answer()
+        for _ in range(20):
+            await client.send(GET % b"too-late")
+            await asyncio.sleep(0.005)
+        assert await client.response() == (200, b"/a")
+        assert await client.reader.read(1) == b"", "the end, not a reset"
+        client.writer.close()
+        if stopping is not None:
+            await asyncio.wait_for(stopping, 1)
+        assert api.asked == [], "what came too late is not executed"
+
+
+async def test_whoever_does_not_close_is_closed() -> None:
+    """A second after its last answer."""
+    async with rest_server(RestEcho()) as (server, port), Client.connect(port) as client:
+        await client.send(GET_AND_CLOSE)
+        assert await client.response() == (200, b"/a")
+        await until(lambda: server.connections == 0)
 
 
 async def test_stopping_does_not_wait_for_ever_and_tells_that_the_outcome_is_unknown() -> None:

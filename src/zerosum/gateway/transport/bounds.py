@@ -41,7 +41,7 @@ class WebSocketBounds:
 
     connections_max: int = 1_000
     message_bytes_max: int = 65_536
-    messages_per_s_max: int = 10_000
+    messages_per_s_max: int = 20_000
     in_flight_max: int = 1_000
     unread_bytes_max: int = 1 << 20
     handshake_timeout_s: float = 5.0

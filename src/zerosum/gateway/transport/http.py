@@ -10,13 +10,14 @@ Always true:
   - a client that takes too long over a request or a response, or sends nothing, is closed
   - a refusal never overtakes the answers to earlier requests of the connection: these are sent, then it is closed
   - what is refused here was never handed to the application
+  - after the last answer the client is heard out, unheeded, so that no reset comes between it and the answer
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, cast, final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -26,8 +27,8 @@ from zerosum.gateway.transport.listener import SparingLog
 
 CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 
-# After a refusal the connection stays half open for this long: closed at once, with bytes of the client unread, it would be reset, and
-# many clients would report that instead of reading the answer.
+# After its last answer a connection stays half open for this long, unless the client closes it before: closed at once, with bytes of the
+# client unread or on their way, it would be reset, and many clients would report that instead of reading the answer.
 LINGER_S: Final = 1.0
 
 # A body in chunks of one byte each is this many times its size, and a little more.
@@ -80,10 +81,23 @@ class HttpCounters:
 
 
 @final
+class _HalfClosing:
+    """A connection as a request has it: to close it is to say nothing more."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, connection: BoundedHttp) -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.say_no_more
+
+
+@final
 class BoundedHttp(HttpToolsProtocol):
     """
-    Relies on these of its base: `cycle` (the newest request), `pipeline` (requests that wait for their turn, newest first) and
-    `_start_asgi_task` (a request's turn). The tests over real sockets fail if an upgrade of uvicorn changes what they mean.
+    Relies on these of its base: `cycle` (the newest request), `pipeline` (requests that wait for their turn, newest first),
+    `_start_asgi_task` (a request's turn) and a request's `transport`. The tests over real sockets fail if an upgrade of uvicorn changes
+    what they mean.
     """
 
     def __init__(self, *, bounds: RestBounds, counters: HttpCounters, log: SparingLog, **uvicorn: Any) -> None:
@@ -109,6 +123,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._half_closing = _HalfClosing(self)
         self._counters.connections += 1
         self._receiving_since = self.loop.time()
         if len(self.connections) > self._bounds.connections_max:
@@ -159,20 +174,30 @@ class BoundedHttp(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answer what is under way, then close."""
-        if self._lingering_since:
-            self.transport.abort()
-        elif self._in_request:
+        if self._in_request:
             self._refuse(STOPPING)
         elif self._hear_no_more() is None:
-            self.transport.close()
+            self.say_no_more()
+
+    def say_no_more(self) -> None:
+        """Send what is to be sent and the end, and hear the client out for a while."""
+        if not self._lingering_since and not self.transport.is_closing():
+            self._deaf = True
+            self._receiving_since = 0.0
+            self._lingering_since = self.loop.time()
+            self.transport.write_eof()
 
     def visit(self, now: float) -> None:
         """Close what has taken too long."""
         bounds = self._bounds
-        if self._lingering_since and now - self._lingering_since > LINGER_S:
-            self.transport.abort()
-        elif self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
+        if self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
             self._abort()
+        elif self._lingering_since:
+            if self.transport.get_write_buffer_size():
+                if now - self._lingering_since > bounds.send_timeout_s:
+                    self._abort()
+            elif now - self._lingering_since > LINGER_S:
+                self.transport.abort()
         elif self.transport.is_closing():
             # Closing waits until everything is sent, for as long as the client leaves it unread.
             self._closing_since = self._closing_since or now
@@ -239,7 +264,12 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        cycle.transport = cast("asyncio.Transport", self._half_closing)
         super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        if not self._lingering_since:  # otherwise no request has its turn any more
+            super().on_response_complete()
 
     def _last_unanswered(self) -> RequestResponseCycle | None:
         """The last of the requests that were received whole and are not answered yet."""
@@ -267,10 +297,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self._received is not None and self._received is not self._running:
             newest, _ = self.pipeline.popleft()
             assert newest is self._received, "what is being received is the newest"
-        if self._hear_no_more() is None and not self.transport.is_closing():
-            self._lingering_since = self.loop.time()
+        if self._hear_no_more() is None and not self.transport.is_closing() and not self._lingering_since:
             self.transport.write(refusal.encoded())
-            self.transport.write_eof()
+            self.say_no_more()
 
     def _why(self, error: httptools.HttpParserError) -> Refusal:
         cause = error.__context__

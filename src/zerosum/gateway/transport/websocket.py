@@ -4,10 +4,11 @@ loop is sent in one write.
 
     frames --> whole texts --> inbox --> Api.handle_ws --> ... --> answer --> frames of this turn --> socket
                                  |                                                    |
-                                 +-- waits while too much is in flight, or unread by the client
+                                 +-- waits while too much is in flight, or unread by the client, or came in a second
 
 Always true of a connection:
-  - at most in_flight_max of its texts are with the Api; while others wait for that, nothing is read from its socket
+  - at most in_flight_max of its texts are with the Api; while others wait for that, nothing is read from its socket, and neither is it
+    once more than messages_per_s_max frames came in a second: a client is slowed, not closed
   - at most unread_bytes_max (and one answer) wait to be read by its client: past that it is closed, and what waited is let fall
   - its client is pinged every ping_interval_s, and closed when no pong comes for pong_timeout_s
   - it is closed with a code that says why; a client that does not answer that is cut off CLOSE_TIMEOUT_S later
@@ -80,7 +81,7 @@ class WebSocketCounters:
     sent: int = 0  # answers, events, pings, pongs
     slow_clients: int = 0  # closed because they did not read
     silent_clients: int = 0  # closed because no pong came
-    protocol_errors: int = 0  # closed for what they sent: its size, its rate, its form
+    protocol_errors: int = 0  # closed for what they sent: its size, its form
     unanswered: int = 0  # connections closed because the Api did not answer in time
 
 
@@ -114,7 +115,7 @@ class _Connection(WSListener):
         self._inbox: deque[bytes] = deque()
         self._fragments: list[bytes] | None = None  # of a message whose last frame is yet to come
         self._fragment_bytes = 0
-        self._frames_left = self._bounds.messages_per_s_max  # in this second
+        self._frames_left = float(self._bounds.messages_per_s_max)  # that may come at once; each second gives as many again
         self._reading = True
         self._resumes = False  # a call of _resume is scheduled
         self._in_flight = 0
@@ -126,7 +127,7 @@ class _Connection(WSListener):
         self._unread_pause_bytes = self._bounds.unread_bytes_max // 4
         # Life.
         self._opened_at = self._loop.time()
-        self._second_began_at = self._opened_at
+        self._frames_allowed_at = self._opened_at
         self._ping_at = self._opened_at + self._bounds.ping_interval_s
         self._pinged_at = 0.0  # without a pong since; 0.0: none is owed
         self._stopping = False
@@ -148,9 +149,7 @@ class _Connection(WSListener):
                 transport.disconnect()
             return
         self._frames_left -= 1
-        if self._frames_left < 0:
-            self._protocol_error(WSCloseCode.POLICY_VIOLATION, f"more than {self._bounds.messages_per_s_max} messages in a second")
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._protocol_error(WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         elif kind == _TEXT and frame.fin and self._fragments is None:
             self._take(frame.get_payload_as_bytes())
@@ -219,7 +218,7 @@ class _Connection(WSListener):
         return self._in_flight < self._bounds.in_flight_max and self._unread_bytes() <= self._unread_pause_bytes
 
     def _hand_over(self) -> None:
-        """Empty the inbox as far as may be, and read on once it is empty."""
+        """Empty the inbox as far as may be, and read on once it is empty and the client has not sent too much."""
         inbox = self._inbox
         turns = _TEXTS_PER_TURN
         while inbox and turns and self._ready():
@@ -228,9 +227,9 @@ class _Connection(WSListener):
         if inbox:
             if not turns:
                 self._resume_soon()
-            if self._reading:
-                self._reading = False
-                self._stream.pause_reading()
+            self._read_no_more()
+        elif self._frames_left <= 0:
+            self._read_no_more()
         else:
             self._read_on()
 
@@ -242,6 +241,11 @@ class _Connection(WSListener):
     def _resume(self) -> None:
         self._resumes = False
         self._hand_over()
+
+    def _read_no_more(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._stream.pause_reading()
 
     def _read_on(self) -> None:
         if not self._reading:
@@ -310,13 +314,12 @@ class _Connection(WSListener):
 
     def visit(self, now: float) -> None:
         bounds = self._bounds
-        if now - self._second_began_at >= 1.0:
-            self._second_began_at = now
-            self._frames_left = bounds.messages_per_s_max
         if self._cut_at:
             if now > self._cut_at:
                 self.abort()
-        elif self._pinged_at and now - self._pinged_at > bounds.pong_timeout_s:
+            return
+        self._allow_frames(now)
+        if self._pinged_at and now - self._pinged_at > bounds.pong_timeout_s:
             self._counters.silent_clients += 1
             self._fault(WSCloseCode.GOING_AWAY, f"no pong within {bounds.pong_timeout_s:g} s")
         elif self._in_flight and now - self._answered_at > bounds.reply_timeout_s:
@@ -328,6 +331,13 @@ class _Connection(WSListener):
             self._ping_at = now + bounds.ping_interval_s
             self._pinged_at = self._pinged_at or now
             self._send(_PING_FRAME, b"%d" % (time.time_ns() // 1_000_000))
+
+    def _allow_frames(self, now: float) -> None:
+        per_s = self._bounds.messages_per_s_max
+        self._frames_left = min(per_s, self._frames_left + per_s * (now - self._frames_allowed_at))
+        self._frames_allowed_at = now
+        if self._frames_left > 0 and not self._inbox:
+            self._read_on()
 
     def stop(self) -> None:
         """Hand over nothing more, and close once what is under way is answered."""
