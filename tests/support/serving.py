@@ -20,10 +20,14 @@ OFTEN = SnapshotPolicy(every_records=100, keep=3)
 
 
 @asynccontextmanager
-async def serving(data: DataDir, reported: list[str] | None = None, **settings: Any) -> AsyncIterator[Embedded]:
-    """It serves; what it reports while it starts is added to `reported`."""
+async def serving(
+    data: DataDir, reported: list[str] | None = None, *, ports: list[int] | None = None, **settings: Any
+) -> AsyncIterator[Embedded]:
+    """It serves; what it reports while it starts is added to `reported`, and the ports of REST and WebSocket to `ports`."""
     lines = reported if reported is not None else []
     sockets = [listen("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
+    if ports is not None:
+        ports += [sock.getsockname()[1] for sock in sockets]
     settings = {"segment_bytes": SEGMENT_BYTES, "snapshots": OFTEN, **settings}
     embedded = Embedded(EmbeddedSettings(data, bytes(32), **settings), sockets[0], sockets[1], lines.append)
     try:

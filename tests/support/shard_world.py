@@ -19,6 +19,7 @@ from zerosum.core.codes import BUY, FIRST_USER, GTC, LIMIT, SELL
 from zerosum.gateway.entry import Event
 from zerosum.log.disk import Disk
 from zerosum.log.file_log import FileLog
+from zerosum.services.clock import Clock
 from zerosum.services.listing_file import load_listing
 from zerosum.services.machine import Machine
 from zerosum.services.replay import GOLDEN_LISTING
@@ -65,22 +66,23 @@ class Answered(NamedTuple):
 
 @final
 class ShardWorld:
-    def __init__(self, log: FileLog, limits: Limits) -> None:
+    def __init__(self, log: FileLog, limits: Limits, clock: Clock | None) -> None:
         self.log = log
         self.machine = Machine()
         self.views = Views()
-        self.show: Callable[[bytes, bytes], None] = self.views.apply  # what the shard gives each group's events to
-        self.shard = Shard(self.machine, log, self, limits=limits)
+        self.show: Callable[[list[Event], bytes], None] = self.views.apply  # what the shard gives each group's events to
+        self.shard = Shard(self.machine, log, self, limits=limits, clock=clock)
         self.answers: list[Answered] = []
 
     @classmethod
     @asynccontextmanager
     async def on(
-        cls, folder: Path, disk: Disk | None = None, *, limits: Limits | None = None, segment_bytes: int = SEGMENT_BYTES
-    ) -> AsyncIterator[ShardWorld]:
+        cls, folder: Path, disk: Disk | None = None, *, limits: Limits | None = None, segment_bytes: int = SEGMENT_BYTES,
+        clock: Clock | None = None,
+    ) -> AsyncIterator[ShardWorld]:  # fmt: skip
         """With the market of `opening`."""
         log = FileLog.create(folder, disk=disk, segment_bytes=segment_bytes)
-        world = cls(log, limits if limits is not None else Limits())
+        world = cls(log, limits if limits is not None else Limits(), clock)
         for command in opening():
             await world.command(command)
         await world.until(lambda: log.next_is_prepared)
@@ -89,7 +91,7 @@ class ShardWorld:
         finally:
             await asyncio.wait_for(world.shard.close(), 30)
 
-    def apply(self, account_events: bytes, market_events: bytes) -> None:
+    def apply(self, account_events: list[Event], market_events: bytes) -> None:
         self.show(account_events, market_events)
 
     def submit(self, command: bytes, name: int = 0) -> None:

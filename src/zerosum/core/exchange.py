@@ -97,10 +97,14 @@ class Exchange:
         kind = head & KIND_MASK
         words = head >> WORDS_SHIFT & WORDS_MASK
         self.sequence += 1
-        self.ubscore.begin(self.sequence, read_i64_le(data, at + 8))
+        passes_over = self.has_quarantined and int(self.sequence) in self.quarantined
+        time_us: i64 = 0  # a record that is passed over moves no clock either
+        if not passes_over:
+            time_us = read_i64_le(data, at + 8)
+        self.ubscore.begin(self.sequence, time_us)
         self.market_events.stream.cause = self.sequence
         self.market_events.stream.time_us = self.ubscore.now_us
-        if self.has_quarantined and int(self.sequence) in self.quarantined:
+        if passes_over:
             self.account_events.words(records.PASSED_OVER, [kind])
         elif self.lengths[kind] != words or head >> FORMAT_SHIFT & KIND_MASK != records.FORMAT:
             self.account_events.refused(kind, BAD_RECORD, 0, 0)
@@ -176,6 +180,7 @@ class Exchange:
         """Take the state of a snapshot. Only into a fresh Exchange."""
         snapshot.load(self.ubscore, self.matching, sections)
         numbers = snapshot.words_of(sections["exchange"])
+        assert 1 <= numbers[1] <= CORE_VERSION_MAX, "this build knows the core version that the snapshot was taken with"
         self.sequence = numbers[0]
         self.version = numbers[1]
         self.account_events.stream.sequence = numbers[2]

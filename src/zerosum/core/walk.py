@@ -18,7 +18,7 @@ from zerosum.core.codes import DECREMENT, EXPIRE_MAKER, STP_NONE
 from zerosum.core.pool import NONE, Pool
 
 WALK_MAX: Final = 16_384
-NO_BUDGET: Final = 1 << 61  # more than any cost
+NO_BUDGET: Final = -1  # no number that a budget can be
 
 
 @final
@@ -77,7 +77,7 @@ class Walk:
         if self.want == 0:
             self.short = self.budget >= price_ticks  # asked only with a budget: without one, the walk ended when nothing was wanted
             return False
-        if self.budget < price_ticks or not self.look():
+        if self.is_spent(price_ticks) or not self.look():
             return False
         qty_lots = min(self.want, have)
         if self.budget != NO_BUDGET:
@@ -94,12 +94,15 @@ class Walk:
     def meet_own(self, have: i64, price_ticks: i64, stp: i64) -> bool:
         if self.want == 0:
             return stp == EXPIRE_MAKER  # nothing more is wanted, so an own order neither expires nor ends anything but the question
-        if self.budget < price_ticks or not self.look():
+        if self.is_spent(price_ticks) or not self.look():
             return False
         if stp == DECREMENT:
             self.want -= min(self.want, have)
             return self.want > 0
         return stp == EXPIRE_MAKER
+
+    def is_spent(self, price_ticks: i64) -> bool:
+        return self.budget != NO_BUDGET and self.budget < price_ticks
 
     def look(self) -> bool:
         self.looked += 1

@@ -113,7 +113,7 @@ class Embedded:
 
     def settled_up_to(self, sequence: int) -> None:
         self.shard.settled_up_to(sequence)
-        self.views.forget_settled(sequence)
+        self.views.forget_settled(min(sequence, self.shard.applied_sequence))  # what is being answered is still looked up
 
     def snapshots_from(self, sequence: int) -> None:
         """The oldest snapshot that is kept is of this sequence: what came before it in the log is no longer needed to start."""

@@ -20,11 +20,14 @@ from zerosum.log.snapshots import Snapshot
 
 
 class Output(NamedTuple):
-    """What a batch of commands gave. `last_sequence`: the place in the log of the last of them."""
+    """
+    What came out. `last_sequence`: the place in the log of the last command that was begun; `finished`: it is applied whole.
+    """
 
     last_sequence: int
     account_events: bytes
     market_events: bytes
+    finished: bool = True
 
 
 class MachineBroken(AssertionError):
@@ -52,22 +55,24 @@ class Machine:
 
     def apply(self, records: bytes) -> Output:
         """Apply a batch whole. After a MachineBroken the state is not to be trusted: the process must end."""
+        steps = list(self.steps(records))
+        account_events = b"".join([step.account_events for step in steps])
+        market_events = b"".join([step.market_events for step in steps])
+        return Output(self.exchange.sequence, account_events, market_events)
+
+    def steps(self, records: bytes) -> Iterator[Output]:
+        """The same bit by bit: what one call of the core puts out is bounded. All of it is to be taken before anything else is applied."""
         exchange = self.exchange
-        account_parts: list[bytes] = []
-        market_parts: list[bytes] = []
         at = 0
         while at < len(records) or exchange.unfinished():
             try:
                 at = exchange.advance(records, at)
             except Exception as error:
                 raise MachineBroken(exchange.sequence, error) from error
-            account_parts.append(exchange.take_account_events())
-            market_parts.append(exchange.take_market_events())
-        account_events = b"".join(account_parts)
-        market_events = b"".join(market_parts)
-        self.account_chain.update(account_events)
-        self.market_chain.update(market_events)
-        return Output(exchange.sequence, account_events, market_events)
+            account_events, market_events = exchange.take_account_events(), exchange.take_market_events()
+            self.account_chain.update(account_events)
+            self.market_chain.update(market_events)
+            yield Output(exchange.sequence, account_events, market_events, not exchange.unfinished())
 
     def attestation(self) -> Attestation:
         """What has come out so far. Two machines that have applied the same log have the same."""

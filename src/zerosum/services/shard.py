@@ -1,13 +1,13 @@
 """
 The live shard: commands in, durable, applied, answered. One event loop and one log thread.
 
-    submit --> pending --(a group)--> log thread: append, sync --> apply --> views --> answers, barriers
+    submit --> pending --(a group)--> log thread: append, sync --> Applier: machines, views, answers, barriers
                  ^ gathers while the last sync runs
 
 Always true:
   - a command is applied only when it is durable, and answered only when it is applied
-  - a group is applied whole before any of it is answered: an answer that fails can't come between the log and the state
   - commands are applied in the order in which they were submitted
+  - a command is stamped by a clock that can be believed, or refused
   - a failed write or sync, or a broken invariant, ends the process: `stopped` tells the composition why, and nothing more is applied
   - a full disk ends nothing: what was taken waits for room, and what has no room is refused
 """
@@ -24,13 +24,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import Final, final
 
 from zerosum.core import records
-from zerosum.gateway.entry import Answer, Busy, Event
+from zerosum.gateway.entry import Answer, Busy
 from zerosum.log.errors import DiskFull, LogNotArchived
 from zerosum.log.file_log import FileLog
-from zerosum.services.machine import Machine, Output
+from zerosum.services.applier import Applier, Group, Reader
+from zerosum.services.clock import Clock
+from zerosum.services.machine import Machine
 
 STAMP: Final = struct.Struct("<q")
 GROUP_SLACK_BYTES: Final = 4096  # more than a group's header and digest
@@ -38,25 +40,11 @@ RETRY_DISK_S: Final = 1.0
 ADDS_WORK: Final = frozenset({records.PLACE, records.MOVE, records.CANCEL_REPLACE})
 
 
-class Reader(Protocol):
-    """Whoever builds views from the events, in the same process."""
-
-    def apply(self, account_events: bytes, market_events: bytes) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     group_bytes_max: int = 1 << 20
     pending_max: int = 50_000  # commands waiting or under way
     unsettled_max: int = 500_000  # commands applied that the follower has not settled
-
-
-@dataclass(slots=True)
-class Group:
-    records: bytes
-    count: int
-    answers: list[Answer]
-    last_sequence: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -78,14 +66,17 @@ class Prune:
 
 @final
 class Shard:
-    def __init__(self, machine: Machine, log: FileLog, reader: Reader, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self, machine: Machine, log: FileLog, reader: Reader, *, limits: Limits | None = None, clock: Clock | None = None
+    ) -> None:  # fmt: skip
         self.machine = machine
         self.settled_sequence = 0
         self.stopped: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self.on_durable: Callable[[int], None] = lambda sequence: None  # tells the follower
         self.groups = 0
         self._log = log
-        self._reader = reader
+        self._clock = clock if clock is not None else Clock()
+        self._applier = Applier(machine, reader, whole=self._group_is_whole, broken=self._stop)
         self._limits = limits if limits is not None else Limits()
         self._group_bytes_max = min(self._limits.group_bytes_max, log.group_bytes_max)
         self._loop = asyncio.get_running_loop()
@@ -94,7 +85,6 @@ class Shard:
         self._flying: Group | None = None
         self._flush_is_due = False
         self._submitted = machine.sequence  # the place that the last command submitted will have
-        self._barriers: deque[tuple[int, Callable[[], None]]] = deque()
         self._settlement_waits: deque[SettlementWait] = deque()  # by sequence
         self._disk_is_full = False
         self._preparer: threading.Thread | None = None  # while the next segment is made
@@ -119,13 +109,10 @@ class Shard:
             self._loop.call_soon(self._flush)
 
     def barrier(self, passed: Callable[[], None]) -> None:
-        if self._submitted <= self.machine.sequence:
-            passed()
-        else:
-            self._barriers.append((self._submitted, passed))
+        self._applier.barrier(self._submitted, passed)
 
     def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
-        sequence = self.machine.sequence
+        sequence = self.applied_sequence
         if sequence <= self.settled_sequence:
             passed(True)
         else:
@@ -134,7 +121,7 @@ class Shard:
             self._settlement_waits.append(wait)
 
     def now_us(self) -> int:
-        return time.time_ns() // 1000
+        return self._clock.now_us()
 
     # ------------------------------------------------------------------ bounds
 
@@ -142,8 +129,10 @@ class Shard:
         """Why a command is not taken now, or ''."""
         if self._closing or self.stopped.done():
             return "the exchange is stopping"
-        if self._submitted - self.machine.sequence >= self._limits.pending_max:
+        if self.under_way >= self._limits.pending_max:
             return f"{self._limits.pending_max} commands are under way"
+        if fault := self.clock_fault():
+            return fault
         if self._disk_is_full and self._pending_bytes + len(command) + GROUP_SLACK_BYTES > self._room_bytes():
             return "the disk is full"
         if command[0] in ADDS_WORK and self.is_behind:
@@ -153,7 +142,7 @@ class Shard:
     @property
     def unsettled(self) -> int:
         """How many commands the follower is behind."""
-        return self.machine.sequence - self.settled_sequence
+        return max(0, self.applied_sequence - self.settled_sequence)
 
     @property
     def is_behind(self) -> bool:
@@ -163,7 +152,16 @@ class Shard:
     @property
     def under_way(self) -> int:
         """Commands submitted and not yet applied."""
-        return self._submitted - self.machine.sequence
+        return self._submitted - self.applied_sequence
+
+    @property
+    def applied_sequence(self) -> int:
+        """Everything up to here is applied and answered."""
+        return self._applier.applied_sequence
+
+    def clock_fault(self) -> str:
+        """Why no command can be stamped, or ''."""
+        return self._clock.fault(self.machine.exchange.ubscore.now_us)
 
     @property
     def disk_is_full(self) -> bool:
@@ -238,28 +236,13 @@ class Shard:
         self._flying = None
         self._flush()  # the next group's sync runs while this one is applied
         self.on_durable(group.last_sequence)
-        try:
-            output = self.machine.apply(group.records)
-            assert output.last_sequence == group.last_sequence, "the machine is where the log is"
-            self._reader.apply(output.account_events, output.market_events)
-        except BaseException as error:  # noqa: BLE001  a broken invariant above all: the state is not to be trusted
-            self._stop(error)
-            return
-        self._attestation = self.machine.attestation()
-        self.groups += 1
-        self._answer(group, output)
+        self._applier.take(group)
         if not self._log.next_is_prepared and not self._disk_is_full:
             self._prepare_segment()
 
-    def _answer(self, group: Group, output: Output) -> None:
-        first = group.last_sequence - group.count + 1
-        events: list[list[Event]] = [[] for _ in range(group.count)]
-        for event in records.records(output.account_events):
-            events[event[2] - first].append(event)
-        for answer, caused in zip(group.answers, events, strict=True):
-            answer(caused)
-        while self._barriers and self._barriers[0][0] <= group.last_sequence:
-            self._barriers.popleft()[1]()
+    def _group_is_whole(self) -> None:
+        self._attestation = self.machine.attestation()
+        self.groups += 1
 
     def prune(self, before_sequence: int, archive: Path | None) -> None:
         """Let closed segments go whose records are all before a sequence, to `archive` if given; between two groups, in the log thread."""
@@ -270,6 +253,7 @@ class Shard:
             self._log.prune(prune.before_sequence, archive=prune.archive)
 
     def _stop(self, error: BaseException) -> None:
+        self._applier.give_up()
         if not self.stopped.done():
             self.stopped.set_result(error)
 

@@ -34,7 +34,7 @@ SWEEP: Final = "sweep"
 START_US: Final = 1_700_000_000_000_000
 WORD_MIN: Final = -(1 << 63)
 WORD_MAX: Final = (1 << 63) - 1
-EXTREMES: Final = (0, 1, -1, (1 << 62) - 1, 1 << 62, WORD_MAX, WORD_MIN)
+EXTREMES: Final = (0, 1, -1, (1 << 61) - 1, 1 << 61, (1 << 61) + 1, (1 << 62) - 1, 1 << 62, WORD_MAX, WORD_MIN)
 RATES_PPM: Final = (0, 0, 1, 250, 1_000, 333_333, 999_999, codes.PPM)
 CLIENTS: Final = tuple(
     [text_words(name, len(CLIENT)) for name in ("a", "b", "c", "twelve-order", "an-order-id-of-exactly-forty-characters!")]

@@ -138,9 +138,56 @@ def test_a_quarantined_record_is_passed_over() -> None:
     events = run(exchange, b"".join(commands))
     passed = [records.named(event) for event in records.records(events) if event[0] & 0xFF == records.PASSED_OVER]
     assert passed == [{**passed[0], "cause": 150, "command": commands[149][0]}]
-    tick = records.command(records.TICK, int.from_bytes(commands[149][8:16], "little"))
-    run(without, b"".join([*commands[:149], tick, *commands[150:]]))
+    run(without, b"".join([*commands[:149], records.command(records.TICK, 0), *commands[150:]]))
     assert exchange.state_hash() == without.state_hash()
+
+
+def test_the_time_of_a_quarantined_record_is_not_taken() -> None:
+    """A clock that was wrong by years would otherwise have every later deadline passed."""
+    exchange = Exchange(reserve=0)
+    exchange.quarantine({1})
+    run(exchange, records.command(records.TICK, 1 << 61))
+    (event,) = records.records(run(exchange, records.command(records.OPEN_ACCOUNT, 10, codes.FIRST_USER)))
+    assert records.named(event)["time_us"] == 10
+
+
+BUDGETS = (1 << 60, (1 << 61) - 1, 1 << 61, (1 << 61) + 1, AMOUNT_MAX - 1, AMOUNT_MAX)
+
+
+def vast_market() -> bytes:
+    """A symbol whose tick x lot is one atom, so that a budget of any size is one of ticks and lots; the maker has all of the quote asset."""
+    name = records.text_words
+    return b"".join(
+        [
+            records.command(records.LIST_ASSET, 1, 0, 0, *name("B", 2)),
+            records.command(records.LIST_ASSET, 1, 1, 0, *name("Q", 2)),
+            records.command(records.LIST_SYMBOL, 1, 0, 0, 1, 1, 0, 1, 0, 1, 4, 1, (1 << 60) - 1, 0, 0, 0, 0, 0, 0, 0, 0, *name("BQ", 3)),
+            *(records.command(records.OPEN_ACCOUNT, 1, account) for account in (16, 17)),
+            records.command(records.DEPOSIT, 1, 16, 1, 0, AMOUNT_MAX),
+            records.command(records.DEPOSIT, 1, 17, 2, 1, AMOUNT_MAX),
+        ]
+    )
+
+
+def traded(events: bytes) -> int:
+    """Quote atoms."""
+    named = [records.named(event) for event in records.records(events) if event[0] & 0xFF == records.TRADE]
+    return sum(event["price_ticks"] * event["qty_lots"] for event in named)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("side", [codes.BUY, codes.SELL])
+def test_a_budget_of_any_size_is_kept(side: int, budget: int) -> None:
+    """There is no number of atoms that means none."""
+    exchange = Exchange(reserve=0)
+    run(exchange, vast_market())
+    maker, taker = (16, 17) if side == codes.BUY else (17, 16)
+    resting = records.terms(0, 1 - side, codes.LIMIT)
+    price_ticks, qty_lots = 4, (1 << 60) - 1
+    run(exchange, records.command(records.PLACE, 1, maker, resting, price_ticks, qty_lots))
+    events = run(exchange, records.command(records.PLACE, 1, taker, records.terms(0, side, codes.MARKET_QUOTE), 0, 0, budget))
+    assert traded(events) == min(budget // price_ticks, qty_lots) * price_ticks
+    exchange.check()
 
 
 def test_a_core_version_that_this_build_does_not_know_stops_it() -> None:

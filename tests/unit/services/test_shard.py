@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shard_world import ANN, PRICE_TICKS, ShardWorld, cancel, place, tick
+from tests.support.shard_world import ANN, PRICE_TICKS, Answered, ShardWorld, cancel, place, sell, tick
 from tests.support.watched_disk import Fails, HeldSync, NoRoom, Operation, WatchedDisk
 from zerosum.core import records
 from zerosum.gateway.entry import Busy, Event
@@ -22,6 +22,7 @@ from zerosum.log.file_log import FileLog
 from zerosum.log.layout import GROUP_OVERHEAD_BYTES
 from zerosum.log.reader import LogReader
 from zerosum.services import shard as shard_module
+from zerosum.services.clock import Clock
 from zerosum.services.machine import Machine
 from zerosum.services.shard import Limits
 
@@ -35,7 +36,7 @@ def kinds(events: list[Event]) -> list[int]:
 def groups_in(folder: Path, last: int) -> list[tuple[int, int]]:
     """(first sequence, payload bytes) of each group in a log."""
     with LogReader(folder) as reader:
-        return [(group.first_sequence, len(group.records)) for group in reader.read(last)]
+        return [(group.first_sequence, len(group.records)) for group in reader.read(last) if group.record_count]
 
 
 def replayed(folder: Path) -> Machine:
@@ -158,7 +159,7 @@ async def test_the_log_stamps_every_command_with_the_time_of_its_group(tmp_path:
         await world.until(lambda: len(world.answers) == 50)
     after_us = time.time_ns() // 1000
     with LogReader(tmp_path) as reader:
-        for group in reader.read(OPENED + 50):
+        for group in filter(lambda group: group.record_count, reader.read(OPENED + 50)):
             assert {record[records.TIME] for record in records.records(bytes(group.records))} == {group.time_us}
             assert before_us <= group.time_us <= after_us
 
@@ -223,6 +224,94 @@ async def test_a_barrier_waits_for_what_was_submitted_before_it_and_for_no_more(
         held.let_go()
         await world.until(lambda: len(world.answers) == 3)
         assert passed[1:] == [("first", OPENED + 1), ("third", OPENED + 3)]
+
+
+async def test_a_barrier_is_passed_before_what_was_submitted_after_it(tmp_path: Path) -> None:
+    """Though all of it stands in one group: a client that asks for its order and then cancels it reads of an open order."""
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
+        held.hold()
+        world.submit(tick())
+        await world.until(held.waiting.is_set)
+        groups = world.shard.groups
+        seen: list[tuple[int, int, int]] = []
+        for number in range(50):
+            world.submit(place(), number)
+            world.shard.barrier(lambda: seen.append((len(world.answers), world.machine.sequence, len(world.views.accounts.orders))))
+            world.shard.barrier(lambda: seen.append((len(world.answers), world.machine.sequence, len(world.views.accounts.orders))))
+            world.submit(cancel(number + 1), 1000 + number)
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 101)
+        assert world.shard.groups - groups == 2, "the tick, and all else"
+    places = [number for number in range(50) for _ in range(2)]
+    assert [(answers, sequence) for answers, sequence, _ in seen] == [(2 + 2 * n, OPENED + 2 + 2 * n) for n in places]
+    assert {kinds(answer.events)[0] for answer in world.answers if answer.name >= 1000} == {records.DONE}
+
+
+async def test_a_long_sweep_does_not_keep_the_loop(tmp_path: Path) -> None:
+    """One order through many: others are heard meanwhile, and the answer is whole."""
+    makers = 10_000
+    async with ShardWorld.on(tmp_path, segment_bytes=1 << 22) as world:
+        for _ in range(makers):
+            world.submit(place())
+        await world.until(lambda: len(world.answers) == makers)
+        turns: list[int] = []
+
+        def turn() -> None:
+            turns.append(len(world.views.accounts.by_id[ANN].open_orders))
+            if not world.answers or world.answers[-1].name != 7:
+                asyncio.get_running_loop().call_soon(turn)
+
+        world.submit(sell(qty_lots=makers), 7)
+        turn()
+        world.shard.barrier(lambda: turns.append(-1))
+        await world.until(lambda: len(world.answers) == makers + 1)
+        assert kinds(world.answers[-1].events).count(records.FILL) == 2 * makers
+        assert len({left for left in turns if 0 < left < makers}) >= 3, "between the steps, others had their turn"
+        assert turns[-1] == -1 or turns[-2] == -1
+        assert world.shard.under_way == 0
+
+
+async def test_an_answer_that_raises_takes_no_other_with_it(tmp_path: Path) -> None:
+    async with ShardWorld.on(tmp_path) as world:
+        reported: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(str(context["exception"])))
+
+        def raises(*_: object) -> None:
+            raise RuntimeError("a bug of one client's answer")
+
+        world.submit(place(), 1)
+        world.shard.submit(place(), raises)
+        world.shard.barrier(raises)
+        world.submit(place(), 3)
+        world.shard.barrier(lambda: world.answers.append(Answered(4, [])))
+        await world.until(lambda: len(world.answers) == 3)
+        assert [answer.name for answer in world.answers] == [1, 3, 4]
+        assert reported == ["a bug of one client's answer"] * 2
+        await world.command(place())
+
+
+# ---------------------------------------------------------------------- the clock
+
+
+async def test_a_clock_that_was_set_stamps_nothing_until_it_is_right_again(tmp_path: Path) -> None:
+    wrong_ns = 0
+    async with ShardWorld.on(tmp_path, clock=Clock(lambda: time.time_ns() + wrong_ns)) as world:
+        for wrong_s in (10 * 365 * 86_400, -3600):
+            wrong_ns = wrong_s * 10**9
+            with pytest.raises(Busy, match="the system's clock was set by"):
+                world.submit(place())
+        wrong_ns = 10**9  # what a clock may be corrected by
+        await world.command(place())
+        assert world.shard.clock_fault() == ""
+
+
+def test_a_log_that_is_ahead_of_the_clock_is_told() -> None:
+    """Nothing with a deadline could pass, and nobody would know why."""
+    now_us = time.time_ns() // 1000
+    clock = Clock(lambda: now_us * 1000)
+    assert clock.fault(now_us + 9_000_000) == ""
+    assert "the log is 100 s ahead of the system's clock" in clock.fault(now_us + 100_000_000)
 
 
 async def test_settled_is_passed_once_the_follower_is_there(tmp_path: Path) -> None:
@@ -294,7 +383,7 @@ async def test_a_segment_that_can_not_be_made_stops_the_shard(tmp_path: Path) ->
 # ---------------------------------------------------------------------- bugs and ends
 
 
-def breaks(account_events: bytes, market_events: bytes) -> None:
+def breaks(account_events: list[Event], market_events: bytes) -> None:
     """Views that find a broken invariant in what they are given."""
     raise AssertionError("a level is never empty")
 
