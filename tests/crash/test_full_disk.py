@@ -97,7 +97,7 @@ async def test_on_a_full_disk_the_exchange_stays_up_and_goes_on_when_there_is_ro
             events += await trade_until_full(door)
             await asyncio.sleep(1.5)
             assert await trade(door, 1) == ([], "the disk is full"), "it is still there, and still full"
-            assert "It is tried again until there is room" in exchange.errors(), "the follower is held up, too"
+            assert "It is tried again until it can be" in exchange.errors(), "the follower is held up, too"
             disk.free()
             for _ in range(20):
                 events += await trade_when_there_is_room(door)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.exchange import is_running
 from zerosum.gateway.entry import Event
-from zerosum.gateway.transport.listener import listen
+from zerosum.net.listener import listen
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
 from zerosum.services.follower import SnapshotPolicy

@@ -1,10 +1,60 @@
 """
-A log together with the segments that were archived out of it: for reading the whole of what is kept.
+The segments that were archived out of a log: written beside its writer, and read together with what is left of it.
+
+    log      ... | closed | closed | tail       archive_segments: verify, copy, sync; then FileLog.prune lets go of them
+                    |copy
+    archive  | closed | closed |                ArchiveDisk: all of it as one log
+
+Always true: a file that is in the archive is never written over. What stands there under a segment's name and is not that segment is left
+as it is, and the segment stays in the log.
 """
 
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
-from zerosum.log.disk import OsDisk, OsFile
+from zerosum.log.cursor import open_segment, verify_closed
+from zerosum.log.disk import Disk, OsDisk, OsFile, is_full
+from zerosum.log.errors import DiskFull, LogNotArchived
+from zerosum.log.segments import copy_file, segment_name, segment_sequences
+
+COMPARE_BYTES = 1 << 20
+
+
+def archive_segments(folder: Path, before_sequence: int, archive: Path, *, disk: Disk | None = None) -> list[str]:
+    """
+    Copy the closed segments whose records all are before `before_sequence`, oldest first, each verified; their names.
+
+    For a thread of its own, beside the log's writer. LogNotArchived, DiskFull and LogDamaged leave what was copied whole.
+    """
+    disk = disk if disk is not None else OsDisk()
+    sequences = segment_sequences(disk, folder)
+    names: list[str] = []
+    for first, following in pairwise(sequences):
+        if following > before_sequence:
+            break
+        with closing(open_segment(disk, folder, first)) as cursor:
+            verify_closed(cursor)
+        name = segment_name(first)
+        try:
+            disk.make_directory(archive)
+            if name not in disk.names(archive):
+                copy_file(disk, folder / name, archive / name)
+            elif not same(disk, folder / name, archive / name):
+                raise FileExistsError(f"{archive / name} is there, and is not this segment: of another log, perhaps")
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull(archive / name) from error
+            raise LogNotArchived(folder / name, archive, error) from error
+        names.append(name)
+    return names
+
+
+def same(disk: Disk, one: Path, other: Path) -> bool:
+    with closing(disk.open(one)) as a, closing(disk.open(other)) as b:
+        if a.size() != b.size():
+            return False
+        return all(a.pread(COMPARE_BYTES, at) == b.pread(COMPARE_BYTES, at) for at in range(0, a.size(), COMPARE_BYTES))
 
 
 class ArchiveDisk(OsDisk):

@@ -63,6 +63,12 @@ class Disk(Protocol):
         """Lock by the file `path`, made if absent. LogInUse when somebody holds it."""
 
 
+def holder_of(lock: int) -> int | None:
+    """The process id in a lock's file."""
+    text = os.pread(lock, 32, 0).strip()
+    return int(text) if text.isdigit() else None
+
+
 def is_full(error: OSError) -> bool:
     """Whether it says that there is no room: by the disk itself or by a quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -151,9 +157,9 @@ class OsDisk:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.pwrite(fd, b"%10d\n" % os.getpid(), 0)  # one width: written over the last one, it needs no room on a full disk
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).strip()
+            holder = holder_of(fd)
             os.close(fd)
-            raise LogInUse(path.parent, int(holder) if holder.isdigit() else None) from None
+            raise LogInUse(path.parent, holder) from None
         except BaseException:
             os.close(fd)
             raise

@@ -16,15 +16,15 @@ Blocking, and for one thread at a time; prepare_next alone may be called from an
 
 import os
 import threading
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Self, final
 
 from zerosum.errors import ZerosumError
-from zerosum.log.cursor import open_segment, verify_closed
 from zerosum.log.disk import DirectoryLock, Disk, DiskFile, OsDisk, is_full
-from zerosum.log.errors import DiskFull, LogBehindFollower, LogExists, LogFailed, LogMissing, LogNotArchived
+from zerosum.log.errors import DiskFull, LogBehindFollower, LogExists, LogFailed, LogMissing
 from zerosum.log.layout import (
     DIGEST_BYTES,
     GROUP_OVERHEAD_BYTES,
@@ -45,7 +45,7 @@ from zerosum.log.layout import (
     pack_segment_header,
 )
 from zerosum.log.recovery import RecoveryReport, Survey, mend, survey
-from zerosum.log.segments import LOCK_NAME, NEXT_NAME, copy_file, end_offset, install, preallocate, segment_name, segment_sequences
+from zerosum.log.segments import LOCK_NAME, NEXT_NAME, end_offset, install, preallocate, segment_name, segment_sequences
 
 SEGMENT_BYTES: Final = 64 << 20
 
@@ -94,7 +94,7 @@ class FileLog:
                 header = SegmentHeader(log_id, 1, segment_bytes, genesis(log_id))
                 preallocate(disk, folder / NEXT_NAME, segment_bytes, pack_segment_header(header)).close()
                 install(disk, folder, 1)
-                log = cls._open_locked(disk, folder, lock, segment_bytes, must_reach=0, verify_after=0)
+                log = cls._open_locked(disk, folder, lock, segment_bytes, survey(disk, folder), must_reach=0)
                 undo.pop_all()
                 return log
         except OSError as error:
@@ -102,13 +102,15 @@ class FileLog:
 
     @classmethod
     def open(
-        cls, folder: Path, *, disk: Disk | None = None, segment_bytes: int = SEGMENT_BYTES, must_reach: int = 0, verify_after: int = 0
-    ) -> Self:
+        cls, folder: Path, *, disk: Disk | None = None, segment_bytes: int = SEGMENT_BYTES, must_reach: int = 0, verify_after: int = 0,
+        progress: Callable[[int, int], None] = lambda read, segments: None,
+    ) -> Self:  # fmt: skip
         """
         Verify the log, mend its tail if its last stop was not clean, and go on after its last record.
 
         `segment_bytes` is for segments yet to be made. `must_reach` is what a follower has applied: LogBehindFollower when
         the log ends before it. `verify_after` is what a verified snapshot covers: segments before it are not read through.
+        `progress` is told how many of how many segments are read.
         LogMissing, LogInUse, LogDamaged, LogTooNew and LogBehindFollower change nothing. DiskFull: there is no room to mend.
         """
         disk = disk if disk is not None else OsDisk()
@@ -119,15 +121,15 @@ class FileLog:
                     raise LogMissing(folder)
                 lock = disk.lock(folder / LOCK_NAME)
                 undo.callback(lock.release)
-                log = cls._open_locked(disk, folder, lock, segment_bytes, must_reach=must_reach, verify_after=verify_after)
+                found = survey(disk, folder, verify_after=verify_after, progress=progress)
+                log = cls._open_locked(disk, folder, lock, segment_bytes, found, must_reach=must_reach)
                 undo.pop_all()
                 return log
         except OSError as error:
             raise _refused(folder, error, segment_bytes) from error
 
     @classmethod
-    def _open_locked(cls, disk: Disk, folder: Path, lock: DirectoryLock, segment_bytes: int, *, must_reach: int, verify_after: int) -> Self:
-        found = survey(disk, folder, verify_after=verify_after)
+    def _open_locked(cls, disk: Disk, folder: Path, lock: DirectoryLock, segment_bytes: int, found: Survey, *, must_reach: int) -> Self:
         last_sequence = found.report.last_sequence
         if last_sequence < must_reach:
             raise LogBehindFollower(folder, last_sequence=last_sequence, must_reach=must_reach)
@@ -208,21 +210,15 @@ class FileLog:
                 except OSError as error:
                     self._fail("prepare the next segment", error)
 
-    def prune(self, before_sequence: int, *, archive: Path | None = None) -> list[str]:
+    def prune(self, before_sequence: int) -> list[str]:
         """
-        Remove the closed segments whose records all are before `before_sequence`, oldest first; their names.
-
-        With `archive`, each is verified and copied there, durably, before it goes: DiskFull or LogNotArchived leave it where
-        it is, with those after it, and the log goes on.
+        Remove the closed segments whose records all are before `before_sequence`, oldest first; their names. What is to be kept was
+        archived before (see archive.py).
         """
         self._refuse_if_unfit()
-        if archive is not None:
-            self._disk.make_directory(archive)
         removed: list[str] = []
         while len(self._sequences) > 1 and self._sequences[1] <= before_sequence:
             name = segment_name(self._sequences[0])
-            if archive is not None:
-                self._archive(self._sequences[0], archive)
             try:
                 self._disk.unlink(self._folder / name)
                 # One at a time: in whatever order the file system makes removals durable, a crash leaves no gap.
@@ -315,18 +311,6 @@ class FileLog:
     @property
     def _tail_is_empty(self) -> bool:
         return self._next_sequence == self._sequences[-1]
-
-    def _archive(self, first_sequence: int, archive: Path) -> None:
-        """Copy a closed segment to `archive`, after reading it through."""
-        name = segment_name(first_sequence)
-        with closing(open_segment(self._disk, self._folder, first_sequence, log_id=self.log_id)) as cursor:
-            verify_closed(cursor)
-        try:
-            copy_file(self._disk, self._folder / name, archive / name)
-        except OSError as error:
-            if is_full(error):
-                raise DiskFull(archive / name, needed_bytes=self._segment_bytes) from error
-            raise LogNotArchived(self._folder / name, archive, error) from error
 
     def _refuse_if_unfit(self) -> None:
         if self._failure is not None:

@@ -5,8 +5,7 @@ Reads a log's groups in order, each verified: for replay at the start, and for t
     for group in reader.read(durable_sequence): ...        # again and again, as the durable sequence rises
 
 Always true:
-  - only what the caller says is durable is given: bytes past it may still be on their way, or be dropped after a crash. A seal that
-    stands right behind it is given too, for what it attests
+  - only what the caller says is durable is looked at: bytes past it may still be on their way, or be dropped after a crash
   - the first group begins with after_sequence + 1, cut if need be, and each next one where the last ended
   - reading on costs what is new, not what was read before
 """
@@ -49,16 +48,16 @@ class LogReader:
         """The sequence that the next group read begins with."""
         return max(self._wanted, self._cursor.next_sequence)
 
-    def read(self, up_to_sequence: int) -> Iterator[Group]:
+    def read(self, up_to_sequence: int, *, seal: bool = False) -> Iterator[Group]:
         """
         The groups not yet read whose records all are `up_to_sequence` or before, which the writer has synced; seals, which have no
-        records, among them.
+        records, among them. With `seal`, also one that stands right behind them: for whoever knows that the writer has stopped.
 
         LogDamaged when the log does not hold what should be durable; LogPruned when the writer has pruned what is next.
         """
         self._cursor.refresh()
         tried_again = False
-        while True:
+        while self._cursor.next_sequence <= up_to_sequence or seal:
             group = self._cursor.step(verify_after=self._wanted - 1, up_to_sequence=up_to_sequence)
             if group is None:
                 if self._cursor.fault is NOT_YET or self._cursor.next_sequence > up_to_sequence:

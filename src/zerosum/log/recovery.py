@@ -18,7 +18,7 @@ renamed over the old one, since after a crash the page cache may show groups tha
 be written over a torn group, whose remains could pass for damage at the next start.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,18 +90,22 @@ class Survey:
     missing_end: bytes  # of the last segment but one, when a crash came between making the tail and closing that one; else empty
 
 
-def survey(disk: Disk, folder: Path, *, verify_after: int = 0) -> Survey:
+def survey(
+    disk: Disk, folder: Path, *, verify_after: int = 0, progress: Callable[[int, int], None] = lambda read, segments: None
+) -> Survey:
     """
     Verify a log that nobody writes. LogDamaged, LogTooNew or LogMissing when it is not whole; nothing is changed.
 
     Closed segments that end at `verify_after` or before are only looked at where they meet: for what a verified snapshot covers.
+    `progress` is told how many of how many segments are read.
     """
     sequences = segment_sequences(disk, folder)
     log_id: bytes | None = None
     end: End | None = None
     missing_end = b""
     unclosed: LogDamaged | None = None
-    for first_sequence in sequences[:-1]:
+    for read, first_sequence in enumerate(sequences[:-1]):
+        progress(read, len(sequences))
         if unclosed is not None:
             raise unclosed
         with closing(_open_next(disk, folder, first_sequence, log_id, end)) as cursor:

@@ -10,14 +10,17 @@ A segment is preallocated by writing zeros, not by fallocate: a group then chang
 disk cannot turn out to be full in the middle of one.
 """
 
+import fcntl
 import hashlib
+import os
 import re
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from zerosum.log.disk import Disk, DiskFile, is_full
-from zerosum.log.errors import DiskFull, LogDamaged, LogMissing, LogTooNew
+from zerosum.log.disk import Disk, DiskFile, holder_of, is_full
+from zerosum.log.errors import DiskFull, LogDamaged, LogInUse, LogMissing, LogTooNew
 from zerosum.log.layout import (
     FORMAT,
     GROUP_HEADER_BYTES,
@@ -174,3 +177,20 @@ def copy_file(disk: Disk, source: Path, target: Path) -> None:
         new.sync()
     disk.rename(unfinished, target)
     disk.sync_directory(target.parent)
+
+
+@contextmanager
+def held_still(folder: Path) -> Iterator[None]:
+    """Nobody opens the log in a folder for writing meanwhile. LogInUse when somebody has."""
+    try:
+        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # no writer was here yet, or this is a copy
+        yield
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise LogInUse(folder, holder_of(fd)) from None
+    finally:
+        os.close(fd)

@@ -2,7 +2,7 @@
 Walks a data directory and says where log, snapshots and settled record part.
 
     log            every digest and link, and what the live exchange attested of its own output, against a replay here
-    machines       every invariant at the end of the replay; each asset sums to zero after every group
+    machines       every invariant at the end of the replay; each asset sums to zero, on the way (as often as there are balances) and there
     snapshots      each verifies, and is the state that the replay had there: machines, chains and views
     settled        its own sums, and:
                      of a log that is whole     the same tables, row by row, as the replay settled anew
@@ -23,15 +23,17 @@ from typing import Final, NamedTuple, final
 
 import apsw
 
+from zerosum.errors import ZerosumError
 from zerosum.log.archive import ArchiveDisk
-from zerosum.log.errors import LogError, SnapshotError
-from zerosum.log.layout import NOTHING_ATTESTED, Attestation
+from zerosum.log.errors import LogError
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import Survey, survey
+from zerosum.log.segments import held_still
 from zerosum.log.snapshots import Snapshot, SnapshotStore
+from zerosum.services.attestations import Attestations, Diverged
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine, MachineBroken
-from zerosum.services.opening import LOG_ID, machines_of
+from zerosum.services.opening import check_snapshot, machines_of, quarantined
 from zerosum.services.record_comparison import different_state, different_tables
 from zerosum.settlement.batch import Position
 from zerosum.settlement.errors import SettlementError
@@ -42,7 +44,6 @@ from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
 
 BATCH_RECORDS: Final = 5_000  # settled anew in one transaction
-HEADS_KEPT: Final = 64
 
 
 class Verdict(NamedTuple):
@@ -63,13 +64,22 @@ class Audit:
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def run(self) -> Iterator[Verdict]:
-        """A verdict for each check, as it is made. The first that makes the rest meaningless is the last."""
+        """
+        A verdict for each check, as it is made. The first that makes the rest meaningless is the last.
+
+        LogInUse while an exchange runs there: what it writes meanwhile could not be told from damage.
+        """
+        with held_still(self.data.log), self.data.follower_has_ended():
+            yield from self.verdicts()
+
+    def verdicts(self) -> Iterator[Verdict]:
         disk = ArchiveDisk(self.data.log, self.archive or self.data.archive)
         try:
             found = survey(disk, self.data.log)
         except LogError as error:
             yield Verdict("log", False, str(error))
             return
+        quarantined(self.data, found.report.last_sequence)
         start: Snapshot | None = None
         if found.sequences[0] > 1:
             start = self.earliest_snapshot(found)
@@ -90,15 +100,14 @@ class Audit:
             if sequence >= found.sequences[0] - 1:
                 try:
                     return self.load(sequence, found)
-                except SnapshotError:
+                except ZerosumError:
                     continue  # it is named when the replay comes to it
         return None
 
     def load(self, sequence: int, found: Survey) -> Snapshot:
         path = self.data.snapshots / f"{sequence:020d}.snap"
         snapshot = SnapshotStore(self.data.snapshots).load(path)
-        if snapshot.meta.get(LOG_ID) != found.tail.header.log_id.hex():
-            raise SnapshotError(f"{path}: it is of another log.")
+        check_snapshot(self.data, found.tail.header.log_id, snapshot)
         return snapshot
 
     def settled_to(self) -> int:
@@ -153,21 +162,20 @@ class Replay:
         self._compared = self._before = 0
         self._different: list[str] = []  # of snapshots
         self._batches: list[Batch] = []  # one for each group, not settled anew yet
-        self._heads: dict[int, Attestation] = {}
+        self._attestations = Attestations(self._machine.attestation())
+        self._summed = 0  # where the assets were summed last
 
     def run(self) -> Generator[Verdict, None, bool]:
         """False: there is no going on."""
         data, machine, end = self._audit.data, self._machine, self._found.report.last_sequence
-        attested = 0
         self._arrived()
         with LogReader(data.log, after_sequence=machine.sequence, disk=self._disk) as reader:
-            for group in reader.read(end):
-                ours = self._heads.get(group.attestation.input_sequence)
-                if ours is not None and group.attestation != NOTHING_ATTESTED:
-                    attested += 1
-                    if ours != group.attestation:
-                        yield Verdict("attestations", False, f"after {ours.input_sequence} the live exchange put out something else")
-                        return False
+            for group in reader.read(end, seal=True):
+                try:
+                    self._attestations.compare(group)
+                except Diverged as error:
+                    yield Verdict("attestations", False, str(error))
+                    return False
                 if not group.record_count:
                     continue  # a seal
                 try:
@@ -175,10 +183,12 @@ class Replay:
                 except MachineBroken as error:
                     yield Verdict("invariants", False, str(error))
                     return False
-                totals = machine.exchange.ubscore.ledger.totals()
-                if any(totals):
-                    yield Verdict("zero sum", False, f"after {machine.sequence} the assets sum to {totals}")
-                    return False
+                ledger = machine.exchange.ubscore.ledger
+                if machine.sequence - self._summed >= ledger.balances.live or machine.sequence == end:
+                    self._summed = machine.sequence
+                    if any(totals := ledger.totals()):
+                        yield Verdict("zero sum", False, f"after {machine.sequence} the assets sum to {totals}")
+                        return False
                 self._views.apply(output.account_events, output.market_events)
                 self._views.forget_settled(machine.sequence)
                 if self.again is not None and machine.sequence <= self.settled_to:
@@ -191,8 +201,9 @@ class Replay:
         if self.again is not None:
             self._settle(self.again)
         self._different += [f"snapshot {sequence}: the log has no group that ends there" for sequence in self._snapshots]
-        yield Verdict("attestations", True, f"{attested} of the live exchange's output heads are the replay's")
-        yield Verdict("zero sum", True, "every asset sums to zero after every group")
+        compared = self._attestations.compared
+        yield Verdict("attestations", True, f"{compared} times the log says what the live exchange had put out: the replay did too")
+        yield Verdict("zero sum", True, "every asset sums to zero, on the way and at the end")
         yield invariants(machine)
         same = f"{self._compared} verify, and are the states that the log gives"
         if self._before:
@@ -203,7 +214,7 @@ class Replay:
     def _arrived(self) -> None:
         """At the end of a group: compare whatever speaks of this state."""
         machine = self._machine
-        remember(self._heads, machine.attestation())
+        self._attestations.reached(machine.attestation())
         while self._snapshots and self._snapshots[0] <= machine.sequence:
             self._compare_snapshot(self._snapshots.pop(0))
         if self.again is None and machine.sequence == self.settled_to:
@@ -212,7 +223,7 @@ class Replay:
     def _compare_snapshot(self, sequence: int) -> None:
         try:
             snapshot = self._audit.load(sequence, self._found)
-        except SnapshotError as error:
+        except ZerosumError as error:
             self._different.append(str(error))
             return
         if sequence < self._start:
@@ -238,13 +249,6 @@ def invariants(machine: Machine) -> Verdict:
     except AssertionError as error:
         return Verdict("invariants", False, str(error))
     return Verdict("invariants", True, "ledger, holds, books and indexes are what they promise")
-
-
-def remember(heads: dict[int, Attestation], attestation: Attestation) -> None:
-    """The heads at the last ends of groups: what a group attests is some groups old."""
-    heads[attestation.input_sequence] = attestation
-    if len(heads) > HEADS_KEPT:
-        del heads[next(iter(heads))]
 
 
 def parted(snapshot: Snapshot, machine: Machine, views: Views) -> Iterator[str]:

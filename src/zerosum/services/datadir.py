@@ -12,10 +12,16 @@ Where an embedded exchange keeps its things.
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from zerosum.errors import ZerosumError
+
+SEQUENCE_DIGITS: Final = 18
 
 
 class ControlDamaged(ZerosumError):
@@ -46,6 +52,16 @@ class DataDir:
     def follower_lock(self) -> Path:
         return self.root / "follower.lock"
 
+    @contextmanager
+    def follower_has_ended(self) -> Iterator[None]:
+        """Waits for the follower of an exchange that was killed: it settles the rest. None begins meanwhile."""
+        if not self.follower_lock.exists():
+            yield
+            return
+        with self.follower_lock.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
     @property
     def keys(self) -> Path:
         return self.root / "keys.db"
@@ -59,9 +75,9 @@ class DataDir:
         if not self.control.exists():
             return set()
         sequences: set[int] = set()
-        for number, line in enumerate(self.control.read_text().splitlines(), start=1):
-            text = line.partition("#")[0].strip()
-            if text and not (text.isascii() and text.isdigit()):
+        for number, line in enumerate(self.control.read_bytes().splitlines(), start=1):
+            text = line.partition(b"#")[0].strip().decode("ascii", "replace")
+            if text and not (text.isascii() and text.isdigit() and len(text) <= SEQUENCE_DIGITS):
                 raise ControlDamaged(
                     f"{self.control}:{number}: {text!r} is no sequence. Each line is one sequence, and '#' starts a comment."
                 )

@@ -30,10 +30,12 @@ from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
+from zerosum.services.checkpoints import Checkpoints
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerLink
 from zerosum.services.opening import open_log, restore
+from zerosum.services.pruning import Pruning
 from zerosum.services.shard import Limits, Shard
 from zerosum.settlement.history import History
 
@@ -81,16 +83,21 @@ class Embedded:
     async def _start(self) -> None:
         data, running = self.data, self._running
         data.root.mkdir(parents=True, exist_ok=True)
-        self.log = open_log(self.data, self.settings.segment_bytes)
+        # In a thread, for both take their time: meanwhile the loop tells who asks that the exchange starts.
+        self.log = await asyncio.to_thread(open_log, data, self.settings.segment_bytes, self._report)
         self._report(str(self.log.recovery))
         with ExitStack() as undo:
             undo.callback(self.log.close)
-            self.machine, self.views = restore(data, self.log.log_id, self.log.durable_sequence, self._report)
+            self.machine, self.views = await asyncio.to_thread(restore, data, self.log.log_id, self.log.durable_sequence, self._report)
             self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from)
             running.push_async_callback(self.follower.stop)  # after the shard: there is nothing more to settle then
             self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
             running.push_async_callback(self.shard.close)
             undo.pop_all()  # the log is the shard's now
+        self.checkpoints = Checkpoints(self.shard)
+        running.push_async_callback(self.checkpoints.last)
+        self.pruning = Pruning(data.log, self.settings.archive, self.shard.prune, self._report)
+        running.push_async_callback(self.pruning.stop)
         self.shard.on_durable = self.follower.durable
         self.follower.durable(self.log.durable_sequence)
         await self.follower.start()
@@ -113,12 +120,12 @@ class Embedded:
 
     def settled_up_to(self, sequence: int) -> None:
         self.shard.settled_up_to(sequence)
+        self.checkpoints.if_due()
         self.views.forget_settled(min(sequence, self.shard.applied_sequence))  # what is being answered is still looked up
 
     def snapshots_from(self, sequence: int) -> None:
-        """The oldest snapshot that is kept is of this sequence: what came before it in the log is no longer needed to start."""
         if self.settings.prunes:
-            self.shard.prune(sequence + 1, self.settings.archive)
+            self.pruning.snapshots_from(sequence)
 
     async def failed(self) -> BaseException:
         """Waits for what makes it impossible to go on, and returns it."""

@@ -6,8 +6,8 @@ The follower: a process of its own that reads the durable log and applies it thr
                                        |--> snapshot, prune or archive by policy
 
 It is the settlement, the snapshot taker and the check on determinism. Killed anywhere and started again, it ends with the same database:
-what is settled and how far are one transaction, and events that are already there are dropped. On a full disk it goes no further, and
-goes on once there is room.
+what is settled and how far are one transaction, and events that are already there are dropped. On a full disk, or while
+somebody else holds the database, it goes no further, and goes on when it can.
 """
 
 from __future__ import annotations
@@ -19,27 +19,22 @@ from typing import Final, final
 
 from zerosum.errors import ZerosumError
 from zerosum.log.errors import DiskFull
-from zerosum.log.layout import NOTHING_ATTESTED, Attestation
 from zerosum.log.reader import LogReader, log_id_of
 from zerosum.log.snapshots import Snapshot, SnapshotStore
+from zerosum.services.attestations import Attestations
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Output
-from zerosum.services.opening import LOG_ID, machines_of, newest_snapshot, record_of_another_log
+from zerosum.services.opening import PROGRESS_RECORDS, machines_of, newest_snapshot, record_of_another_log, snapshot_meta
 from zerosum.settlement.errors import SettlementFailed
 from zerosum.settlement.sqlite import Batch, SqliteStore
 from zerosum.views import snapshot as views_snapshot
 
 BATCH_RECORDS: Final = 5_000  # settled in one transaction at most
-ATTESTED_KEPT: Final = 64  # group ends whose heads are remembered, for attestations that speak of them
 
 
-class Diverged(ZerosumError):
-    """The follower's core and the live one gave different output for the same log."""
-
-
-def is_full(error: ZerosumError) -> bool:
-    """Whether there was no room on the disk: what failed can be tried again."""
-    return isinstance(error, DiskFull) or (isinstance(error, SettlementFailed) and error.disk_is_full)
+def can_wait(error: ZerosumError) -> bool:
+    """Whether what failed can be tried again: there was no room on the disk, or somebody else held the database."""
+    return isinstance(error, DiskFull) or (isinstance(error, SettlementFailed) and error.can_wait)
 
 
 @dataclass(frozen=True)
@@ -61,8 +56,8 @@ class Follower:
         self.machine, self._views = machines_of(data, self._starting_snapshot())
         self._snapshot_sequence = self.machine.sequence
         self._reader = LogReader(data.log, after_sequence=self.machine.sequence)
-        self._attested: dict[int, Attestation] = {self.machine.sequence: self.machine.attestation()}
-        self.held_up_by: ZerosumError | None = None  # why what was applied last is not settled: the disk has no room
+        self._attestations = Attestations(self.machine.attestation())
+        self.held_up_by: ZerosumError | None = None  # why what was applied last is not settled yet
         self._unsettled: list[Output] = []  # what comes after `_settled_here`
         self._settled_here = self.machine.sequence
         self._record_is_met = self._store.position().sequence == 0
@@ -91,26 +86,30 @@ class Follower:
         """How far it is, for the exchange."""
         return {"settled": self.settled_sequence, "snapshots_from": min(self._snapshots.sequences(), default=0)}
 
-    def follow(self, durable_sequence: int) -> None:
+    def follow(self, durable_sequence: int, *, stopped: bool = False) -> None:
         """
-        Apply and settle everything that is durable, as far as the disk has room (see `held_up_by`). Diverged when the live machine said
-        otherwise of the same input.
+        Apply and settle everything that is durable, as far as the disk allows (see `held_up_by`). Diverged when the live machine said
+        otherwise of the same input. `stopped`: the log's writer has, and its seal tells of what came out last.
         """
         if not self._settle():
             return
-        for group in self._reader.read(durable_sequence):
-            self._compare(group.attestation)
+        told = self.machine.sequence
+        for group in self._reader.read(durable_sequence, seal=stopped):
+            self._attestations.compare(group)
             if not group.record_count:
                 continue  # a seal
             self._unsettled.append(self.machine.apply(bytes(group.records)))
             self._meet_record()
-            self._remember(self.machine.attestation())
+            self._attestations.reached(self.machine.attestation())
+            if not self._record_is_met and self.machine.sequence - told >= PROGRESS_RECORDS:
+                told = self.machine.sequence
+                self._report(f"the follower has replayed up to {told:,}; settled is up to {self.settled_sequence:,}")
             if self.machine.sequence - self._settled_here >= BATCH_RECORDS and not self._settle():
                 return
         self._settle()
 
     def _settle(self) -> bool:
-        """What was applied, as one batch. False when the disk has no room for it: it is kept, and is the first to be settled again."""
+        """What was applied, as one batch. False when it has to wait: it is kept, and is the first to be settled again."""
         if not self._unsettled:
             return True
         account_events = b"".join(output.account_events for output in self._unsettled)
@@ -119,7 +118,7 @@ class Follower:
         try:
             self._store.write(Batch(self.machine.sequence, account_events, market_events, *chains))
         except SettlementFailed as error:
-            if not is_full(error):
+            if not can_wait(error):
                 raise
             self.held_up_by = error
             return False
@@ -132,16 +131,6 @@ class Follower:
             self.take_snapshot()
         return True
 
-    def _compare(self, attestation: Attestation) -> None:
-        ours = self._attested.get(attestation.input_sequence)
-        if ours is not None and attestation not in (ours, NOTHING_ATTESTED):
-            raise Diverged(
-                f"After command {ours.input_sequence} the live exchange had put out {attestation.account_sequence} account and"
-                f" {attestation.market_sequence} market events with chain head {attestation.chain_head.hex()}; this follower has"
-                f" {ours.account_sequence} and {ours.market_sequence}, {ours.chain_head.hex()}. Keep the data directory as it is, start"
-                " nothing on it, and compare both with `zerosum audit`."
-            )
-
     def _meet_record(self) -> None:
         """Where the settled record ends, the machines must have put out what it holds: copies of one log may have gone on apart."""
         record = self._store.position()
@@ -152,26 +141,22 @@ class Follower:
             raise record_of_another_log(self._data, record.sequence)
         self._record_is_met = True
 
-    def _remember(self, attestation: Attestation) -> None:
-        self._attested[attestation.input_sequence] = attestation
-        if len(self._attested) > ATTESTED_KEPT:
-            del self._attested[next(iter(self._attested))]
-
     def take_snapshot(self) -> None:
-        """Of the state after everything settled so far; older ones than the policy keeps are removed. With a full disk there is none."""
+        """Of the state after everything settled so far; older ones than the policy keeps are removed. On a full disk there is none."""
         assert not self._unsettled, "what is in a snapshot is settled"
         self._snapshot_sequence = self.machine.sequence  # one that finds no room is not tried again at once
         try:
             self._write_snapshot()
         except (DiskFull, SettlementFailed) as error:
-            if not is_full(error):
+            if not can_wait(error):
                 raise
             self._report(f"no snapshot at {self.machine.sequence}: {error}")
 
     def _write_snapshot(self) -> None:
-        self._store.sync()  # the log may be pruned up to a snapshot, so what came before is to be on the disk
+        self._store.fold()
         sections = chain(self.machine.sections(), views_snapshot.sections(self._views))
-        self._snapshots.write(self.machine.sequence, {LOG_ID: self._log_id.hex()}, sections)
+        path = self._snapshots.write(self.machine.sequence, snapshot_meta(self._log_id, self.machine), sections)
+        self._snapshots.load(path)  # read back: the log may be pruned up to it, and older ones go
         self._snapshots.keep(self._policy.keep)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 
 RESTART_S: Final = 0.5
+STARTS_MAX: Final = 5  # without a word from it
 STOP_S: Final = 60.0
 POLL_S: Final = 0.01
 PACE_S: Final = 0.01  # between two messages: a message for every group would have a transaction for every few orders
@@ -97,9 +98,14 @@ class FollowerLink:
             except OSError as error:  # no memory, no descriptor: for now, if it ran before
                 if not self._ready.is_set():
                     self._fail(f"could not be started: {error}")
+            except Exception as error:  # noqa: BLE001  what it says makes no sense
+                self._fail(f"said what can't be understood: {type(error).__name__}: {error}")
             if self._stopping or self.fault.done():
                 return
             self.restarts += 1
+            if not self._ready.is_set() and self.restarts >= STARTS_MAX:
+                self._fail(f"ended {self.restarts} times before it could say how far it is; what it wrote to stderr says why")
+                return
             await asyncio.sleep(RESTART_S)
 
     async def _run_once(self) -> None:

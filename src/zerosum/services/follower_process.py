@@ -7,7 +7,8 @@ The follower as a process: `python -m zerosum.services.follower_process --data D
     exchange <--{"fault": text}- follower          it can't go on: the exchange is to stop too
 
 When the exchange is gone the link is closed: what it last called durable is settled, and the follower ends. Until then it holds a lock, and
-the next exchange's follower waits for that. On a full disk it answers with less than it was told, and is told again.
+the next exchange's follower waits for that. On a full disk, or while the database is locked, it answers with less than it was
+told, and is told again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import Follower, SnapshotPolicy
 
 EXIT_FAULT: Final = 3
-FULL_DISK_S: Final = 1.0  # before a full disk is tried again
+RETRY_S: Final = 1.0  # before what the disk or a lock held up is tried again
 
 
 def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
@@ -41,11 +42,11 @@ def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
         for line in lines:
             message = json.loads(line)
             held_up = follower.held_up_by is not None
-            follower.follow(int(message["durable"]))
+            follower.follow(int(message["durable"]), stopped=bool(message.get("stop")))
             if follower.held_up_by is not None:
                 if not held_up:
-                    complain(f"{follower.held_up_by} It is tried again until there is room.")
-                time.sleep(FULL_DISK_S)
+                    complain(f"{follower.held_up_by} It is tried again until it can be.")
+                time.sleep(RETRY_S)
             if message.get("stop"):
                 if follower.held_up_by is None:
                     follower.take_snapshot()
@@ -83,13 +84,15 @@ def main() -> int:
     parser.add_argument("--snapshot-every", type=int, default=SnapshotPolicy.every_records)
     parser.add_argument("--snapshots-kept", type=int, default=SnapshotPolicy.keep)
     options = parser.parse_args()
-    # Ctrl-C in a terminal goes to the whole group: the exchange decides when its follower ends.
+    # Ctrl-C in a terminal, or the terminal's end, goes to the whole group: the exchange decides when its follower ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     data = DataDir(options.data)
-    with socket.socket(fileno=options.link) as link, data.follower_lock.open("a") as lock:
+    with socket.socket(fileno=options.link) as link:
         try:
-            wait_for_the_last(lock)
-            run(data, link, SnapshotPolicy(options.snapshot_every, options.snapshots_kept))
+            with data.follower_lock.open("a") as lock:
+                wait_for_the_last(lock)
+                run(data, link, SnapshotPolicy(options.snapshot_every, options.snapshots_kept))
         except Exception as error:  # noqa: BLE001  whatever it is, this process can't go on, and the exchange must not without it
             told = f"{type(error).__name__}: {error}"
             complain(told if isinstance(error, ZerosumError) else "".join(traceback.format_exception(error)))

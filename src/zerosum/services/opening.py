@@ -13,29 +13,34 @@ written to it now would stand under sequences that others have used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from typing import Final
 
+from zerosum.core.exchange import CORE_VERSION_MAX
 from zerosum.errors import ZerosumError
-from zerosum.log.errors import LogBehindFollower, LogMissing
+from zerosum.log.errors import LogBehindFollower, LogMissing, SnapshotTooNew
 from zerosum.log.file_log import SEGMENT_BYTES, FileLog
 from zerosum.log.reader import LogReader
 from zerosum.log.snapshots import PassedOver, Snapshot, SnapshotStore
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine
-from zerosum.settlement.sqlite import SqliteStore
+from zerosum.settlement.reading import read_position
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
 
 PROGRESS_RECORDS: Final = 100_000
-LOG_ID: Final = "log"  # in a snapshot's meta, in hexadecimal
+PROGRESS_SEGMENTS: Final = 16
+STATE_FORMAT: Final = 1  # of a snapshot's sections
 
 
 class NotOfThisLog(ZerosumError):
     """The settled record, or a snapshot, was made from another log."""
 
 
-def open_log(data: DataDir, segment_bytes: int = SEGMENT_BYTES) -> FileLog:
+class TooLate(ZerosumError):
+    """The control file would have something passed over that was applied, or applied that was passed over, or that does not exist."""
+
+
+def open_log(data: DataDir, segment_bytes: int = SEGMENT_BYTES, report: Callable[[str], None] = lambda line: None) -> FileLog:
     """
     The log, mended if its last stop was not clean; a new one where nothing was.
 
@@ -44,8 +49,13 @@ def open_log(data: DataDir, segment_bytes: int = SEGMENT_BYTES) -> FileLog:
     snapshot = max(SnapshotStore(data.snapshots).sequences(), default=0)
     settled, settled_from = settled_before(data)
     followed = max(snapshot, settled)
+
+    def progress(read: int, segments: int) -> None:
+        if read and read % PROGRESS_SEGMENTS == 0:
+            report(f"read {read} of {segments} segments of the log")
+
     try:
-        log = FileLog.open(data.log, segment_bytes=segment_bytes, must_reach=followed)
+        log = FileLog.open(data.log, segment_bytes=segment_bytes, must_reach=followed, progress=progress)
     except LogMissing:
         if followed:
             raise LogBehindFollower(data.log, last_sequence=0, must_reach=followed) from None
@@ -60,26 +70,70 @@ def settled_before(data: DataDir) -> tuple[int, bytes]:
     """How far the settled record is, and of which log."""
     if not data.settled.exists():
         return 0, b""
-    with closing(SqliteStore(data.settled)) as store:
-        return store.position().sequence, store.log_id()
+    return read_position(data.settled)
 
 
 def record_of_another_log(data: DataDir, sequence: int) -> NotOfThisLog:
     return NotOfThisLog(
         f"{data.settled}, which ends at command {sequence}, was settled from another log than {data.log}."
-        " Put back the one that belongs to it; or move settled.db and snapshots away, and it is settled anew from this log."
+        " Put back the one that belongs to it; or move settled.db and snapshots away, and it is settled anew from this log: if that was"
+        " pruned, put its archived segments back before."
     )
 
 
 def newest_snapshot(data: DataDir, log_id: bytes, *, at_most: int) -> tuple[Snapshot | None, list[PassedOver]]:
     """The newest good snapshot of the state at `at_most` or before, and those that were passed over. NotOfThisLog."""
-    snapshot, passed_over = SnapshotStore(data.snapshots).newest(at_most=at_most)
-    if snapshot is not None and snapshot.meta.get(LOG_ID) != log_id.hex():
+    store = SnapshotStore(data.snapshots)
+    snapshot, passed_over = store.newest(at_most=at_most)
+    if snapshot is not None:
+        check_snapshot(data, log_id, snapshot)
+    return snapshot, passed_over
+
+
+def snapshot_meta(log_id: bytes, machine: Machine) -> dict[str, int | str]:
+    """What a snapshot says of itself: what it was taken of, and what it takes to go on from it."""
+    exchange = machine.exchange
+    return {
+        "log": log_id.hex(),
+        "state_format": STATE_FORMAT,
+        "core_version": int(exchange.version),
+        "passed_over": passed_over_up_to(exchange.quarantined, machine.sequence),
+    }
+
+
+def passed_over_up_to(sequences: set[int], sequence: int) -> str:
+    return " ".join(map(str, sorted(each for each in sequences if each <= sequence)))
+
+
+def check_snapshot(data: DataDir, log_id: bytes, snapshot: Snapshot) -> None:
+    """Whether a good snapshot can be gone on from here. NotOfThisLog, SnapshotTooNew, TooLate."""
+    meta = snapshot.meta
+    if meta.get("log") != log_id.hex():
         raise NotOfThisLog(
             f"{data.snapshots} has a snapshot of command {snapshot.sequence} that was taken of another log than {data.log}."
             " Put back the log that belongs to it, or move the snapshots away: this log is then replayed from its beginning."
         )
-    return snapshot, passed_over
+    state_format, core_version = int(meta.get("state_format", 0)), int(meta.get("core_version", 0))
+    path = data.snapshots / f"{snapshot.sequence:020d}.snap"
+    if state_format != STATE_FORMAT:
+        raise SnapshotTooNew(path, found=state_format, known=STATE_FORMAT)
+    if core_version > CORE_VERSION_MAX:
+        raise SnapshotTooNew(path, found=core_version, known=CORE_VERSION_MAX)
+    wanted = passed_over_up_to(data.quarantined(), snapshot.sequence)
+    if meta.get("passed_over") != wanted:
+        raise TooLate(
+            f"{data.control}: up to command {snapshot.sequence} it has [{wanted}] passed over; when they were applied it was"
+            f" [{meta.get('passed_over')}]. A command that was applied can't be passed over any more, nor the other way round: put the"
+            " file back as it was."
+        )
+
+
+def quarantined(data: DataDir, end: int) -> set[int]:
+    """What the control file has passed over. TooLate for what the log does not have yet: it would be some later command."""
+    sequences = data.quarantined()
+    if sequences and max(sequences) > end:
+        raise TooLate(f"{data.control}: {max(sequences)} is past the end of the log, which is {end}: take that line out.")
+    return sequences
 
 
 def restore(data: DataDir, log_id: bytes, up_to: int, report: Callable[[str], None] = lambda line: None) -> tuple[Machine, Views]:
@@ -87,6 +141,7 @@ def restore(data: DataDir, log_id: bytes, up_to: int, report: Callable[[str], No
     snapshot, passed_over = newest_snapshot(data, log_id, at_most=up_to)
     for each in passed_over:
         report(f"snapshot {each.path} is passed over: {each.why}")
+    quarantined(data, up_to)
     machine, views = machines_of(data, snapshot)
     start = told = machine.sequence
     with LogReader(data.log, after_sequence=start) as reader:

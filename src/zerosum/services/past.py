@@ -11,8 +11,9 @@ from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER
 from zerosum.errors import ZerosumError
 from zerosum.log.archive import ArchiveDisk
 from zerosum.log.errors import LogPruned
-from zerosum.log.reader import LogReader
+from zerosum.log.reader import LogReader, log_id_of
 from zerosum.log.recovery import survey
+from zerosum.log.segments import held_still
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine
@@ -24,20 +25,23 @@ class NothingKept(ZerosumError):
 
 
 def machine_at(
-    data: DataDir, sequence: int | None, *, archive: Path | None = None, progress: Callable[[int], None] = lambda sequence: None
-) -> Machine:
+    data: DataDir, sequence: int | None, *, archive: Path | None = None, end: int | None = None,
+    progress: Callable[[int], None] = lambda sequence: None,
+) -> Machine:  # fmt: skip
     """
     The machines as they were after a command of the log, or after its last one. NothingKept names the earliest that can be had.
 
-    `archive`: where segments were archived, if not in the data directory.
+    `archive`: where segments were archived, if not in the data directory. `end`: how far the log is durable, of one that is being written;
+    without it, LogInUse for such.
     """
     disk = ArchiveDisk(data.log, archive or data.archive)
-    found = survey(disk, data.log)
-    end = found.report.last_sequence
+    if end is None:
+        with held_still(data.log):
+            end = survey(disk, data.log).report.last_sequence
     wanted = end if sequence is None else sequence
     if not 0 <= wanted <= end:
         raise NothingKept(f"{data.log} ends with sequence {end}; {wanted} is not in it.")
-    snapshot, _ = newest_snapshot(data, found.tail.header.log_id, at_most=wanted)
+    snapshot, _ = newest_snapshot(data, log_id_of(data.log, disk), at_most=wanted)
     machine, _ = machines_of(data, snapshot)
     try:
         with LogReader(data.log, after_sequence=machine.sequence, disk=disk) as reader:

@@ -30,10 +30,13 @@ def different_tables(one: Path, other: Path) -> list[str]:
     """What differs between two records, table by table. sqlite3.Error if one can't be read."""
     with closing(sqlite3.connect(f"file:{one}?mode=ro", uri=True)) as connection:
         connection.execute("ATTACH DATABASE ? AS again", (str(other),))
-        named = "SELECT name FROM {}.sqlite_master WHERE type = 'table'"
-        ours, theirs = ({name for (name,) in connection.execute(named.format(schema))} for schema in ("main", "again"))
+        made = "SELECT name, type, sql FROM {}.sqlite_master WHERE name NOT LIKE 'sqlite%'"
+        found, expected = (set(connection.execute(made.format(schema))) for schema in ("main", "again"))
+        ours, theirs = ({name for name, kind, _ in each if kind == "table"} for each in (found, expected))
         different = [f"{table}: such a table is not part of a record" for table in sorted(ours - theirs)]
         different += [f"{table}: the table is missing" for table in sorted(theirs - ours)]
+        others = {name for name, _, _ in found ^ expected} - (ours ^ theirs)
+        different += [f"{name}: it is not defined as it should be" for name in sorted(others)]
         for table in sorted(ours & theirs):
             quoted = '"' + table.replace('"', '""') + '"'  # a name, not a value: it can't be a parameter
             extra = connection.execute(ONLY_IN_ONE.format(one=f"main.{quoted}", other=f"again.{quoted}")).fetchone()[0]

@@ -15,7 +15,6 @@ Always true:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import struct
 import threading
@@ -23,12 +22,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, final
 
 from zerosum.core import records
 from zerosum.gateway.entry import Answer, Busy
-from zerosum.log.errors import DiskFull, LogNotArchived
+from zerosum.log.errors import DiskFull
 from zerosum.log.file_log import FileLog
 from zerosum.services.applier import Applier, Group, Reader
 from zerosum.services.clock import Clock
@@ -54,14 +52,6 @@ class SettlementWait:
     sequence: int
     passed: Callable[[bool], None]
     timer: asyncio.TimerHandle = field(init=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Prune:
-    """A request to the log thread."""
-
-    before_sequence: int
-    archive: Path | None
 
 
 @final
@@ -90,7 +80,7 @@ class Shard:
         self._preparer: threading.Thread | None = None  # while the next segment is made
         self._attestation = machine.attestation()
         self._closing = False
-        self._groups: queue.SimpleQueue[Group | Prune | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[Group | int | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
         self._thread.start()
         self._prepare_segment()
@@ -204,11 +194,11 @@ class Shard:
         return taken
 
     def _write_groups(self) -> None:
-        """The log thread: one group, one sync, and back to the loop."""
+        """The log thread: one group, one sync, and back to the loop. A number: what is before it may go."""
         while (group := self._groups.get()) is not None:
             try:
-                if isinstance(group, Prune):
-                    self._prune(group)
+                if isinstance(group, int):
+                    self._log.prune(group)
                     continue
                 self._append(group)
                 self._log.sync()
@@ -244,13 +234,9 @@ class Shard:
         self._attestation = self.machine.attestation()
         self.groups += 1
 
-    def prune(self, before_sequence: int, archive: Path | None) -> None:
-        """Let closed segments go whose records are all before a sequence, to `archive` if given; between two groups, in the log thread."""
-        self._groups.put(Prune(before_sequence, archive))
-
-    def _prune(self, prune: Prune) -> None:
-        with contextlib.suppress(DiskFull, LogNotArchived):  # they stay where they are, and are tried again after the next snapshot
-            self._log.prune(prune.before_sequence, archive=prune.archive)
+    def prune(self, before_sequence: int) -> None:
+        """Let closed segments go whose records are all before a sequence; between two groups, in the log thread."""
+        self._groups.put(before_sequence)
 
     def _stop(self, error: BaseException) -> None:
         self._applier.give_up()

@@ -50,9 +50,9 @@ class SettlementGap(SettlementError):
 class SettlementFailed(SettlementError):
     """The store could not write. Nothing of the batch was written."""
 
-    def __init__(self, path: Path, why: str, *, disk_is_full: bool = False) -> None:
+    def __init__(self, path: Path, why: str, *, can_wait: bool = False) -> None:
         super().__init__(f"{path}: could not be written: {why}. Nothing of the batch was written; mend that, and it is settled again.")
-        self.disk_is_full = disk_is_full
+        self.can_wait = can_wait
 
 
 class WrittenElsewhere(SettlementError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from zerosum.settlement.errors import NotARecord, NothingSettled
-from zerosum.settlement.schema import require_current
+from zerosum.settlement.errors import NotARecord, NothingSettled, SchemaTooNew, SettlementFailed
+from zerosum.settlement.schema import VERSION, found_version, require_current
 
 BUSY_MS: Final = 10_000
 
@@ -28,6 +28,24 @@ def connect(path: Path) -> apsw.Connection:
     except apsw.NotADBError as error:
         raise NotARecord(path, str(error)) from error
     return connection
+
+
+def read_position(path: Path) -> tuple[int, bytes]:
+    """How far a record is, and the id of its log, whatever the version of its tables. NotARecord, SchemaTooNew, SettlementFailed."""
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.set_busy_timeout(BUSY_MS)
+            version = found_version(connection, path)
+            if version > VERSION:
+                raise SchemaTooNew(path, found=version, known=VERSION)
+            if version == 0:
+                return 0, b""
+            sequence, log_id = connection.execute("SELECT sequence, log_id FROM settlement_state").get
+            return int(sequence), bytes(log_id)
+    except apsw.NotADBError as error:
+        raise NotARecord(path, str(error)) from error
+    except (apsw.Error, TypeError) as error:
+        raise SettlementFailed(path, str(error)) from error
 
 
 @contextmanager

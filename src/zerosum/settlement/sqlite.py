@@ -5,7 +5,7 @@ The store in SQLite: a batch and the position after it are one transaction, so a
                        position ----+--> one transaction --> settled.db (WAL) --> History, in other processes, meanwhile
 
 Each commit is synced (synchronous=FULL), a little at a time: left to the checkpoints, a sync of hundreds of megabytes would hold up that of
-the log on the same disk. For whoever prunes the log there is `sync`, which also folds the WAL into the file.
+the log on the same disk. So what is written is durable, and the log may be pruned up to there.
 
 Always true: what is in the file is what a single run over the log up to `position` would have written. One process writes.
 """
@@ -166,13 +166,14 @@ class SqliteStore:
                     self._connection.executemany(statement, getattr(rows, table))
         return translator
 
-    def sync(self) -> Position:
-        """Make everything written so far durable, and return its position. The log may be pruned up to there, and no further."""
+    def fold(self) -> None:
+        """Fold the WAL into the file, as far as readers allow it: one that holds on to an old state keeps it long, and no more."""
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            return  # another connection does the same now
         except apsw.Error as error:
             raise failed(self.path, error) from error
-        return self._position
 
     def close(self) -> None:
         self._connection.close()
@@ -184,4 +185,6 @@ def failed(path: Path, error: apsw.Error) -> SettlementFailed:
     if isinstance(error, apsw.IOError):
         room = os.statvfs(path.parent)
         full = room.f_bavail * room.f_frsize < SHARED_MEMORY_BYTES
-    return SettlementFailed(path, "the disk is full" if full else str(error), disk_is_full=full)
+    busy = isinstance(error, apsw.BusyError)
+    why = "the disk is full" if full else "another program holds it locked" if busy else str(error)
+    return SettlementFailed(path, why, can_wait=full or busy)

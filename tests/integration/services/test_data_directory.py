@@ -14,7 +14,7 @@ import pytest
 from tests.support.exchange import Exchange, door_of
 from tests.support.serving import ask, contents, serving
 from tests.support.written_log import data_directory, settle, write_log
-from zerosum.cli.door import send
+from zerosum.cli.door import door_to
 from zerosum.core import records
 from zerosum.errors import ZerosumError
 from zerosum.log.errors import LogBehindFollower, LogDamaged, LogInUse, LogTooNew, SnapshotTooNew
@@ -240,8 +240,8 @@ def test_a_command_to_a_stopped_exchange_is_held_to_the_same(data: DataDir, tmp_
     else:
         shutil.copy(other.settled, data.settled)
     before = contents(data)
-    with pytest.raises(NotOfThisLog):
-        send(data, records.command(records.OPEN_ACCOUNT, 0, 4711, 0, 0, 100))
+    with pytest.raises(NotOfThisLog), door_to(data) as door:
+        door.send(records.command(records.OPEN_ACCOUNT, 0, 4711, 0, 0, 100))
     assert contents(data) == before
 
 

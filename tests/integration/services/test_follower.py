@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.written_log import data_directory, last_sequence, rows_of_log, settle, tables, write_log
@@ -14,11 +16,13 @@ from zerosum.log.errors import LogPruned
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import Attestation
 from zerosum.log.snapshots import SnapshotStore
+from zerosum.services.attestations import Diverged
 from zerosum.services.audit import Audit
 from zerosum.services.datadir import DataDir
-from zerosum.services.follower import Diverged, Follower, SnapshotPolicy
+from zerosum.services.follower import Follower, SnapshotPolicy
 from zerosum.services.machine import Machine
 from zerosum.services.opening import NotOfThisLog
+from zerosum.settlement import sqlite
 from zerosum.sim.programs import random_program
 
 COMMANDS = 1000
@@ -98,7 +102,7 @@ def test_a_follower_whose_core_differs_is_found_out(data: DataDir) -> None:
     follower.machine.exchange.quarantine({601})
     follower.follow(600)
     follower.follow(625)
-    with pytest.raises(Diverged, match="this follower has"):
+    with pytest.raises(Diverged, match="a replay gives"):
         follower.follow(650)
     follower.close()
     assert settled_sequence(data) == 625, "the attestation of the next group showed it"
@@ -182,6 +186,41 @@ def test_a_deleted_record_can_not_be_settled_anew_from_a_pruned_log(data: DataDi
         path.unlink()
     with pytest.raises(LogPruned, match="put the archived segments back"):
         Follower(data, policy=OFTEN)
+
+
+# ---------------------------------------------------------------------- somebody else at the record
+
+
+def test_a_reader_that_holds_on_to_an_old_state_holds_up_nothing(data: DataDir, tmp_path: Path) -> None:
+    """A report that reads for an hour must not stop the exchange when a snapshot is due."""
+    settle(data, 100, OFTEN)
+    with closing(apsw.Connection(str(data.settled))) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM orders").fetchall()
+        follower = Follower(data, policy=OFTEN)
+        start = time.monotonic()
+        follower.follow(COMMANDS)
+        follower.take_snapshot()
+        assert time.monotonic() - start < 5
+        assert (follower.held_up_by, follower.settled_sequence) == (None, COMMANDS)
+        follower.close()
+    assert SnapshotStore(data.snapshots).sequences()[-1] == COMMANDS
+    assert tables(data.settled) == rows_of_log(data, tmp_path / "aside")
+
+
+def test_a_record_that_somebody_locks_is_waited_for(data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_MS", 20)
+    follower = Follower(data, policy=OFTEN)
+    with closing(apsw.Connection(str(data.settled))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            follower.follow(500)
+            assert "another program holds it locked" in str(follower.held_up_by)
+            assert follower.settled_sequence == 0
+        other.execute("ROLLBACK")
+    follower.follow(COMMANDS)
+    assert (follower.held_up_by, follower.settled_sequence) == (None, COMMANDS)
+    follower.close()
+    assert tables(data.settled) == rows_of_log(data, tmp_path / "aside")
 
 
 # ---------------------------------------------------------------------- a record of something else

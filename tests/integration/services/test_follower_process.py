@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -33,7 +34,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerFailed, FollowerLink
 from zerosum.services.machine import Machine
-from zerosum.services.opening import LOG_ID
+from zerosum.services.opening import snapshot_meta
 from zerosum.sim.programs import random_program
 
 KILLS = int(os.environ.get("ZEROSUM_FOLLOWER_KILLS", "20"))
@@ -203,8 +204,22 @@ async def test_a_bug_of_any_kind_stops_it_and_is_told(tmp_path: Path) -> None:
     """Here a snapshot that is whole and holds nothing. Started again and again, it would never get past it, and nobody would hear."""
     data = data_directory(tmp_path / "data", 300)
     settle(data, 300)
-    SnapshotStore(data.snapshots).write(200, {LOG_ID: log_id_of(data.log).hex()}, [("nothing", b"")])
+    SnapshotStore(data.snapshots).write(200, snapshot_meta(log_id_of(data.log), Machine()), [("nothing", b"")])
     assert (await fault_of(data, 300)).startswith("KeyError: ")
+
+
+async def test_a_lock_that_can_not_be_opened_is_told(tmp_path: Path) -> None:
+    data = data_directory(tmp_path / "data", 100)
+    data.follower_lock.mkdir()
+    assert re.match(r"IsADirectoryError.*follower\.lock", await fault_of(data, 100))
+
+
+@pytest.mark.usefixtures("prompt")
+async def test_a_follower_that_ends_again_and_again_without_a_word_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than started for ever, with nobody hearing why the exchange does not come up."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(FollowerFailed, match="ended 5 times before it could say how far it is"):
+        await asyncio.wait_for(Followed(data_directory(tmp_path / "data", 100)).link.start(), 30)
 
 
 async def test_a_follower_that_can_not_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

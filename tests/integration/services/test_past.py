@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.written_log import SEGMENT_BYTES, data_directory, settle
 from zerosum.core import records
+from zerosum.log.archive import archive_segments
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
@@ -79,7 +80,8 @@ def test_with_archived_segments_all_of_it_can_be_had(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data", 2000)
     settle(data, 2000, SnapshotPolicy(every_records=500, keep=2), step=100)
     with FileLog.open(data.log, segment_bytes=SEGMENT_BYTES) as log:
-        archived = log.prune(1501, archive=data.archive)
+        archived = archive_segments(data.log, 1501, data.archive)
+        assert log.prune(1501) == archived
     assert machine_at(data, 3).sequence == 3
     archive = data.archive.rename(tmp_path / "elsewhere")
     with pytest.raises(NothingKept):

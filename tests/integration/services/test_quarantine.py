@@ -11,11 +11,13 @@ import pytest
 from tests.support.exchange import Exchange, NotTaken, door_of
 from tests.support.serving import ask, serving
 from tests.support.shard_world import ANN, opening, place
-from tests.support.written_log import data_directory, settle
+from tests.support.written_log import data_directory, write_log
 from zerosum.core import records
+from zerosum.services.attestations import Diverged
 from zerosum.services.audit import Audit
 from zerosum.services.datadir import ControlDamaged, DataDir
-from zerosum.services.follower import Diverged, Follower
+from zerosum.services.follower import Follower
+from zerosum.services.opening import TooLate
 from zerosum.services.past import machine_at
 
 POISON = records.command(records.SET_CORE_VERSION, 0, 2)  # a behaviour that this build does not know: the machines stop
@@ -72,19 +74,41 @@ def test_exchange_follower_and_audit_pass_over_the_same(tmp_path: Path) -> None:
 
 async def test_what_is_passed_over_leaves_a_mark_and_changes_nothing(data: DataDir) -> None:
     opened = len(opening())
-    data.control.write_text(f"{opened + 1}\n{opened + 3}\n")
+    passed_over = {opened + 1, opened + 3}
+    write_log(data, [*opening(), *(place(qty_lots=number) for number in (1, 2, 3))], quarantined=passed_over)
+    data.control.write_text("\n".join(map(str, passed_over)))
+    async with serving(data) as embedded:
+        assert [order.qty_lots for order in embedded.views.accounts.by_id[ANN].open_orders.values()] == [2]
+        assert [event[0] & 0xFF for event in await ask(embedded, place(qty_lots=4))] == [records.ADMITTED, records.ACCEPTED]
+    assert [verdict for verdict in Audit(data).run() if not verdict.holds] == []
+
+
+async def test_what_the_log_does_not_have_yet_can_not_be_passed_over(data: DataDir) -> None:
+    """It would be whatever comes to stand there: somebody's order."""
     async with serving(data) as embedded:
         for command in opening():
             await ask(embedded, command)
-        answers = [await ask(embedded, place(qty_lots=number)) for number in (1, 2, 3)]
-        assert [[event[0] & 0xFF for event in events] for events in answers] == [
-            [records.PASSED_OVER],
-            [records.ADMITTED, records.ACCEPTED],
-            [records.PASSED_OVER],
-        ]
-        assert [order.qty_lots for order in embedded.views.accounts.by_id[ANN].open_orders.values()] == [2]
-    settle(data, opened + 3)
-    assert [verdict for verdict in Audit(data).run() if not verdict.holds] == []
+    data.control.write_text(f"{len(opening()) + 5}\n")
+    with pytest.raises(TooLate, match="is past the end of the log"):
+        async with serving(data):
+            pass
+
+
+@pytest.mark.parametrize("then", ["5\n", ""])
+async def test_what_was_applied_can_not_be_passed_over_any_more(data: DataDir, then: str) -> None:
+    """Nor the other way round: snapshots and settled record have its effects, or the lack of them."""
+    before = "" if then else "5\n"
+    write_log(data, opening(), quarantined=set() if then else {5})
+    data.control.write_text(before)
+    async with serving(data):
+        pass
+    data.control.write_text(then)
+    with pytest.raises(TooLate, match="put the file back as it was"):
+        async with serving(data):
+            pass
+    data.control.write_text(before)
+    async with serving(data):
+        pass
 
 
 async def test_a_follower_that_alone_knows_of_a_quarantine_stops_both_loudly(data: DataDir) -> None:
@@ -109,9 +133,9 @@ async def test_a_follower_that_alone_knows_of_a_quarantine_stops_both_loudly(dat
         assert "Diverged: After command" in exchange.errors()
 
 
-@pytest.mark.parametrize("text", ["-3", "1.5", "7 8", "٣", "seven"])
+@pytest.mark.parametrize("text", ["-3", "1.5", "7 8", "٣", "seven", "9" * 5000, "\ud800"])
 def test_a_line_that_is_no_sequence_is_refused(data: DataDir, text: str) -> None:
-    data.control.write_text(f"5\n\n  # nothing\n{text}\n")
+    data.control.write_bytes(f"5\n\n  # nothing\n{text}\n".encode(errors="surrogatepass"))
     with pytest.raises(ControlDamaged, match=r"control:4: .* is no sequence"):
         data.quarantined()
 

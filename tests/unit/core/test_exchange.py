@@ -155,7 +155,7 @@ BUDGETS = (1 << 60, (1 << 61) - 1, 1 << 61, (1 << 61) + 1, AMOUNT_MAX - 1, AMOUN
 
 
 def vast_market() -> bytes:
-    """A symbol whose tick x lot is one atom, so that a budget of any size is one of ticks and lots; the maker has all of the quote asset."""
+    """A symbol whose tick x lot is one atom, and all that there can be of both assets."""
     name = records.text_words
     return b"".join(
         [

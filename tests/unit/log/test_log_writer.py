@@ -4,11 +4,13 @@ import errno
 import threading
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from tests.support.log_records import record, records
 from tests.support.power_loss_disk import PowerLossDisk
+from zerosum.log.archive import archive_segments
 from zerosum.log.errors import DiskFull, LogBehindFollower, LogDamaged, LogExists, LogFailed, LogInUse, LogMissing, LogNotArchived
 from zerosum.log.file_log import SEGMENT_BYTES, FileLog
 from zerosum.log.layout import Attestation, split_records
@@ -23,11 +25,14 @@ def disk() -> PowerLossDisk:
     return PowerLossDisk()
 
 
+ARCHIVE = Path("/archive")
+
+
 def create(disk: PowerLossDisk, segment_bytes: int = STEP) -> FileLog:
     return FileLog.create(FOLDER, disk=disk, segment_bytes=segment_bytes)
 
 
-def reopen(disk: PowerLossDisk, **options: int) -> FileLog:
+def reopen(disk: PowerLossDisk, **options: Any) -> FileLog:
     disk.kill()
     return FileLog.open(FOLDER, disk=disk, segment_bytes=STEP, **options)
 
@@ -387,8 +392,9 @@ def test_an_archive_gets_verified_copies_that_can_be_read(disk: PowerLossDisk) -
     log = fill(disk, 4)
     originals = disk.contents()
     fourth = segments(disk)[-1]
-    removed = log.prune(fourth, archive=Path("/archive"))
+    removed = archive_segments(FOLDER, fourth, ARCHIVE, disk=disk)
     assert len(removed) == 3
+    assert log.prune(fourth) == removed
     disk.power_loss(Random(0))
     copies = disk.contents()
     for name in removed:
@@ -404,23 +410,35 @@ def test_a_segment_that_cannot_be_archived_stays_and_the_log_goes_on(disk: Power
     before = segments(disk)
     disk.fail("rename", errno.EIO)
     with pytest.raises(LogNotArchived):
-        log.prune(1 << 40, archive=Path("/archive"))
+        archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
     disk.capacity_bytes = sum(map(len, disk.contents().values())) - 1
     with pytest.raises(DiskFull):
-        log.prune(1 << 40, archive=Path("/archive"))
+        archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
     assert segments(disk) == before
     disk.capacity_bytes = None
     append_groups(log, 1)
-    assert len(log.prune(1 << 40, archive=Path("/archive"))) == len(before) - 1
+    assert len(archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)) == len(before) - 1
+
+
+def test_what_the_archive_has_is_never_written_over(disk: PowerLossDisk) -> None:
+    """The same segment again is fine; another log's under its name may be the only copy of that."""
+    fill(disk, 3)
+    first = archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
+    assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk) == first
+    foreign = bytes(len(disk.contents()[f"archive/{first[0]}"]))
+    disk.overwrite(ARCHIVE / first[0], foreign)
+    with pytest.raises(LogNotArchived, match="is not this segment"):
+        archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
+    assert disk.contents()[f"archive/{first[0]}"] == foreign
 
 
 def test_a_damaged_segment_is_not_archived_over_a_good_one(disk: PowerLossDisk) -> None:
-    log = fill(disk, 3)
+    fill(disk, 3)
     name = f"log/{segments(disk)[0]:020d}.seg"
     damaged = bytearray(disk.contents()[name])
     damaged[1000] ^= 1
     disk.overwrite(Path("/") / name, bytes(damaged))
     with pytest.raises(LogDamaged):
-        log.prune(1 << 40, archive=Path("/archive"))
-    assert not disk.names(Path("/archive"))
+        archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
+    assert not any(file.startswith("archive/") for file in disk.contents())
     assert len(segments(disk)) == 3

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -301,14 +303,21 @@ def test_a_lock_that_is_not_let_go_is_an_error(run: Run, tmp_path: Path, monkeyp
     assert store.position().sequence == run.exchange.sequence
 
 
-def test_sync_leaves_nothing_in_the_wal(run: Run, tmp_path: Path) -> None:
+def test_what_was_written_is_folded_into_the_file_as_far_as_readers_allow(run: Run, tmp_path: Path) -> None:
+    """A reader that holds on to an old state does not hold up the one who writes."""
     path = tmp_path / "settled.db"
     store = SqliteStore(path)
-    store.write(joined(run.batches))
-    wal = path.with_name(path.name + "-wal")
-    assert wal.stat().st_size > 0
-    assert store.sync() == store.position()
-    assert wal.stat().st_size == 0
+    store.fold()
+    with closing(apsw.Connection(str(path))) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM orders").fetchall()
+        store.write(joined(run.batches))
+        content = path.read_bytes()
+        start = time.monotonic()
+        store.fold()
+        assert time.monotonic() - start < 5, "it does not wait for the reader"
+        assert path.read_bytes() == content
+    store.fold()
+    assert path.read_bytes() != content
 
 
 def test_balances_are_looked_up_again_when_they_were_forgotten(
