@@ -38,7 +38,7 @@ format: .venv/.ok ## Format the code, and mend what lint can
 bench: .venv/.built ## Measure the core: commands per second
 	.venv/bin/zerosum bench core $(ARGS)
 
-soak: .venv/.built ## Run the exchange under load for hours, and audit it
+soak: .venv/.built ## Load the exchange for 10 minutes (ARGS='--minutes 600' for longer), and see that its memory stays flat
 	.venv/bin/zerosum soak $(ARGS)
 
 pure: ## Copy the package without its compiled modules to build/pure
@@ -70,5 +70,6 @@ clean: ## Remove what was built; .venv and .tool stay
 	@echo "$(CORE)" | cmp -s - $@ || echo "$(CORE)" > $@
 
 .venv/.built: .venv/.ok .venv/.core pyproject.toml setup.py src/zerosum/build.py $(CORE)
+	@echo "Compiling the core, which takes about half a minute ..."
 	$(UV) pip install -q --python $(PYTHON) --no-build-isolation --no-deps --reinstall-package zerosum -e .
 	@touch $@

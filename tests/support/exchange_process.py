@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from zerosum.errors import ZerosumError
-from zerosum.gateway.transport.listener import listen
+from zerosum.net.listener import listen
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
 from zerosum.services.follower import SnapshotPolicy

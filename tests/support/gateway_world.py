@@ -78,7 +78,8 @@ class World:
             self.entry.command(records.OPEN_ACCOUNT, account, 1000, 2000)
             self.deposit(account, BTC, 10 * 10**8)
             self.deposit(account, USDT, 1_000_000 * 10**8)
-        self.keys = Keys(folder / "keys.db", MASTER_KEY)
+        self.keys_path = folder / "keys.db"
+        self.keys = Keys(self.keys_path, MASTER_KEY)
         self.ann = Credentials(*self.keys.create(ANN, ["TRADE", "USER_DATA"]))
         self.bob = Credentials(*self.keys.create(BOB, ["TRADE", "USER_DATA"]))
         self.api = Api(self.entry, self.views, self.history, self.keys, allowance=allowance, executor=executor)

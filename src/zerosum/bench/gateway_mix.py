@@ -21,6 +21,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from zerosum.core.codes import FIRST_USER
+from zerosum.services.amounts import decimal_text
 
 SEED: Final = 1
 USERS: Final = 200
@@ -39,7 +40,7 @@ LISTING: Final[dict[str, Any]] = {
     "assets": [{"name": name, "decimals": 8} for name in ("USDT", "BTC", "ETH", "SOL")],
     "symbols": [
         {
-            "name": name, "base": name.removesuffix("USDT"), "quote": "USDT", "tick": "0.01", "lot": f"1e-{lot_decimals}",
+            "name": name, "base": name.removesuffix("USDT"), "quote": "USDT", "tick": "0.01", "lot": decimal_text(1, lot_decimals),
             "max_price": str(reference // 10), "max_qty": "10000", "band_down": "0.5", "band_up": "2", "orders_max": 10_000,
             "reference": str(reference // 10**TICK_DECIMALS),
         }

@@ -5,21 +5,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from zerosum.cli.door import ArchiveOption, JsonOption
+from zerosum.cli.directory import existing
+from zerosum.cli.options import ArchiveOption, DataArgument, JsonOption
+from zerosum.cli.tables import show_table
+from zerosum.cli.terminal import somebody_sees_it
 from zerosum.services.audit import Audit
-from zerosum.services.datadir import DataDir
 
 
 def audit_command(
-    directory: Annotated[Path, typer.Argument(help="A data directory on which no exchange is running.", exists=True, file_okay=False)],
+    data: DataArgument = None,
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,19 +27,18 @@ def audit_command(
 
     Segments that were archived are part of the log. Of a log whose beginning was pruned, the replay begins with the earliest snapshot.
 
-    Exit code 0 only if every check holds.
+    The exchange must be stopped for it. Exit code 0 only if every check holds.
     """
+    directory = existing(data)
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=as_json) as progress:
+    with Progress(console=console, transient=True, disable=as_json or not somebody_sees_it()) as progress:
         task = progress.add_task("replaying", total=None)
-        audit = Audit(DataDir(directory), archive, lambda done, total: progress.update(task, completed=done, total=total))
+        audit = Audit(directory, archive, lambda done, total: progress.update(task, completed=done, total=total))
         verdicts = list(audit.run())
     if as_json:
         typer.echo(json.dumps([verdict._asdict() for verdict in verdicts]))
     else:
-        table = Table("check", "verdict", "")
-        for verdict in verdicts:
-            table.add_row(verdict.check, "[green]holds[/]" if verdict.holds else "[bold red]BROKEN[/]", verdict.detail)
-        Console().print(table)
+        rows = [(verdict.check, "holds" if verdict.holds else "BROKEN", verdict.detail) for verdict in verdicts]
+        show_table(("check", "verdict", ""), rows, styles=["" if verdict.holds else "bold red" for verdict in verdicts])
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(1)

@@ -15,15 +15,17 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 import zerosum
 from zerosum.bench.exchange_core import BOOK_SHA256, COMMANDS
-from zerosum.cli import bench_gateway
+from zerosum.cli import bench_gateway, bench_settlement
+from zerosum.cli.options import JsonOption
+from zerosum.cli.tables import show_table
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 cli.command("gateway")(bench_gateway.gateway)
+cli.command("settlement")(bench_settlement.settlement)
 
 PURE_COMMANDS: Final = 200_000
 PACKAGE: Final = Path(zerosum.__file__).parent
@@ -40,11 +42,11 @@ def cache_dir() -> Path:
 
 @cli.command("core")
 def core(
-    commands: Annotated[int, typer.Option(help="Commands of the workload to time, after 1,000 of prefill.")] = COMMANDS,
-    rounds: Annotated[int, typer.Option(help="Rounds; the median counts.")] = 3,
-    pure_commands: Annotated[int, typer.Option(help="Commands on the plain build; 0 leaves it out.")] = PURE_COMMANDS,
+    commands: Annotated[int, typer.Option(help="Commands of the workload to time, after 1,000 of prefill.", min=1)] = COMMANDS,
+    rounds: Annotated[int, typer.Option(help="Rounds; the median counts.", min=1)] = 3,
+    pure_commands: Annotated[int, typer.Option(help="Commands on the plain build; 0 leaves it out.", min=0)] = PURE_COMMANDS,
     growth: Annotated[str, typer.Option(help="Open orders to grow to, each over 1 and 1,000 symbols.")] = "1000,100000,1000000",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """
     Commands per CPU second of the whole core, with both event streams written.
@@ -52,7 +54,7 @@ def core(
     The workload is exchange-core's single-pair one, generated from seed 1 and cached; its final book must have the published hash, and
     every asset must sum to zero. Latency is open-loop: against the time at which each command was due.
     """
-    sizes = [int(size) for size in growth.split(",") if size]
+    sizes = sizes_of(growth)
     console = Console(stderr=True)
     with console.status("Generating the workload and timing the compiled core ..."):
         result: dict[str, Any] = {"compiled": run_worker(PACKAGE.parent, commands, rounds, 1_000_000, sizes)}
@@ -76,6 +78,13 @@ def core(
         show(result)
 
 
+def sizes_of(growth: str) -> list[int]:
+    sizes = [size.strip() for size in growth.split(",") if size.strip()]
+    if not all(size.isascii() and size.isdigit() and len(size) <= 9 and int(size) > 0 for size in sizes):
+        raise typer.BadParameter(f"{growth[:80]!r} is no list of whole numbers above 0, such as 1000,100000.", param_hint="--growth")
+    return [int(size) for size in sizes]
+
+
 def run_worker(path: Path, commands: int, rounds: int, latency_rate: int, growth: list[int]) -> dict[str, Any]:
     """Measure the build that is at `path`, in a process of its own."""
     arguments = [
@@ -90,19 +99,21 @@ def run_worker(path: Path, commands: int, rounds: int, latency_rate: int, growth
 
 
 def show(result: dict[str, Any]) -> None:
-    console = Console()
-    table = Table("build", "commands", "per CPU second", "at", "p50 µs", "p99 µs", "p99.9 µs", title="exchange-core workload")
+    columns: tuple[str, ...] = ("build", "commands", "per CPU second", "at", "p50 µs", "p99 µs", "p99.9 µs")
+    rows: list[tuple[str, ...]] = []
     for build in ("compiled", "pure"):
         if build in result:
             row = result[build]
             latencies = [str(row[f"latency_us_{name}"]) for name in ("p50", "p99", "p99_9")]
-            table.add_row(build, f"{row['commands']:,}", f"{row['commands_per_cpu_second']:,}", f"{row['rate_per_s']:,}/s", *latencies)
-    console.print(table)
-    growth = Table("open orders", "symbols", "per CPU second", "worst stall ms", "bytes an order", title="growth, compiled")
-    for row in result["compiled"]["growth"]:
-        growth.add_row(
+            rows.append((build, f"{row['commands']:,}", f"{row['commands_per_cpu_second']:,}", f"{row['rate_per_s']:,}/s", *latencies))
+    show_table(columns, rows, title="exchange-core workload")
+    columns = ("open orders", "symbols", "per CPU second", "worst stall ms", "bytes an order")
+    rows = [
+        (
             f"{row['open_orders']:,}", f"{row['symbols']:,}", f"{row['commands_per_cpu_second']:,}", str(row["worst_stall_ms"]),
             str(row["bytes_per_open_order"]),
-        )  # fmt: skip
-    console.print(growth)
-    console.print(f"final book {result['book_sha256']}, every asset sums to zero")
+        )
+        for row in result["compiled"]["growth"]
+    ]  # fmt: skip
+    show_table(columns, rows, title="growth, compiled")
+    typer.echo(f"final book {result['book_sha256']}, every asset sums to zero")

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from zerosum.bench.gateway import DOORS, GatewayBench, Plan
-from zerosum.cli.door import JsonOption
+from zerosum.cli.options import JsonOption
+from zerosum.cli.tables import show_table
 
 DEFAULT = Plan()
 
@@ -45,9 +45,10 @@ def gateway(
 
 
 def show(result: dict[str, Any]) -> None:
-    table = Table(
-        "door", "phase", "orders", "orders/s", "p50 ms", "p99 ms", "p99.9 ms", "answered after", "settled after", "µs of CPU an order"
-    )
+    columns = (
+        "door", "phase", "orders", "orders/s", "p50 ms", "p99 ms", "p99.9 ms", "answered after", "settled after", "µs of CPU an order",
+    )  # fmt: skip
+    rows = []
     for door in DOORS:
         for phase in ("sustained", "burst", "latency"):
             row = result[door].get(phase)
@@ -56,7 +57,6 @@ def show(result: dict[str, Any]) -> None:
             latencies = (f"{row['latency_ms'][name]:,.1f}" for name in ("p50", "p99", "p99_9"))
             cpu = ", ".join(f"{part} {used_us:.0f}" for part, used_us in row["cpu_us_per_order"].items())
             rates = (f"{row['answered']:,}", f"{row['answered_per_second']:,}")
-            table.add_row(door, phase, *rates, *latencies, f"{row['drained_after_s']:.2f} s", f"{row['settled_after_s']:.2f} s", cpu)
-    console = Console()
-    console.print(table)
-    console.print(f"on {result['cores']} cores; mix {result['mix_sha256']}", soft_wrap=True)
+            rows.append((door, phase, *rates, *latencies, f"{row['drained_after_s']:.2f} s", f"{row['settled_after_s']:.2f} s", cpu))
+    show_table(columns, rows)
+    typer.echo(f"on {result['cores']} cores; mix {result['mix_sha256']}")

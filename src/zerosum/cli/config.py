@@ -10,30 +10,29 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from zerosum.cli.door import JsonOption
-from zerosum.ops.settings import check
+from zerosum.cli.options import DataOption, JsonOption
+from zerosum.cli.tables import show_table
+from zerosum.ops.settings import FILE_NAME, check, sources
 
 cli = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
 
 @cli.command("check")
 def check_command(
-    file: Annotated[Path | None, typer.Argument(help="Settings in TOML. Without it: the environment alone.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help=f"Settings in TOML. Default: {FILE_NAME} in the data directory, if there is one.")
+    ] = None,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Check the settings of a file and of the environment, and show each with where it comes from; secrets are masked.
+    Check the settings as `zerosum up --config FILE --data DIR` would have them, and show each with where it comes from; secrets are masked.
 
     All faults come in one list, each with the setting, what is wrong and what would be right.
     """
-    settings = check(file, {name: value for name, value in os.environ.items() if name != "ZEROSUM_DATA"})
+    settings = check(*sources(data, file, os.environ, {}))
     if as_json:
         typer.echo(json.dumps([setting._asdict() for setting in settings], default=str))
-        return
-    table = Table("setting", "value", "from")
-    for setting in settings:
-        table.add_row(*map(str, setting))
-    Console().print(table)
+    else:
+        show_table(("setting", "value", "from"), [list(map(str, setting)) for setting in settings])

@@ -1,7 +1,11 @@
 """
 The demo market of `zerosum up`: three symbols, a demo user with a key, and bots that trade through the public door.
 
-What is there already from an earlier start is left as it is. The demo user's key is kept in DIR/demo.json, for its owner alone.
+    an empty log --> demo.json (the log's id, three keys) --> founding, one group of the log --> bots
+    a later start: demo.json is of this log, and the founding's deposits are in it --> bots
+
+Always true: the bots trade, and keys are made, only in a log that the demo has founded. The founding is one group, so a crash leaves all of
+it or none. What DIR/demo.json has is for its owner alone.
 """
 
 from __future__ import annotations
@@ -12,14 +16,15 @@ import os
 import sys
 from typing import Any, Final, final
 
-from rich.console import Console
-
-from zerosum.cli.door import Refused, reason_name
+from zerosum.cli.door import Event, Refused
+from zerosum.cli.terminal import somebody_sees_it, tell
 from zerosum.core import records
+from zerosum.core.codes import TRANSFER_REPEATED
+from zerosum.errors import ConfigError
 from zerosum.gateway.auth import TRADE, USER_DATA
-from zerosum.gateway.entry import Event
 from zerosum.services.embedded import Embedded
 from zerosum.services.listing_file import load_listing
+from zerosum.services.overview import reason_name
 
 LISTING: Final[dict[str, Any]] = {
     "assets": [
@@ -40,6 +45,7 @@ LISTING: Final[dict[str, Any]] = {
         },
     ],
 }  # fmt: skip
+NAME: Final = "demo.json"
 DEMO_USER: Final = 1001
 MAKER: Final = 1002
 TAKER: Final = 1003
@@ -50,24 +56,50 @@ DEPOSITS: Final = {
     TAKER: {"BTC": 10_000, "ETH": 100_000, "SOL": 1_000_000, "USDT": 1_000_000_000},
 }
 BOTS_STOP_S: Final = 5.0
+DEFAULT_REST: Final = "127.0.0.1:8700"
+
+Keys = dict[str, Any]
+
+
+def founding() -> list[bytes]:
+    """The commands that make the market."""
+    listing = load_listing(LISTING, "the demo listing")
+    commands = listing.commands()
+    assets = {asset.name: asset for asset in listing.assets}
+    for account, amounts in DEPOSITS.items():
+        fee_ppm = FEE_PPM if account == DEMO_USER else 0
+        commands.append(records.command(records.OPEN_ACCOUNT, 0, account, fee_ppm, fee_ppm))
+        for name, amount in amounts.items():
+            asset = assets[name]
+            movement = account * 100 + asset.asset
+            commands.append(records.command(records.DEPOSIT, 0, account, movement, asset.asset, amount * 10**asset.decimals))
+    return commands
 
 
 @final
 class DemoMarket:
-    def __init__(self, embedded: Embedded, host: str, rest_port: int, websocket_port: int, console: Console) -> None:
+    def __init__(self, embedded: Embedded, rest: str, websocket: str) -> None:
+        """`rest`, `websocket`: the addresses of the doors."""
         self._embedded = embedded
-        self._rest_url = f"http://{host}:{rest_port}"
-        self._websocket_url = f"ws://{host}:{websocket_port}/ws-api/v3"
-        self._console = console
+        self._rest = rest
+        self._websocket = websocket
+        self._path = embedded.data.root / NAME
         self._bots: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """List what is not listed yet, print how to try it, and start the bots."""
-        if self._embedded.machine.sequence == 0:
-            await self._found_market()
+        """Found the market if nothing is in the log, print how to try it, and start the bots; or say why there is no demo."""
         keys = self._keys()
+        if self._embedded.machine.sequence == 0:
+            keys = keys or self._make_keys()
+            await self._found()
+        if keys is None or not self._was_founded_here():
+            tell(
+                f"The demo market is left out: {self._embedded.data.root} has a market of its own."
+                " (--no-demo, or enabled = false in [demo], and this is not said.)"
+            )
+            return
         self._show(keys["demo"])
-        config = {"url": self._websocket_url, "maker": keys["maker"], "taker": keys["taker"], "listing": LISTING}
+        config = {"url": f"ws://{self._websocket}/ws-api/v3", "maker": keys["maker"], "taker": keys["taker"], "listing": LISTING}
         self._bots = await asyncio.create_subprocess_exec(sys.executable, "-m", "zerosum.cli.demo_bots", stdin=asyncio.subprocess.PIPE)
         assert self._bots.stdin is not None
         self._bots.stdin.write(json.dumps(config).encode() + b"\n")  # the pipe stays open: the bots end when it is closed
@@ -82,44 +114,70 @@ class DemoMarket:
             self._bots.kill()
             await self._bots.wait()
 
-    async def _found_market(self) -> None:
-        listing = load_listing(LISTING, "the demo listing")
-        for command in listing.commands():
-            await self._do(command)
-        numbers = {asset.name: asset for asset in listing.assets}
-        for account, amounts in DEPOSITS.items():
-            fee_ppm = FEE_PPM if account == DEMO_USER else 0
-            await self._do(records.command(records.OPEN_ACCOUNT, 0, account, fee_ppm, fee_ppm))
-            for name, amount in amounts.items():
-                asset = numbers[name]
-                transfer_id = account * 100 + asset.asset
-                await self._do(records.command(records.DEPOSIT, 0, account, transfer_id, asset.asset, amount * 10**asset.decimals))
+    # ------------------------------------------------------------------ founding
 
-    async def _do(self, command: bytes) -> None:
+    async def _found(self) -> None:
+        """All at once: what is submitted in one turn of the loop is one group of the log."""
+        answers = [self._submitted(command) for command in founding()]
+        for events in await asyncio.gather(*answers):
+            for event in events:
+                if event[0] & 0xFF == records.REFUSED:
+                    raise Refused(f"the demo market can't be made: {records.kind_name(event[4])}: {reason_name(event[5])}.")
+
+    def _submitted(self, command: bytes) -> asyncio.Future[list[Event]]:
         answered: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
         self._embedded.shard.submit(command, answered.set_result)
-        for event in await answered:
-            if event[0] & 0xFF == records.REFUSED:
-                raise Refused(f"{records.kind_name(event[4])}: {reason_name(event[5])}.")
+        return answered
 
-    def _keys(self) -> dict[str, dict[str, str]]:
-        """The keys of demo user and bots: those of the first start."""
-        path = self._embedded.data.root / "demo.json"
-        if path.exists():
-            known: dict[str, dict[str, str]] = json.loads(path.read_text())
-            return known
-        made = {}
+    def _was_founded_here(self) -> bool:
+        """Whether the founding's deposits are in the log, each with its number and content."""
+        transfers = self._embedded.machine.exchange.ubscore.transfers
+        deposits = [next(records.records(command)) for command in founding() if command[0] == records.DEPOSIT]
+        return all(
+            transfers.seen(movement, records.DEPOSIT, account, asset, atoms, 0) == TRANSFER_REPEATED
+            for _, _, account, movement, asset, atoms in deposits
+        )
+
+    # ------------------------------------------------------------------ keys
+
+    def _keys(self) -> Keys | None:
+        """Those of this log's demo, made at its first start; or None. ConfigError."""
+        if not self._path.exists():
+            return None
+        try:
+            known = json.loads(self._path.read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{self._path} can't be read: {error}. Move it away, or start with --no-demo: there is no demo then."
+            ) from error
+        return known if isinstance(known, dict) and known.get("log") == self._log_id else None
+
+    def _make_keys(self) -> Keys:
+        """Before anything is in the log, so that a founding that was interrupted is known as ours."""
+        made: Keys = {"log": self._log_id}
         for name, account in (("demo", DEMO_USER), ("maker", MAKER), ("taker", TAKER)):
             api_key, secret = self._embedded.keys.create(account, (TRADE, USER_DATA))
             made[name] = {"api_key": api_key, "secret": secret}
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        draft = self._path.with_name(NAME + ".tmp")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             json.dump(made, out)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.rename(self._path)
         return made
 
+    @property
+    def _log_id(self) -> str:
+        return self._embedded.log.log_id.hex()
+
     def _show(self, key: dict[str, str]) -> None:
-        self._console.print(
-            f"\n  demo user {DEMO_USER}       API key    {key['api_key']}\n                       secret     {key['secret']}\n"
-            f"\n  Try:  curl '{self._rest_url}/api/v3/depth?symbol=BTCUSDT&limit=5'"
-            f"\n        python examples/place_order.py {self._embedded.data.root}\n",
-            soft_wrap=True,
+        root = self._embedded.data.root
+
+        url = "" if self._rest == DEFAULT_REST else f" http://{self._rest}"
+        secret = key["secret"] if somebody_sees_it() else f"in {self._path}"
+        tell(
+            f"\n  demo user {DEMO_USER}       API key    {key['api_key']}\n                       secret     {secret}\n"
+            f"\n  Try:  curl 'http://{self._rest}/api/v3/depth?symbol=BTCUSDT&limit=5'"
+            f"\n        python3 examples/place_order.py {root}{url}\n"
         )

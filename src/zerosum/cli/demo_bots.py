@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import json
 import random
+import signal
 import sys
 import time
 from collections import deque
@@ -136,6 +137,7 @@ async def run_until_closed(config: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the exchange decides when its bots end
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(run_until_closed(json.loads(sys.stdin.readline())))
 

@@ -1,50 +1,77 @@
 """
-Brings a command to an exchange: through its socket where it runs, straight into its log where it does not.
+Brings commands and questions to an exchange: through its socket where it runs, straight to its log where it does not.
+
+    with door_to(directory) as door:
+        door.ask(show="listings")     an answer of services/overview.py
+        door.send(command)            the account events that it caused
+
+Always true: a command that was sent is done, or refused, or OutcomeUnknown says that nobody here knows.
 """
 
 from __future__ import annotations
 
+import json
 import socket
+import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Final, Protocol, final
 
-import typer
-
-from zerosum.core import codes, records
+from zerosum.core import records
 from zerosum.errors import ZerosumError
-from zerosum.services import admin
+from zerosum.log.file_log import FileLog
+from zerosum.services import admin, overview
 from zerosum.services.datadir import DataDir
+from zerosum.services.machine import Machine
 from zerosum.services.opening import open_log, restore
+from zerosum.services.past import machine_at
 
 Event = tuple[int, ...]
-DEFAULT_DATA = Path("zerosum-data")
-DataOption = Annotated[Path, typer.Option("--data", help="The data directory.", envvar="ZEROSUM_DATA")]
-ArchiveOption = Annotated[
-    Path | None, typer.Option("--archive", help="Where segments of the log were archived, if not in the data directory.", file_okay=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+REPLY_S: Final = 30.0
 
 
 class Refused(ZerosumError):
-    """The exchange did not do what was asked."""
+    """The exchange did not do what was asked. `event`: the core's refusal, if it came to that."""
+
+    def __init__(self, text: str, event: Event | None = None) -> None:
+        super().__init__(text)
+        self.event = event
 
 
-def send(data: DataDir, command: bytes) -> list[Event]:
-    """The account events that the command caused. Refused when it was not taken or not done."""
-    path = data.root / admin.NAME
-    events = send_to(path, command) if is_listening(path) else apply_offline(data, command)
-    for event in events:
-        if event[0] & 0xFF == records.REFUSED:
-            raise Refused(f"{records.kind_name(event[4])}: {reason_name(event[5])}.")
-    return events
+class OutcomeUnknown(ZerosumError):
+    """The exchange took a command, and ended or fell silent before it said what became of it."""
 
 
-def reason_name(reason: int) -> str:
-    """A reason's name in zerosum.core.codes."""
-    first = list(vars(codes)).index("NO_REASON")
-    names = [name for name in list(vars(codes))[first:] if name.isupper()]
-    return next((name for name in names if getattr(codes, name) == reason), f"reason {reason}")
+class Door(Protocol):
+    """An exchange, running or not."""
+
+    def send(self, command: bytes) -> list[Event]:
+        """The account events that a command caused, a refusal too. Refused where it was not taken at all; OutcomeUnknown."""
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """See services/overview.py."""
+
+
+@contextmanager
+def door_to(directory: DataDir, *, only_asks: bool = False) -> Iterator[Door]:
+    """`only_asks`: nothing will be sent, so a log that nobody has open is read and not opened."""
+    path = directory.root / admin.NAME
+    if is_listening(path):
+        with LiveDoor(path) as door:
+            yield door
+    elif only_asks:
+        yield OfflineDoor(machine_at(directory, None))
+    else:
+        with open_log(directory) as log:
+            machine, _ = restore(directory, log.log_id, log.durable_sequence)
+            try:
+                yield OfflineDoor(machine, log)
+            except ZerosumError:
+                log.close(machine.attestation())
+                raise
+            log.close(machine.attestation())
 
 
 def is_listening(path: Path) -> bool:
@@ -58,32 +85,71 @@ def is_listening(path: Path) -> bool:
     return True
 
 
-def send_to(path: Path, command: bytes) -> list[Event]:
-    with socket.socket(socket.AF_UNIX) as door, door.makefile("rb") as replies:
-        door.settimeout(30)
-        door.connect(str(path))
-        door.sendall(admin.LENGTH.pack(len(command)) + command)
-        size = admin.LENGTH.unpack(replies.read(admin.LENGTH.size))[0]
-        if size == 0:
-            why = replies.read(admin.LENGTH.unpack(replies.read(admin.LENGTH.size))[0])
-            if why:
-                raise Refused(f"The exchange does not take it: {why.decode()}.")
-        return list(records.records(replies.read(size)))
+@final
+class LiveDoor:
+    """Of an exchange that runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(REPLY_S)
+        self._socket.connect(str(path))
+        self._replies = self._socket.makefile("rb")
+
+    def __enter__(self) -> LiveDoor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._replies.close()
+        self._socket.close()
+
+    def send(self, command: bytes) -> list[Event]:
+        return list(records.records(self._request(command)))
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(self._request(json.dumps(question).encode()))
+        except OutcomeUnknown as error:
+            raise Refused("the exchange ended, or was silent for too long, before it answered: nothing was changed.") from error
+        return answer
+
+    def _request(self, request: bytes) -> bytes:
+        try:
+            self._socket.sendall(admin.LENGTH.pack(len(request)) + request)
+            reply = self._part()
+            if reply:
+                return reply
+            why = self._part()
+        except (OSError, struct.error) as error:
+            raise OutcomeUnknown(
+                "the exchange ended, or was silent for too long, before it answered: what became of the command is not known."
+            ) from error
+        if why:
+            raise Refused(f"the exchange does not take it: {why.decode()}.")
+        return b""
+
+    def _part(self) -> bytes:
+        (size,) = admin.LENGTH.unpack(self._replies.read(admin.LENGTH.size))
+        part = self._replies.read(size)
+        if len(part) < size:
+            raise ConnectionResetError
+        return part
 
 
-def apply_offline(data: DataDir, command: bytes) -> list[Event]:
-    """Write the command to the log of an exchange that does not run, and tell what it does there. The next start settles it."""
-    data.root.mkdir(parents=True, exist_ok=True)
-    with open_log(data) as log:
-        machine, _ = restore(data, log.log_id, log.durable_sequence)
-        now_us = machine.exchange.ubscore.now_us
-        stamped = command[:8] + now_stamp(now_us) + command[16:]
-        log.append(stamped, count=1, time_us=now_us, attestation=machine.attestation())
-        log.sync()
-        output = machine.apply(stamped)
-        log.close(machine.attestation())
-    return list(records.records(output.account_events))
+@final
+class OfflineDoor:
+    """Of an exchange that does not run: its machines as the log leaves them. What is sent is written there; the next start settles it."""
 
+    def __init__(self, machine: Machine, log: FileLog | None = None) -> None:
+        self._machine = machine
+        self._log = log
 
-def now_stamp(at_least_us: int) -> bytes:
-    return max(at_least_us, time.time_ns() // 1000).to_bytes(8, "little")
+    def send(self, command: bytes) -> list[Event]:
+        assert self._log is not None, "whoever sends has the log opened for it"
+        now_us = max(int(self._machine.exchange.ubscore.now_us), time.time_ns() // 1000)
+        stamped = command[:8] + now_us.to_bytes(8, "little") + command[16:]
+        self._log.append(stamped, count=1, time_us=now_us, attestation=self._machine.attestation())
+        self._log.sync()
+        return list(records.records(self._machine.apply(stamped).account_events))
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        return overview.answer(self._machine.exchange, question)

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from zerosum.bench.e2e import EndToEnd, EndToEndPlan, EndToEndRun
 from zerosum.bench.e2e_orders import OrderSet, read_order_set
-from zerosum.cli.door import JsonOption
 from zerosum.cli.e2e_generated import generate
+from zerosum.cli.options import JsonOption
 from zerosum.errors import ConfigError
 from zerosum.services.datadir import DataDir
 

@@ -5,35 +5,46 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from zerosum.cli.door import DEFAULT_DATA, DataOption, JsonOption
-from zerosum.cli.up import MASTER_KEY_NAME
+from zerosum.cli.account import AccountArgument, known_account
+from zerosum.cli.directory import held, load_settings, master_key
+from zerosum.cli.door import door_to
+from zerosum.cli.options import ConfigOption, DataOption, JsonOption
+from zerosum.cli.tables import show_table
+from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.gateway.auth import TRADE, USER_DATA
-from zerosum.gateway.keys import Keys, load_master_key
+from zerosum.gateway.keys import Keys
 from zerosum.services.datadir import DataDir
 
 cli = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
 
-def open_keys(data: DataDir) -> Keys:
-    return Keys(data.keys, load_master_key(data.root / MASTER_KEY_NAME))
+@contextmanager
+def keys_of(data: Path | None, config: Path | None) -> Iterator[tuple[DataDir, Keys]]:
+    settings = load_settings(data, config)
+    directory = held(DataDir(settings.data_directory))
+    with closing(Keys(directory.keys, master_key(settings))) as keys:
+        yield directory, keys
 
 
 @cli.command("create")
 def create(
-    account: Annotated[int, typer.Argument(help="The account that the key acts for.")],
+    account: AccountArgument,
     trade: Annotated[bool, typer.Option("--trade/--read-only", help="Whether it may place and cancel orders.")] = True,
-    data: DataOption = DEFAULT_DATA,
+    data: DataOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key. Its secret is shown this once, and kept encrypted."""
-    with closing(open_keys(DataDir(data))) as keys:
+    """Make a key that acts for an account. Its secret is shown this once, and kept encrypted."""
+    with keys_of(data, config) as (directory, keys):
+        with door_to(directory, only_asks=True) as door:
+            known_account(door, account)
         api_key, secret = keys.create(account, (TRADE, USER_DATA) if trade else (USER_DATA,))
     if as_json:
         typer.echo(json.dumps({"api_key": api_key, "secret": secret, "account": account}))
@@ -43,25 +54,28 @@ def create(
 
 @cli.command("list")
 def list_keys(
-    account: Annotated[int | None, typer.Option(help="Of this account only.")] = None,
-    data: DataOption = DEFAULT_DATA,
+    account: Annotated[int | None, typer.Option(help="Of this account only.", min=FIRST_USER, max=ACCOUNT_MAX)] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List keys, never their secrets."""
-    with closing(open_keys(DataDir(data))) as keys:
+    with keys_of(data, config) as (_, keys):
         found = keys.list(account)
     if as_json:
         typer.echo(json.dumps([key._asdict() for key in found]))
         return
-    table = Table("API key", "account", "permissions", "state")
-    for key in found:
-        table.add_row(key.api_key, str(key.account_id), ", ".join(key.permissions), "revoked" if key.revoked_us else "good")
-    Console().print(table)
+    rows = [
+        (key.api_key, str(key.account_id), ", ".join(key.permissions), "revoked" if key.revoked_us else "good") for key in found
+    ]  # fmt: skip
+    show_table(("API key", "account", "permissions", "state"), rows)
 
 
 @cli.command("revoke")
-def revoke(api_key: Annotated[str, typer.Argument(help="The API key.")], data: DataOption = DEFAULT_DATA) -> None:
+def revoke(
+    api_key: Annotated[str, typer.Argument(help="The API key.")], data: DataOption = None, config: ConfigOption = None
+) -> None:  # fmt: skip
     """Revoke a key for good."""
-    with closing(open_keys(DataDir(data))) as keys:
+    with keys_of(data, config) as (_, keys):
         keys.revoke(api_key)
     typer.echo("revoked")

@@ -4,13 +4,16 @@ The `zerosum` command: its subcommands, and how an operator's error is shown.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from zerosum import __version__
-from zerosum.cli import audit, bench, config, e2e, key, market, replay, soak, state, up
+from zerosum.cli import account, audit, bench, config, e2e, init, key, listing, money, replay, soak, state, up
+from zerosum.cli.terminal import STDERR, open_standard_descriptors, somebody_sees_it
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(
@@ -18,12 +21,14 @@ cli = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "A spot exchange on your own machine: gateway, balances, matching and settlement, every trade's legs summing to zero.\n\n"
         "Start with `zerosum up`; `zerosum COMMAND --help` explains each command."
     ),
 )
 cli.command("up")(up.up_command)
+cli.command("init")(init.init_command)
 cli.command("replay")(replay.replay_command)
 cli.command("audit")(audit.audit_command)
 cli.command("state")(state.state_command)
@@ -32,10 +37,24 @@ cli.command("soak")(soak.soak_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
 cli.add_typer(config.cli, name="config")
-cli.add_typer(market.account_cli, name="account")
-cli.add_typer(market.listing_cli, name="listing")
-cli.command("deposit")(market.deposit)
-cli.command("withdraw")(market.withdraw)
+cli.add_typer(account.cli, name="account")
+cli.add_typer(listing.cli, name="listing")
+cli.command("deposit")(money.deposit)
+cli.command("withdraw")(money.withdraw)
+cli.command("transfer")(money.transfer)
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@cli.callback()
+def main(
+    asked: Annotated[bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @cli.command("version")
@@ -48,11 +67,20 @@ def app() -> None:
     """The console script. An operator's error is one paragraph on stderr and exit code 1; a bug is a traceback."""
     if not __debug__:
         sys.exit("zerosum does not run under python -O: its asserts are what stops a shard with a broken invariant.")
+    open_standard_descriptors()
     try:
         cli()
     except ZerosumError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]{type(error).__name__}[/]: {error}", markup=True)
-        sys.exit(1)
+        fail(type(error).__name__, str(error))
+    except OSError as error:  # a file or disk that is not as it should be, met where no better words for it are known
+        fail(type(error).__name__, f"{error.filename}: {error.strerror}." if error.filename is not None else f"{error}.")
+
+
+def fail(kind: str, text: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        name = typer.style(kind, fg="red", bold=True) if somebody_sees_it() else kind
+        os.write(STDERR, f"{name}: {text}\n".encode(errors="backslashreplace"))
+    sys.exit(1)
 
 
 if __name__ == "__main__":

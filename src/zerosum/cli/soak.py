@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from zerosum.bench.soak import FLAT_BYTES, Soaked, soak
-from zerosum.cli.door import JsonOption
+from zerosum.cli.options import JsonOption
 
 
 def soak_command(

@@ -1,5 +1,9 @@
 """
 `zerosum up`: the embedded exchange in the foreground, with a small demo market if asked for.
+
+    listen --> operations --> embedded exchange --> demo market --> ready file ... Ctrl-C: the same backwards
+
+Always true: nothing is made before every port is had, and whatever was started is stopped, however this comes to its end.
 """
 
 from __future__ import annotations
@@ -8,37 +12,38 @@ import asyncio
 import json
 import os
 import signal
-import sys
+import socket
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import structlog
 import typer
 import uvloop
-from rich.console import Console
 
 from zerosum.cli.demo import DemoMarket
-from zerosum.cli.door import DEFAULT_DATA
-from zerosum.errors import ZerosumError
-from zerosum.gateway.keys import create_master_key, load_master_key
+from zerosum.cli.directory import load_settings, make_directory, master_key
+from zerosum.cli.measures import LOOP_BUCKETS_US, add_checks, add_metrics
+from zerosum.cli.options import ConfigOption, DataOption
+from zerosum.cli.terminal import tell
+from zerosum.errors import ConfigError, ZerosumError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
-from zerosum.gateway.transport.listener import listen
+from zerosum.net.listener import ListenFailed, listen
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
 from zerosum.ops.health import LoopDelay, Readiness
 from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
-from zerosum.ops.settings import load
+from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
 from zerosum.services.follower import SnapshotPolicy
-from zerosum.services.shard import Limits, Shard
+from zerosum.services.shard import Limits
 
-MASTER_KEY_NAME = "master.key"
-SETTINGS_NAME = "zerosum.toml"
-STOP_S = 90.0
+STOP_S: Final = 90.0
+LISTENERS: Final = ("rest", "websocket", "operations")
 
 log = structlog.get_logger("exchange")
 
@@ -50,42 +55,37 @@ class Stopped(ZerosumError):
 
 
 def up_command(
-    data: Annotated[Path | None, typer.Option("--data", help="The data directory.", envvar="ZEROSUM_DATA")] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="Settings in TOML. Default: zerosum.toml in the data directory.")] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
     demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help="List three symbols and let bots trade them.")] = None,
     rest_port: PortOption = None,
     websocket_port: PortOption = None,
     operations_port: PortOption = None,
-    ready_file: Annotated[Path | None, typer.Option(help="Written once the exchange serves: its ports and process ids, as JSON.")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="There while the exchange serves: its ports and process ids, as JSON.")] = None,
 ) -> None:
     """
     Run the exchange until Ctrl-C: gateway, core and durable log in one process, its follower in another.
 
-    The next start goes on where this one ended. The first start makes the data directory and its master key.
-    Settings: docs/reference/configuration.md.
+    The next start goes on where this one ended. The first start makes the data directory and its master key, and a demo market in it; in a
+    directory with a market of its own there is no demo. Settings: docs/reference/configuration.md.
     """
-    settings = load_settings(data, config, {"rest": rest_port, "websocket": websocket_port, "operations": operations_port}, demo)
+    ports = {"rest.port": rest_port, "websocket.port": websocket_port, "operations.port": operations_port}
+    options = {name: Given(port, f"--{name.replace('.', '-')}") for name, port in ports.items() if port is not None}
+    if demo is not None:
+        options["demo.enabled"] = Given(demo, "--demo" if demo else "--no-demo")
+    settings = load_settings(data, config, options)
+    if ready_file is not None:
+        check_ready_file(ready_file)
     logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
     ensure_descriptors(settings)
-    settings.data_directory.mkdir(parents=True, exist_ok=True)
     uvloop.run(run(settings, ready_file))
 
 
-def load_settings(data: Path | None, config: Path | None, ports: dict[str, int | None], demo: bool | None) -> Settings:
-    """From the file, the environment and the command line, the last of which goes first."""
-    if config is None:
-        default = (data or DEFAULT_DATA) / SETTINGS_NAME
-        config = default if default.exists() else None
-    environment = {name: value for name, value in os.environ.items() if name != "ZEROSUM_DATA"}
-    settings = load(config, environment)
-    if data is not None or "data_directory" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"data_directory": data or DEFAULT_DATA})
-    if demo is not None:
-        settings = settings.model_copy(update={"demo": settings.demo.model_copy(update={"enabled": demo})})
-    for section, port in ports.items():
-        if port is not None:
-            settings = settings.model_copy(update={section: getattr(settings, section).model_copy(update={"port": port})})
-    return settings
+def check_ready_file(path: Path) -> None:
+    """ConfigError where it could not be written. One that is left of a process that was killed goes."""
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"--ready-file {path} can't be written: it must be a file in a folder that is there and writable.")
+    path.unlink(missing_ok=True)
 
 
 def embedded_settings(settings: Settings) -> EmbeddedSettings:
@@ -93,7 +93,7 @@ def embedded_settings(settings: Settings) -> EmbeddedSettings:
     archive = settings.archive.directory or data.archive
     return EmbeddedSettings(
         data=data,
-        master_key=master_key_of(settings),
+        master_key=master_key(settings, makes=True),
         segment_bytes=settings.log.segment_bytes,
         limits=Limits(settings.log.group_bytes_max, settings.log.pending_max, settings.follower.unsettled_max),
         snapshots=SnapshotPolicy(settings.snapshots.every_records, settings.snapshots.keep),
@@ -108,92 +108,100 @@ def embedded_settings(settings: Settings) -> EmbeddedSettings:
     )
 
 
-def master_key_of(settings: Settings) -> bytes:
-    """From the settings or its file, which the first start makes."""
-    if settings.master_key is not None:
-        return bytes.fromhex(settings.master_key.get_secret_value())
-    file = settings.master_key_file or settings.data_directory / MASTER_KEY_NAME
-    if settings.master_key_file is None and not file.exists():
-        create_master_key(file)
-    return load_master_key(file)
-
-
 async def run(settings: Settings, ready_file: Path | None) -> None:
-    console = Console(stderr=True, highlight=False)
-    sections = {"rest": settings.rest, "websocket": settings.websocket, "operations": settings.operations}
-    sockets = {name: listen(section.host, section.port, setting=name) for name, section in sections.items()}
-    embedded = Embedded(
-        embedded_settings(settings), sockets["rest"], sockets["websocket"], report=lambda line: log.info("start", detail=line)
+    async with AsyncExitStack() as running:
+        sockets = {name: running.enter_context(closing(listener(settings, name))) for name in LISTENERS}
+        make_directory(settings.data_directory)
+        embedded = Embedded(
+            embedded_settings(settings), sockets["rest"], sockets["websocket"], report=lambda line: log.info("start", detail=line)
+        )
+        metrics, readiness = Metrics(), Readiness()
+        serves = False
+        readiness.add("serves", lambda: None if serves else "it is starting, or stopping")
+        operations = OperationsServer(sockets["operations"], readiness, metrics)
+        await operations.start()
+        running.push_async_callback(operations.stop)
+        delay = LoopDelay(
+            metrics.histogram("zerosum_loop_delay_seconds", "How late the event loop is.", LOOP_BUCKETS_US, unit=1e-6).observe
+        )
+        running.callback(delay.stop)
+        await embedded.start()
+        running.push_async_callback(stop_in_time, embedded)
+        add_checks(readiness, embedded)
+        add_metrics(metrics, embedded)
+        stop = asked_to_stop()
+        ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
+        show_addresses(settings, ports)
+        if settings.demo.enabled:
+            market = DemoMarket(embedded, address(settings.rest.host, ports["rest"]), address(settings.websocket.host, ports["websocket"]))
+            running.push_async_callback(market.stop)
+            await market.start()
+        if ready_file is not None:
+            running.callback(ready_file.unlink, missing_ok=True)
+            write_ready_file(ready_file, {**ports, "pid": os.getpid(), "follower_pid": embedded.follower.pid})
+        serves = True
+        failed = asyncio.create_task(embedded.failed())
+        running.callback(failed.cancel)
+        ends: list[asyncio.Future[Any]] = [failed, stop]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        serves = False
+        if failed.done():
+            raise Stopped(f"The exchange stopped by itself: {failed.result()!r}") from failed.result()
+        log.info("stopping", signal=stop.result())
+        tell("stopping ...")
+    log.info("stopped")
+    tell("stopped cleanly")
+
+
+def listener(settings: Settings, name: str) -> socket.socket:
+    section = getattr(settings, name)
+    try:
+        return listen(section.host, section.port, setting=name)
+    except ListenFailed as error:
+        raise ListenFailed(
+            f"{error}\n  If another exchange runs there, give this one ports of its own:"
+            f" {', '.join(f'--{each}-port' for each in LISTENERS)}; 0 takes any that is free."
+        ) from error
+
+
+def asked_to_stop() -> asyncio.Future[str]:
+    """By Ctrl-C, SIGTERM, or the end of the terminal (but for `nohup`, which has that ignored): the signal's name."""
+    loop = asyncio.get_running_loop()
+    asked: asyncio.Future[str] = loop.create_future()
+
+    def ask(name: str) -> None:
+        if not asked.done():
+            asked.set_result(name)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, ask, number.name)
+    return asked
+
+
+async def stop_in_time(embedded: Embedded) -> None:
+    try:
+        async with asyncio.timeout(STOP_S):
+            await embedded.stop()
+    except TimeoutError as error:
+        raise Stopped(f"The exchange did not stop within {STOP_S:g} s. Nothing is lost: the next start mends the log.") from error
+
+
+def write_ready_file(path: Path, ready: dict[str, int]) -> None:
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(json.dumps(ready))
+    draft.rename(path)
+
+
+def show_addresses(settings: Settings, ports: dict[str, int]) -> None:
+    tell(
+        "zerosum is up. Ctrl-C ends it; the next start goes on from there.\n"
+        f"  data directory       {settings.data_directory}\n"
+        f"  REST                 http://{address(settings.rest.host, ports['rest'])}/api/v3\n"
+        f"  WebSocket API        ws://{address(settings.websocket.host, ports['websocket'])}/ws-api/v3\n"
+        f"  health, metrics      http://{address(settings.operations.host, ports['operations'])}/readyz, /metrics"
     )
-    await embedded.start()
-    metrics = metrics_of(embedded)
-    delay = LoopDelay(metrics.histogram("zerosum_loop_delay_seconds", "How late the event loop is.", LOOP_BUCKETS_US, unit=1e-6).observe)
-    operations = OperationsServer(sockets["operations"], readiness_of(embedded.shard), metrics)
-    await operations.start()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
-    show_addresses(console, settings, ports)
-    market = None
-    if settings.demo.enabled:
-        market = DemoMarket(embedded, settings.rest.host, ports["rest"], ports["websocket"], console)
-        await market.start()
-    if ready_file is not None:
-        ready = {**ports, "pid": os.getpid(), "follower_pid": embedded.follower.pid}
-        draft = ready_file.with_name(ready_file.name + ".tmp")
-        draft.write_text(json.dumps(ready))
-        draft.rename(ready_file)
-
-    failed = asyncio.create_task(embedded.failed())
-    waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait([failed, waiting], return_when=asyncio.FIRST_COMPLETED)
-    console.print("stopping ...")
-    if market is not None:
-        await market.stop()
-    delay.stop()
-    await operations.stop()
-    async with asyncio.timeout(STOP_S):
-        await embedded.stop()
-    if failed.done():
-        raise Stopped(f"The exchange stopped by itself: {failed.result()!r}") from failed.result()
-    failed.cancel()
-    console.print("stopped cleanly")
 
 
-def show_addresses(console: Console, settings: Settings, ports: dict[str, int]) -> None:
-    console.print("[bold green]zerosum is up[/]. Ctrl-C ends it; the next start goes on from there.")
-    console.print(f"  REST                 http://{settings.rest.host}:{ports['rest']}/api/v3")
-    console.print(f"  WebSocket API        ws://{settings.websocket.host}:{ports['websocket']}/ws-api/v3")
-    console.print(f"  health, metrics      http://{settings.operations.host}:{ports['operations']}/readyz, /metrics")
-
-
-LOOP_BUCKETS_US = (100, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000)
-
-
-def readiness_of(shard: Shard) -> Readiness:
-    readiness = Readiness()
-    readiness.add("disk", lambda: "the disk is full: no order is taken" if shard.disk_is_full else None)
-    readiness.add("exchange", lambda: f"stopped: {shard.stopped.result()!r}" if shard.stopped.done() else None)
-    readiness.add("settlement", lambda: f"{shard.unsettled} commands behind" if shard.is_behind else None)
-    return readiness
-
-
-def metrics_of(embedded: Embedded) -> Metrics:
-    metrics, shard = Metrics(), embedded.shard
-    metrics.read_counter("zerosum_commands_applied_total", "Commands applied.", lambda: shard.machine.sequence)
-    metrics.read_counter("zerosum_groups_total", "Groups made durable with one sync each.", lambda: shard.groups)
-    metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not yet applied.", lambda: shard.under_way)
-    metrics.read_gauge("zerosum_settlement_lag_commands", "Commands applied and not yet settled.", lambda: shard.unsettled)
-    metrics.read_counter("zerosum_follower_restarts_total", "How often the follower was started again.", lambda: embedded.follower.restarts)
-    metrics.read_gauge("zerosum_open_orders", "Open orders.", lambda: int(shard.machine.exchange.matching.orders.live))
-    metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: embedded.rest.connections)
-    metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: embedded.websocket.connections)
-    metrics.read_gauge("zerosum_resident_bytes", "Memory in use.", resident_bytes)
-    return metrics
-
-
-def resident_bytes() -> int:
-    if sys.platform != "linux":
-        return 0
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -64,7 +64,7 @@ class AccountData:
     def order(self, call: Call) -> None:
         instrument = self.instruments.of(call.params)
         order_id, client = named_order(call.params)
-        self.entry.barrier(partial(self.tell_order, call, instrument, order_id, client))
+        self.entry.barrier(partial(call.run, self.tell_order, call, instrument, order_id, client))
 
     def tell_order(self, call: Call, instrument: Instrument, order_id: int | None, client: str | None) -> None:
         words = None if client is None else text_words(client, len(CLIENT))
@@ -90,7 +90,7 @@ class AccountData:
         instrument = self.instruments.of(call.params) if "symbol" in call.params else None
         if instrument is None:
             call.use_weight(OPEN_ORDERS_OF_ALL_SYMBOLS_WEIGHT - OPEN_ORDERS_WEIGHT)
-        self.entry.barrier(partial(self.tell_open_orders, call, instrument))
+        self.entry.barrier(partial(call.run, self.tell_open_orders, call, instrument))
 
     def tell_open_orders(self, call: Call, instrument: Instrument | None) -> None:
         account = self.views.account(call.account_id)
@@ -137,7 +137,7 @@ class AccountData:
 
     def account(self, call: Call) -> None:
         omits_zeros = boolean(call.params, "omitZeroBalances", False)
-        self.entry.barrier(partial(self.tell_account, call, omits_zeros))
+        self.entry.barrier(partial(call.run, self.tell_account, call, omits_zeros))
 
     def tell_account(self, call: Call, omits_zeros: bool) -> None:
         account = self.views.account(call.account_id)
@@ -170,10 +170,13 @@ class AccountData:
 
     def read_settled(self, call: Call, find: Callable[[], T], tell: Callable[[T], None]) -> None:
         """Read once the settled record has everything that is applied now."""
-        self.entry.barrier(partial(self.wait_until_settled, call, partial(self.read, call, find, tell)))
+        when_settled = partial(call.run, self.read_if_settled, call, find, tell)
+        self.entry.barrier(partial(call.run, self.entry.settled, when_settled, SETTLED_TIMEOUT_S))
 
-    def wait_until_settled(self, call: Call, read: Callable[[], None]) -> None:
-        self.entry.settled(lambda in_time: read() if in_time else call.fail(errors.TIMEOUT.of()), SETTLED_TIMEOUT_S)
+    def read_if_settled(self, call: Call, find: Callable[[], T], tell: Callable[[T], None], in_time: bool) -> None:
+        if not in_time:
+            raise errors.TIMEOUT.of()
+        self.read(call, find, tell)
 
     def read(self, call: Call, find: Callable[[], T], tell: Callable[[T], None]) -> None:
         """Run `find` away from the event loop, and `tell` in it."""
@@ -181,10 +184,6 @@ class AccountData:
             return tell(find())
 
         def found(future: asyncio.Future[T]) -> None:
-            error = future.exception()
-            if error is not None:
-                call.fail(errors.UNKNOWN.of())
-                raise error  # to the loop's handler, which logs it
-            tell(future.result())
+            call.run(lambda: tell(future.result()))
 
         asyncio.get_running_loop().run_in_executor(self.executor, find).add_done_callback(found)

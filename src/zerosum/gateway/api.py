@@ -5,7 +5,8 @@ The API: which operation a request asks for, who may ask, and what becomes of er
     frame    --method-> the same, with the signature over sorted parameters
 
 Always true:
-  - each request is answered once, with JSON; whatever its bytes, the answer is an operation's or an error of the table
+  - each request is answered once, with JSON; whatever its bytes, the answer is an operation's or an error of the table; also where
+    something here fails that never should
   - an operation runs, and submits its command, within the call of `handle` or `handle_ws`: so commands are in the order of requests
 """
 
@@ -21,7 +22,7 @@ from zerosum.gateway import errors
 from zerosum.gateway.account_data import OPEN_ORDERS_WEIGHT, USER_TRADES_OF_ORDER_WEIGHT, AccountData
 from zerosum.gateway.auth import TRADE, USER_DATA, ApiKey, check_rest, check_ws
 from zerosum.gateway.calls import Call, RestCall, WsCall
-from zerosum.gateway.entry import Busy, Entry
+from zerosum.gateway.entry import Entry
 from zerosum.gateway.errors import ApiError
 from zerosum.gateway.history import History
 from zerosum.gateway.instruments import Instruments
@@ -30,7 +31,7 @@ from zerosum.gateway.limits import Allowance, Limits
 from zerosum.gateway.market_data import DEPTH_WEIGHTS, MarketData
 from zerosum.gateway.messages import Reply, ReplyText, Request, Session
 from zerosum.gateway.orders import CANCEL_PARAMETERS, ORDER_PARAMETERS, Orders
-from zerosum.gateway.parameters import Params, boolean, check_all_read, deadline_us, divisor_of, of_rest, of_ws
+from zerosum.gateway.parameters import Params, boolean, check_all_read, check_unrepeated, deadline_us, divisor_of, of_rest, of_ws
 from zerosum.views.views import Views
 
 NONE: Final = ""
@@ -115,12 +116,7 @@ class Api:
 
     def handle(self, request: Request, reply: Reply) -> None:
         call = RestCall(self.limits, request.client, request.received_us, reply)
-        try:
-            self.serve_rest(request, call)
-        except ApiError as error:
-            call.fail(error)
-        except Busy:
-            call.fail(errors.BUSY.of())
+        call.run(self.serve_rest, request, call)
 
     def serve_rest(self, request: Request, call: Call) -> None:
         methods = self.routes.get(request.path)
@@ -150,12 +146,7 @@ class Api:
         if not isinstance(state, WsState):
             state = session.user = opened(session.query)
         call = WsCall(self.limits, session.client, self.entry.now_us(), reply, state.shows_limits)
-        try:
-            self.serve_ws(text, state, call)
-        except ApiError as error:
-            call.fail(error)
-        except Busy:
-            call.fail(errors.BUSY.of())
+        call.run(self.serve_ws, text, state, call)
 
     def serve_ws(self, text: bytes, state: WsState, call: WsCall) -> None:
         call.use_weight(1)
@@ -175,6 +166,11 @@ class Api:
         if raw is not None:
             call.params = of_ws(bytes(raw))
         params = call.params
+        # Each member has a colon: with no more colons than members none is there twice, and most texts need not be looked at again.
+        if text.count(b":") > len(frame) + len(params):
+            check_unrepeated(text)
+            if raw is not None:
+                check_unrepeated(bytes(raw))
         if operation.security:
             key = self.key(params.get("apiKey"), call.now_us)
             check_ws(key, params)

@@ -3,28 +3,42 @@ One request under way, and how it is answered: the same operations serve REST an
 
     operation --ok(JSON), fail(ApiError)--> RestCall: a Response, limits in its headers
                                        +--> WsCall: a frame with the request's id, limits in its body
+
+Always true: whatever a part of an operation raises, once it is run by `Call.run` its client has an answer, in JSON, and its caller does not
+notice.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final, final
 
+from zerosum.gateway import errors
+from zerosum.gateway.entry import Busy
 from zerosum.gateway.errors import ApiError
 from zerosum.gateway.limits import Allowance, Limits
 from zerosum.gateway.messages import Reply, ReplyText, Response
 from zerosum.gateway.parameters import Params
+from zerosum.net.sparing_log import SparingLog
 
 USED_WEIGHT: Final = b"x-mbx-used-weight-1m"
 ORDERS_10_SECONDS: Final = b"x-mbx-order-count-10s"
 ORDERS_DAY: Final = b"x-mbx-order-count-1d"
 
+# A bug that strangers meet is met by each of them, and its traceback is the same: one is enough for a while.
+_log: Final = SparingLog("gateway.api", lines_max=1, period_s=10.0)
+
 
 class Call(ABC):
-    """`account_id` and `deadline_us` are set once a signed request is known to be good; `divisor`: microseconds in its unit of time."""
+    """
+    `account_id` and `deadline_us` are set once a signed request is known to be good; `divisor`: microseconds in its unit of time;
+    `submitted`: a command of this call may be in the log.
+    """
 
     __slots__ = (
-        "account_id", "client", "deadline_us", "divisor", "limits", "now_us", "orders_lately", "orders_today", "params", "used_weight",
+        "account_id", "answered", "client", "deadline_us", "divisor", "limits", "now_us", "orders_lately", "orders_today", "params",
+        "submitted", "used_weight",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, client: str, now_us: int) -> None:
@@ -38,6 +52,24 @@ class Call(ABC):
         self.used_weight = 0
         self.orders_lately = 0
         self.orders_today = 0
+        self.submitted = False
+        self.answered = False
+
+    def run(self, part: Callable[..., None], *args: object) -> None:
+        """
+        Run a part of the operation. What it raises is the answer, and never goes on to the caller: a shard that answers a whole group, a
+        loop that serves everybody.
+        """
+        try:
+            part(*args)
+        except ApiError as error:
+            self.fail(error)
+        except Busy:
+            self.fail(errors.BUSY.of())
+        except Exception:  # noqa: BLE001  # a bug of the gateway, which holds no money: its client is told, and nobody else notices
+            _log.error("request.failed", exc_info=True, submitted=self.submitted)
+            if not self.answered:
+                self.fail((errors.TIMEOUT if self.submitted else errors.UNKNOWN).of())
 
     def use_weight(self, weight: int) -> None:
         self.used_weight = self.limits.use_weight(self.client, weight, self.now_us)
@@ -69,9 +101,11 @@ class RestCall(Call):
         return (weight,)
 
     def ok(self, body: bytes) -> None:
+        self.answered = True
         self.reply(Response(200, body, self.headers()))
 
     def fail(self, error: ApiError) -> None:
+        self.answered = True
         self.reply(Response(error.status, error.body(), self.headers() + error.headers))
 
 
@@ -88,9 +122,11 @@ class WsCall(Call):
         self.shows_limits = shows_limits
 
     def ok(self, body: bytes) -> None:
+        self.answered = True
         self.reply(b'{"id":%b,"status":200,"result":%b%b}' % (self.request_id, body, self.rate_limits()))
 
     def fail(self, error: ApiError) -> None:
+        self.answered = True
         frame = (self.request_id, error.status, error.body_with_data(), self.rate_limits())
         self.reply(b'{"id":%b,"status":%d,"error":%b%b}' % frame)
 

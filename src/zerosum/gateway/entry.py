@@ -15,11 +15,11 @@ Event = tuple[int, ...]
 """An event's words: see zerosum.core.records."""
 
 Answer = Callable[[list[Event]], None]
-"""Called in the event loop, with every account event that the command caused, in order. It must not raise."""
+"""Called in the event loop, with every account event that the command caused, in order. It does not raise."""
 
 
 class Busy(Exception):
-    """No command is taken now; the text says why (settlement is behind, the disk is full). Nothing was submitted."""
+    """Nothing is taken now; the text says why (settlement is behind, the disk is full, keys can't be read). Nothing was submitted."""
 
 
 class Entry(Protocol):

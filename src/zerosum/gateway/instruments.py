@@ -17,6 +17,7 @@ from zerosum.views.markets import Market
 from zerosum.views.views import Views
 
 STATUSES: Final = {TRADING: "TRADING", HALT: "HALT", BREAK: "BREAK"}
+LEVELS_MAX: Final = 1_000  # of a book, that are looked at to find that price: a stranger who may not even have the money asks for it
 SLACK_PPM: Final = 1_100_000  # on the worst price in the book that a market buy may meet: the book moves on while the order is on its way
 
 Json = dict[str, object]
@@ -50,7 +51,10 @@ class Instrument:
     # ------------------------------------------------------------------ filters
 
     def check_filters(self, order_type: int, price_ticks: int, qty_lots: int, budget_atoms: int) -> None:
-        """As UBSCore checks an order, in its order. After it every number fits in its word of the command. Raises ApiError."""
+        """
+        As UBSCore checks an order, in its order; and a market order by quantity, whose price nobody knows yet, at that of the last trade.
+        After it every number fits in its word of the command. Raises ApiError.
+        """
         rules = self.rules
         if order_type == MARKET_QUOTE:
             if not max(1, rules.min_notional_atoms) <= budget_atoms <= rules.max_notional_atoms:
@@ -60,15 +64,15 @@ class Instrument:
             raise errors.PRICE_FILTER.of()
         if not rules.min_qty_lots <= qty_lots <= rules.max_qty_lots:
             raise errors.LOT_SIZE.of()
-        if order_type <= LIMIT_MAKER:
-            notional = price_ticks * qty_lots * self.tick_lot_atoms
-            if not rules.min_notional_atoms <= notional <= rules.max_notional_atoms:
-                raise errors.NOTIONAL.of()
+        has_price = order_type <= LIMIT_MAKER
+        notional = (price_ticks if has_price else self.market.reference_ticks) * qty_lots * self.tick_lot_atoms
+        if notional > rules.max_notional_atoms or (has_price and notional < rules.min_notional_atoms):
+            raise errors.NOTIONAL.of()
 
     def cap_ticks(self, order_type: int, side: int, qty_lots: int) -> int:
         """
         The highest price that a market buy by quantity is reckoned with: the band's edge; without a band the worst price in the book for
-        that quantity, and a tenth; without so much in the book, the highest price that there is. Else 0.
+        that quantity, and a tenth; without so much in its best LEVELS_MAX levels, the highest price that there is. Else 0.
         """
         if order_type != MARKET or side != BUY:
             return 0
@@ -76,7 +80,7 @@ class Instrument:
         edge = self.market.band_high(self.rules)
         if edge:
             return edge
-        worst = self.market.asks.price_for(qty_lots)
+        worst = self.market.asks.price_for(qty_lots, LEVELS_MAX)
         return min(highest, worst * SLACK_PPM // PPM + 1) if worst else highest
 
     # ------------------------------------------------------------------ exchangeInfo
@@ -132,7 +136,7 @@ class Instrument:
                 "minNotional": quote(rules.min_notional_atoms),
                 "applyMinToMarket": True,
                 "maxNotional": quote(rules.max_notional_atoms),
-                "applyMaxToMarket": False,
+                "applyMaxToMarket": True,
                 "avgPriceMins": 0,
             },
             {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": rules.orders_max},

@@ -9,6 +9,8 @@ API keys: made and revoked by commands, read by the gateway, kept in one SQLite 
 Always true:
   - no secret is stored or logged in clear; moved to another key, account or permission, it no longer decrypts, and the key is refused
   - a key that was revoked is refused at most REFRESH_US after the commit that revoked it, in every process
+  - no lock that another program takes on the file while it is open here holds up a request: readers of a write-ahead log wait for nobody
+  - where the file can't be read, the keys that were used lately are good for REFRESHES_MISSED_MAX more refreshes: then none is
 """
 
 from __future__ import annotations
@@ -20,23 +22,27 @@ import sqlite3
 import string
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
-import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from zerosum.errors import ConfigError, ZerosumError
 from zerosum.gateway.auth import PERMISSIONS, ApiKey
+from zerosum.gateway.entry import Busy
+from zerosum.net.sparing_log import SparingLog
 
 MASTER_KEY_VARIABLE: Final = "ZEROSUM_MASTER_KEY"
 REFRESH_US: Final = 500_000
+REFRESHES_MISSED_MAX: Final = 10
 KEY_CHARS: Final = 64
+SHOWN_CHARS: Final = 8  # of a key, in the log: enough to find it in the list, and no use to anybody else
 NONCE_BYTES: Final = 12
 CHECK_TEXT: Final = b"zerosum API keys, 1"
 
-_log: Final = structlog.get_logger("zerosum.gateway.keys")
+_log: Final = SparingLog("gateway.keys")
 _ALPHABET: Final = string.ascii_letters + string.digits
 _is_master_key: Final = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _is_api_key: Final = re.compile(rf"[A-Za-z0-9]{{{KEY_CHARS}}}").fullmatch
@@ -122,13 +128,26 @@ class Keys:
         self._path = path
         self._cache: dict[str, ApiKey] = {}
         self._refresh_at_us = 0
+        self._refreshes_missed = 0
         self._data_version = -1
         self._db = opened(path)
         self._check_master_key()
         self._changed = self._next_change() - 1
+        self._reads = sqlite3.connect(path, isolation_level=None, timeout=0.0)  # requests wait for nothing
 
     def close(self) -> None:
+        self._reads.close()
         self._db.close()
+
+    def unreadable(self) -> str | None:
+        """Why the file can't be read now, if it can't: what is said to whoever asks whether the gateway is ready."""
+        try:
+            # Through a connection of its own: those that are open have pages of the file in memory, and would not notice.
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.0)) as db:
+                db.execute("select api_key, changed from keys limit 1").fetchone()
+        except sqlite3.Error as error:
+            return f"API keys can't be read from {self._path}: {error}"
+        return None
 
     # ------------------------------------------------------------------ commands
 
@@ -172,25 +191,42 @@ class Keys:
     # ------------------------------------------------------------------ requests
 
     def find(self, api_key: str, now_us: int) -> ApiKey | None:
-        """The key if it is good. `now_us` is any clock that goes on."""
+        """The key if it is good. `now_us` is any clock that goes on. Raises Busy where the file can't be read now."""
         if now_us >= self._refresh_at_us or now_us < self._refresh_at_us - REFRESH_US:
             self._refresh(now_us)
         found = self._cache.get(api_key)
-        return found if found is not None else self._read(api_key)
+        if found is not None:
+            return found
+        try:
+            return self._read(api_key)
+        except sqlite3.OperationalError as error:
+            raise Busy(f"API keys can't be read: {error}") from error
 
     def _refresh(self, now_us: int) -> None:
         """Let go of the keys that others have changed since."""
+        try:
+            self._forget_changed()
+        except sqlite3.OperationalError as error:
+            self._refreshes_missed += 1
+            _log.warning("keys.unreadable", file=str(self._path), error=str(error))
+            if self._refreshes_missed > REFRESHES_MISSED_MAX:
+                raise Busy(f"API keys can't be read: {error}") from error
+        else:
+            self._refreshes_missed = 0
         self._refresh_at_us = now_us + REFRESH_US
-        version = self._db.execute("pragma data_version").fetchone()[0]  # differs when another connection has committed
+
+    def _forget_changed(self) -> None:
+        version = self._reads.execute("pragma data_version").fetchone()[0]  # differs when another connection has committed
         if version == self._data_version:
             return
-        self._data_version = version
-        for api_key, changed in self._db.execute("select api_key, changed from keys where changed > ? order by changed", (self._changed,)):
+        changes = self._reads.execute("select api_key, changed from keys where changed > ? order by changed", (self._changed,))
+        for api_key, changed in changes.fetchall():
             self._cache.pop(api_key, None)
             self._changed = changed
+        self._data_version = version
 
     def _read(self, api_key: str) -> ApiKey | None:
-        row = self._db.execute(
+        row = self._reads.execute(
             "select account_id, permissions, nonce, secret from keys where api_key = ? and revoked_us = 0", (api_key,)
         ).fetchone()
         if row is None:
@@ -200,7 +236,7 @@ class Keys:
             secret = self._cipher.decrypt(nonce, sealed, bound_to(api_key, account_id, names))
         except InvalidTag:
             advice = "refused: revoke it, and find out who can write this file"
-            _log.error("keys.tampered", file=str(self._path), api_key=api_key, advice=advice)
+            _log.error("keys.tampered", file=str(self._path), begins_with=api_key[:SHOWN_CHARS], advice=advice)
             return None
         found = self._cache[api_key] = ApiKey(api_key, account_id, frozenset(names.split(",")), secret)
         return found
@@ -230,7 +266,9 @@ def opened(path: Path) -> sqlite3.Connection:
         path.touch(mode=0o600)
         db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
-            db.execute("pragma journal_mode = wal")
+            (mode,) = db.execute("pragma journal_mode = wal").fetchone()
+            if mode != "wal":
+                raise sqlite3.OperationalError(f"its file system has no write-ahead logs (journal_mode {mode})")
             db.execute("pragma synchronous = full")
             db.executescript(SCHEMA)
         except sqlite3.Error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from zerosum.core.codes import BUY
+from zerosum.core.treasury import DEFAULT_ORDERS_MAX as ACCOUNT_ORDERS_MAX
 from zerosum.gateway import answers, errors
 from zerosum.gateway.calls import Call, announced
 from zerosum.gateway.entry import Entry
@@ -20,6 +21,10 @@ TRADES_MAX: Final = 1000
 
 DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (DEPTH_MAX, 250))
 """Up to how many levels, and what that weighs in all."""
+
+
+EXCHANGE_FILTERS: Final = [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": ACCOUNT_ORDERS_MAX}]
+"""Of an account that was opened without a bound of its own."""
 
 
 @final
@@ -45,7 +50,7 @@ class MarketData:
             "timezone": "UTC",
             "serverTime": self.entry.now_us() // call.divisor,
             "rateLimits": announced(self.allowance),
-            "exchangeFilters": [],
+            "exchangeFilters": EXCHANGE_FILTERS,
             "symbols": shown,
         }
         call.ok(answers.encode(info))

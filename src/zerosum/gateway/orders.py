@@ -193,6 +193,7 @@ class Orders:
         instrument, terms, price_ticks, qty_lots, budget_atoms, _, _ = order
         cap_ticks = price_ticks or instrument.cap_ticks(terms >> 8 & 0xFF, terms & 1, qty_lots)
         command = pack_place(call.account_id, terms, cap_ticks, qty_lots, budget_atoms, call.deadline_us, client.encode("ascii"))
+        call.submitted = True
         self.entry.submit(command, Placing(call, order, client).answer)
 
     def test(self, call: Call) -> None:
@@ -222,12 +223,14 @@ class Orders:
             call.account_id, instrument.number << 32, order_id or 0, call.deadline_us, (client or "").encode("ascii"),
             cancel_id.encode("ascii"),
         )  # fmt: skip
+        call.submitted = True
         self.entry.submit(command, Canceling(call, instrument, self.views, cancel_id).answer)
 
     def cancel_all(self, call: Call) -> None:
         instrument = self.instruments.of(call.params)
         cancel_id = next(self.ids)
         command = pack_cancel_all(call.account_id, instrument.number << 32, call.deadline_us, cancel_id.encode("ascii"))
+        call.submitted = True
         self.entry.submit(command, Canceling(call, instrument, self.views, cancel_id).answer_all)
 
 
@@ -243,6 +246,9 @@ class Placing:
         self.client_id = client_id
 
     def answer(self, events: list[Event]) -> None:
+        self.call.run(self.tell, events)
+
+    def tell(self, events: list[Event]) -> None:
         admitted = events[0]
         kind = admitted[0] & KIND_MASK
         if kind != records.ADMITTED:
@@ -300,11 +306,17 @@ class Canceling:
         self.cancel_id = cancel_id
 
     def answer(self, events: list[Event]) -> None:
+        self.call.run(self.tell, events)
+
+    def answer_all(self, events: list[Event]) -> None:
+        self.call.run(self.tell_all, events)
+
+    def tell(self, events: list[Event]) -> None:
         canceled = self.canceled(events)
         if canceled:
             self.call.ok(answers.encode(canceled[0]))
 
-    def answer_all(self, events: list[Event]) -> None:
+    def tell_all(self, events: list[Event]) -> None:
         canceled = self.canceled(events)
         if canceled:
             self.call.ok(answers.encode(sorted(canceled, key=lambda one: one.order_id)))

@@ -9,6 +9,7 @@ Always true: a parameter that is here has a text, never an empty one; whatever t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
@@ -58,6 +59,7 @@ STP_MODES: Final = {
 _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_names: Final = msgspec.json.Decoder(list[str]).decode
+_decode_pairs: Final = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str).decode  # a repeated name is in it twice
 
 
 # ---------------------------------------------------------------------- names and texts
@@ -117,6 +119,20 @@ def of_ws(raw: bytes) -> Params:
     if len(members) > PARAMETERS_MAX:
         raise errors.TOO_MANY_PARAMETERS.of(PARAMETERS_MAX, len(members))
     return {name: ws_text(name, bytes(value)) for name, value in members.items()}
+
+
+def check_unrepeated(text: bytes) -> None:
+    """Raises ApiError if the object of JSON `text` has a name twice: decoders take the last without a word."""
+    try:
+        names = [name for name, _ in _decode_pairs(text.decode())]
+    except (ValueError, RecursionError) as error:
+        raise errors.INVALID_JSON.of() from error
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            shown = name.isascii() and len(name) <= NAME_CHARS_MAX
+            raise (errors.DUPLICATE_PARAMETER.of(name) if shown else errors.INVALID_JSON.of())
+        seen.add(name)
 
 
 def ws_text(name: str, value: bytes) -> str:

@@ -4,83 +4,68 @@ The operators' listener, on a port of its own that no client is to reach.
     /healthz   200 while the event loop turns: a process that does not answer here is to be restarted
     /readyz    200 when all is well, else 503, and what each check says: a process to send no orders to
     /metrics   for Prometheus
+
+Always true: it is bounded as the listeners for clients are, and a probe gets through however many connections are held open: when there is
+no room, the oldest that is not being answered goes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Mapping
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 import orjson
-import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from zerosum.net.http import HttpBounds, HttpCounters
+from zerosum.net.http_server import HttpServer
 from zerosum.ops.health import Readiness
 from zerosum.ops.metrics import Metrics
 
 CONNECTIONS_MAX: Final = 64
-CONNECTION_LIFETIME_S: Final = 30.0
+BOUNDS: Final = HttpBounds(
+    connections_max=CONNECTIONS_MAX,
+    connections_per_address_max=CONNECTIONS_MAX,  # whoever asks here, may ask from one address
+    pipelined_max=4,
+    url_bytes_max=1_024,
+    header_bytes_max=8_192,
+    headers_max=64,
+    body_bytes_max=0,  # there is nothing to send
+    request_timeout_s=5.0,
+    send_timeout_s=10.0,
+    keep_alive_s=60.0,
+    shutdown_timeout_s=0.5,  # nobody here has anything to lose
+)
 
 _JSON: Final = "application/json"
-
-
-@final
-class _Connection(HttpToolsProtocol):
-    """uvicorn's, bounded in number and in time: what asks here, asks little, and can connect anew."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
-            transport.abort()
-        self._end = self.loop.call_later(CONNECTION_LIFETIME_S, transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end.cancel()
-        super().connection_lost(exc)
 
 
 @final
 class OperationsServer:
     """Serves at a listening socket, from `start` to `stop`. Made in the event loop that it is to report on."""
 
-    def __init__(self, listener: socket.socket, readiness: Readiness, metrics: Metrics) -> None:
-        self._listener = listener
+    def __init__(self, listener: socket.socket, readiness: Readiness, metrics: Metrics, bounds: HttpBounds = BOUNDS) -> None:
         self._readiness = readiness
         self._metrics = metrics
-        config = uvicorn.Config(
-            self._answer,
-            http=_Connection,
-            ws="none",
-            interface="asgi3",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-        )
-        config.load()
-        self._server = uvicorn.Server(config)
-        self._server.lifespan = config.lifespan_class(config)
-        self._ticking: asyncio.Task[None]
+        self._server = HttpServer(self._answer, listener, bounds, name="operations", makes_room=True)
+
+    @property
+    def http_counters(self) -> HttpCounters:
+        return self._server.counters
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return self._server.connections
 
     async def start(self) -> None:
-        """Serve from here on. Signals are the service's, so uvicorn's own serve() is not used."""
-        await self._server.startup(sockets=[self._listener])
-        self._ticking = asyncio.create_task(self._server.main_loop())  # keeps the Date header
+        """Serve from here on."""
+        await self._server.start()
 
     async def stop(self) -> None:
-        """Close: nobody here has anything to lose."""
-        self._ticking.cancel()
-        for server in self._server.servers:
-            server.close()
-        for connection in cast("list[_Connection]", list(self._server.server_state.connections)):
-            connection.transport.abort()
-        tasks = self._server.server_state.tasks
-        if tasks:
-            await asyncio.wait(tasks, timeout=1.0)
+        """Answer what is under way, and close."""
+        await self._server.stop()
 
     async def _answer(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         assert scope["type"] == "http"

@@ -1,5 +1,5 @@
 """
-Settings from a file zerosum.toml and, above it, from the environment.
+Settings from a file zerosum.toml, above it from the environment, and above that from options of the command line.
 
     [rest]           a section of the file
     port = 8700      is the setting rest.port, and in the environment ZEROSUM_REST_PORT
@@ -24,7 +24,22 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from zerosum.errors import ConfigError
 from zerosum.log.layout import GROUP_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES
-from zerosum.ops.settings_model import PREFIX, SECTIONS, SETTINGS, Listener, Setting, Settings, allowed, example, shown
+from zerosum.ops.settings_model import (
+    DATA_DIRECTORY,
+    PREFIX,
+    SECTIONS,
+    SETTINGS,
+    Listener,
+    Setting,
+    Settings,
+    allowed,
+    example,
+    shown,
+)
+
+FILE_NAME: Final = "zerosum.toml"
+DATA: Final = "data_directory"
+DATA_VARIABLE: Final = SETTINGS[DATA].variable
 
 _OTHERS: Final = re.compile(
     r"ZEROSUM_(?:PURE|SHARED)"  # of the build and the tests
@@ -38,18 +53,55 @@ class Effective(NamedTuple):
 
     name: str
     value: str  # as it would stand in the file; a secret is masked
-    source: str  # the file, the variable, or "default"
+    source: str  # the file, the variable, the option, or "default"
 
 
-def load(path: Path | None, env: Mapping[str, str]) -> Settings:
-    """The settings of the file `path` (None: there is no file) and of the environment `env`, which goes before it. ConfigError."""
-    settings, _ = _resolve(path, env)
+class Given(NamedTuple):
+    """A value that somebody set."""
+
+    value: object
+    source: str
+
+
+class Sources(NamedTuple):
+    """What settings are made of, the later going before the earlier."""
+
+    path: Path | None
+    env: Mapping[str, str]
+    options: Mapping[str, Given]  # by the setting's name
+
+
+def sources(data: Path | None, config: Path | None, env: Mapping[str, str], options: Mapping[str, Given]) -> Sources:
+    """
+    For a command with --data and --config. The file is `config`, or zerosum.toml in the data directory if there is one; that one is
+    found by its place, so it can't say that the data lie elsewhere. ConfigError.
+    """
+    if data is not None:
+        options = {**options, DATA: Given(str(data), "--data")}
+    if config is not None:
+        return Sources(config, env, options)
+    directory = data or Path(env.get(DATA_VARIABLE) or DATA_DIRECTORY)
+    path = directory / FILE_NAME
+    if not path.exists():
+        return Sources(None, env, options)
+    named = _from_file(path, []).get(DATA)
+    if named is not None and named.value != str(directory):
+        raise ConfigError(
+            f"{DATA} is {_quoted(named.value)} in {path}, which was read because {directory} is the data directory.\n"
+            "  Leave it out there; or keep that file elsewhere, and name it with --config."
+        )
+    return Sources(path, env, options)
+
+
+def load(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given] | None = None) -> Settings:
+    """The settings of the file `path` (None: there is no file), the environment `env` and the command line's options. ConfigError."""
+    settings, _ = _resolve(path, env, options or {})
     return settings
 
 
-def check(path: Path | None, env: Mapping[str, str]) -> list[Effective]:
+def check(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given] | None = None) -> list[Effective]:
     """Each setting as `load` would give it, and where it comes from. ConfigError."""
-    settings, sources = _resolve(path, env)
+    settings, sources = _resolve(path, env, options or {})
     found = []
     for setting in SETTINGS.values():
         holder = getattr(settings, setting.section) if setting.section else settings
@@ -60,18 +112,12 @@ def check(path: Path | None, env: Mapping[str, str]) -> list[Effective]:
 # -- how it is done: names to values, values to settings, faults gathered on the way
 
 
-class _Given(NamedTuple):
-    """A value that somebody set."""
-
-    value: object
-    source: str
-
-
-def _resolve(path: Path | None, env: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+def _resolve(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given]) -> tuple[Settings, dict[str, str]]:
     """The settings, and the source of each that is not left at its default."""
     faults: list[str] = []
     given = _from_file(path, faults) if path is not None else {}
     given |= _from_environment(env, faults)
+    given |= options
     values: dict[str, object] = {}
     for name, (value, source) in given.items():
         setting = SETTINGS[name]
@@ -88,16 +134,16 @@ def _resolve(path: Path | None, env: Mapping[str, str]) -> tuple[Settings, dict[
     return sound, {name: source for name, (_, source) in given.items()}
 
 
-def _from_file(path: Path, faults: list[str]) -> dict[str, _Given]:
+def _from_file(path: Path, faults: list[str]) -> dict[str, Given]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}. Name a settings file that can, or none.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8: its byte {error.start} is 0x{error.object[error.start]:02x}. Save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, and what it lets through: a number of 5,000 digits
         raise ConfigError(f"{path} is not TOML: {error}. A setting is a line such as port = 8700, below its [section].") from error
-    given: dict[str, _Given] = {}
+    given: dict[str, Given] = {}
     for key, value in content.items():
         if key not in SECTIONS:
             _note(key, value, path.name, given, faults)
@@ -109,22 +155,22 @@ def _from_file(path: Path, faults: list[str]) -> dict[str, _Given]:
     return given
 
 
-def _note(name: str, value: object, source: str, given: dict[str, _Given], faults: list[str]) -> None:
+def _note(name: str, value: object, source: str, given: dict[str, Given], faults: list[str]) -> None:
     if name in SETTINGS:
-        given[name] = _Given(value, source)
+        given[name] = Given(value, source)
     else:
         shown_name = f"[{name}]" if isinstance(value, dict) else name
         faults.append(f"{shown_name} in {source} is no setting.{_nearest(name, [*SETTINGS, *SECTIONS])}")
 
 
-def _from_environment(env: Mapping[str, str], faults: list[str]) -> dict[str, _Given]:
+def _from_environment(env: Mapping[str, str], faults: list[str]) -> dict[str, Given]:
     by_variable = {setting.variable: setting for setting in SETTINGS.values()}
-    given: dict[str, _Given] = {}
+    given: dict[str, Given] = {}
     for variable, text in sorted(env.items()):
         if variable in by_variable:
             if text:  # an empty one is one that is not set: that is how it is taken back
                 setting = by_variable[variable]
-                given[setting.name] = _Given(_from_text(setting, text), variable)
+                given[setting.name] = Given(_from_text(setting, text), variable)
         elif variable.startswith(PREFIX) and not _OTHERS.fullmatch(variable):
             faults.append(f"{variable} in the environment is no setting.{_nearest(variable, by_variable)}")
     return given
@@ -137,7 +183,7 @@ def _from_text(setting: Setting, text: str) -> object:
     if setting.type in (bool, int, float) or get_origin(setting.type) is tuple:
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return text
     return text
 
@@ -158,7 +204,7 @@ def _settings_of(values: Mapping[str, object]) -> Settings:
     return Settings.model_validate(top)
 
 
-def _conflicts(settings: Settings, given: Mapping[str, _Given]) -> Iterator[tuple[list[str], str]]:
+def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple[list[str], str]]:
     """The settings that are at odds with each other, and the fault."""
     if settings.master_key is not None and settings.master_key_file is not None:
         yield (

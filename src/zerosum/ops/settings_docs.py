@@ -14,8 +14,13 @@ from zerosum.ops.settings_model import SECTIONS, SETTINGS, Setting, Settings, al
 _INTRODUCTION: Final = """\
 # Configuration
 
-Settings are read from `zerosum.toml`, if there is one, and from the environment, which goes before it. Nothing has to be set. This page is
-made from the settings themselves (`zerosum.ops.settings_model`).
+Nothing has to be set. Settings are read from a file, then from the environment, which goes before it, then from the command's options,
+which go before both. `zerosum config check` shows what comes of it, and where each setting is from. This page is made from the settings
+themselves (`zerosum.ops.settings_model`).
+
+- **The data directory** of every command: `--data`, else `ZEROSUM_DATA_DIRECTORY`, else `zerosum-data`.
+- **The settings file** (of `up`, `init`, `key` and `config check`): `--config`, else `zerosum.toml` in the data directory, if there is one.
+  Only a file that was named with `--config` may say where the data directory is; `--data` and `ZEROSUM_DATA_DIRECTORY` go before it.
 
 In the file a setting stands in its section; in the environment its name is in capitals, behind `ZEROSUM_`, with `_` for the dot:
 

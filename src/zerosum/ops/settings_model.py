@@ -25,6 +25,7 @@ from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.log.layout import SEGMENT_BYTES_MAX, SEGMENT_BYTES_STEP
 
 PREFIX: Final = "ZEROSUM_"
+DATA_DIRECTORY: Final = "zerosum-data"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Count = Annotated[int, Field(ge=1)]
@@ -77,6 +78,9 @@ class Rest(Listener):
 
     port: Port = Field(default=8_700, description="Its port; 0 takes any that is free")
     connections_max: Count = Field(default=1_000, description="Past it a client reads 503 and -1008, and is closed")
+    connections_per_address_max: Count = Field(
+        default=250, description="The same of one address, a quarter of them all; those of gateway.trusted_proxies are not counted"
+    )
     in_flight_max: Count = Field(
         default=10_000, description="Requests under way; past it one is answered 503 and -1008, and nothing was done"
     )
@@ -97,10 +101,13 @@ class Rest(Listener):
 
 
 class WebSocket(Listener):
-    """The listener for the WebSocket API, and what it bears: but for the first, of each connection."""
+    """The listener for the WebSocket API, and what it bears: but for the first two, of each connection."""
 
     port: Port = Field(default=8_701, description="Its port; 0 takes any that is free")
     connections_max: Count = Field(default=1_000, description="Past it an opening handshake is answered 503")
+    connections_per_address_max: Count = Field(
+        default=250, description="The same of one address, a quarter of them all; behind gateway.trusted_proxies of one client"
+    )
     message_bytes_max: Count = Field(
         default=65_536, description="Of a message, in one frame or many; past it the connection is closed with 1009"
     )
@@ -199,8 +206,8 @@ class Settings(Section):
     """What belongs to no section, and the sections."""
 
     data_directory: Path = Field(
-        default=Path("data"),
-        description="Where everything lies that must not be lost; --data goes before it",
+        default=Path(DATA_DIRECTORY),
+        description="Where everything lies that must not be lost; --data goes before it. In a file, only in one that --config names",
         examples=["/var/lib/zerosum"],
     )
     master_key: Annotated[SecretStr, AfterValidator(_master_key)] | None = Field(

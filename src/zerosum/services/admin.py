@@ -1,9 +1,13 @@
 """
-The operator's door: a Unix socket in the data directory that takes raw commands, for the `zerosum` command line.
+The operator's door: a Unix socket in the data directory that takes raw commands and questions, for the `zerosum` command line.
 
     request   length : 4, command record              reply   length : 4, the account events that it caused
+              length : 4, question in JSON                    length : 4, the answer in JSON
                                                               length 0: none, followed by length : 4, why it was not taken
                                                                         (of length 0: it was, and caused no account event)
+
+A question begins with a brace, which is no command's kind; services/overview.py says what can be asked. Its answer shows everything that
+was submitted anywhere before it.
 
 Who may use it is who may open the socket's file (mode 0600).
 """
@@ -11,6 +15,7 @@ Who may use it is who may open the socket's file (mode 0600).
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import struct
 from pathlib import Path
@@ -18,7 +23,9 @@ from typing import Final, final
 
 from zerosum.core import records
 from zerosum.errors import ZerosumError
-from zerosum.gateway.entry import Busy, Entry, Event
+from zerosum.gateway.entry import Busy, Event
+from zerosum.services import overview
+from zerosum.services.shard import Shard
 
 LENGTH: Final = struct.Struct("<I")
 COMMAND_BYTES_MAX: Final = 4096
@@ -31,8 +38,8 @@ class DoorFailed(ZerosumError):
 
 @final
 class AdminDoor:
-    def __init__(self, entry: Entry, path: Path) -> None:
-        self._entry = entry
+    def __init__(self, shard: Shard, path: Path) -> None:
+        self._shard = shard
         self._path = path
         self._server: asyncio.Server | None = None
 
@@ -61,7 +68,9 @@ class AdminDoor:
                 if not 16 <= size <= COMMAND_BYTES_MAX:
                     writer.write(refusal(f"a command has 16 to {COMMAND_BYTES_MAX} bytes, not {size}"))
                     return
-                writer.write(await self._reply(await reader.readexactly(size)))
+                request = await reader.readexactly(size)
+                reply = self._answer(request) if request.startswith(b"{") else self._reply(request)
+                writer.write(await reply)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
             return  # the client is gone
@@ -75,11 +84,24 @@ class AdminDoor:
             return refusal("that is no command: see zerosum.core.records")
         answered: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
         try:
-            self._entry.submit(command, answered.set_result)
+            self._shard.submit(command, answered.set_result)
         except Busy as busy:
             return refusal(str(busy))
         events = b"".join(struct.pack(f"<{len(event)}q", *event) for event in await answered)
         return LENGTH.pack(len(events)) + events if events else refusal("")
+
+    async def _answer(self, question: bytes) -> bytes:
+        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._shard.barrier(lambda: applied.set_result(None))
+        await applied
+        try:
+            found = overview.answer(self._shard.machine.exchange, json.loads(question))
+        except (ValueError, RecursionError):
+            return refusal("that is no question: it is not JSON")
+        except overview.BadQuestion as error:
+            return refusal(f"that is no question: {error}")
+        answer = json.dumps(found).encode()
+        return LENGTH.pack(len(answer)) + answer
 
 
 def refusal(why: str) -> bytes:

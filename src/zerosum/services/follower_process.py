@@ -73,8 +73,9 @@ def send(link: socket.socket, message: dict[str, Any]) -> None:
 
 
 def complain(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def main() -> int:

@@ -71,9 +71,9 @@ class Ladder:
         lots = self.lots
         return [(key * sign, lots[key]) for key in islice(reversed(self.keys), limit)]
 
-    def price_for(self, qty_lots: int) -> int:
-        """The price of the last lot that a taker of `qty_lots` would meet, in ticks; 0 if there are not as many."""
-        for key in reversed(self.keys):
+    def price_for(self, qty_lots: int, levels_max: int) -> int:
+        """The price of the last lot that a taker of `qty_lots` would meet, in ticks; 0 if the best `levels_max` levels have not as many."""
+        for key in islice(reversed(self.keys), levels_max):
             qty_lots -= self.lots[key]
             if qty_lots <= 0:
                 return key * self.sign

@@ -52,6 +52,7 @@ def test_the_demo_market_trades_stops_and_goes_on(tmp_path: Path) -> None:
         first = wait_for_trades(exchange)
         ready = httpx.get(f"http://127.0.0.1:{exchange.ports['operations']}/readyz", timeout=10)
         assert (ready.status_code, ready.json()["ready"]) == (200, True)
+        assert set(ready.json()["checks"]) == {"serves", "disk", "exchange", "settlement", "clock", "keys"}
         example = [sys.executable, str(ROOT / "examples" / "place_order.py"), str(data), exchange.base_url]
         said = subprocess.run(example, capture_output=True, text=True, timeout=60)
         assert said.returncode == 0, said.stderr
@@ -74,13 +75,11 @@ def test_an_operator_makes_a_market_by_command(tmp_path: Path) -> None:
     data = tmp_path / "data"
     listing = tmp_path / "listing.toml"
     listing.write_text(LISTING)
+    zerosum("init", "--data", str(data))
     zerosum("listing", "add", str(listing), "--data", str(data))
     zerosum("account", "open", "1001", "--data", str(data), "--taker-ppm", "0")
     with running(data, "--no-demo") as exchange:
         zerosum("deposit", "1001", "BBB", "12.34", "--id", "7", "--data", str(data))
-        assert "TRANSFER_REPEATED" in zerosum("deposit", "1001", "BBB", "12.34", "--id", "7", "--data", str(data), expect=1)
-        assert "at most 2 decimals" in zerosum("deposit", "1001", "BBB", "0.001", "--data", str(data), expect=1)
-        assert "INSUFFICIENT_BALANCE" in zerosum("withdraw", "1001", "BBB", "12.35", "--data", str(data), expect=1)
         zerosum("withdraw", "1001", "BBB", "2.34", "--data", str(data))
         key = json.loads(zerosum("key", "create", "1001", "--data", str(data), "--json"))
         account = exchange.signed("GET", "/api/v3/account", key).json()
@@ -89,7 +88,7 @@ def test_an_operator_makes_a_market_by_command(tmp_path: Path) -> None:
         ]
         order = {"symbol": "AAABBB", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": "1.00", "quantity": "3"}
         assert exchange.signed("POST", "/api/v3/order", key, **order).json()["status"] == "NEW"
-        zerosum("listing", "status", "0", "halt", "--data", str(data))
+        zerosum("listing", "status", "AAABBB", "halt", "--data", str(data))
         assert exchange.signed("POST", "/api/v3/order", key, **order).status_code == 400
         zerosum("account", "status", "1001", "suspended", "--data", str(data))
         zerosum("key", "revoke", key["api_key"], "--data", str(data))
@@ -101,16 +100,6 @@ def test_an_operator_makes_a_market_by_command(tmp_path: Path) -> None:
     state = json.loads(zerosum("state", str(data), "--json"))
     mine = [row for row in state["balances"] if (row["account"], row["asset"]) == (1001, "BBB")]
     assert [(row["available_atoms"], row["frozen_atoms"]) for row in mine] == [(800, 300)]
-
-
-def test_a_listing_that_cannot_be_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    listing = tmp_path / "listing.toml"
-    listing.write_text(LISTING.replace('lot = "1"', 'lot = "0.1"'))
-    said = zerosum("listing", "add", str(listing), "--data", str(tmp_path / "data"), expect=1)
-    assert "no whole number of atoms of BBB, which has 2 decimals" in " ".join(said.split())
-    listing.write_text(LISTING.replace('max_qty = "1000"', 'max_qty = "100000000000000"'))
-    assert "passes 4611686018427387903" in zerosum("listing", "add", str(listing), "--data", str(tmp_path / "data"), expect=1)
-    assert not (tmp_path / "data").exists()
 
 
 def test_a_data_directory_in_use_is_refused(tmp_path: Path) -> None:

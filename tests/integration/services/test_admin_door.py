@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from tests.support.shard_world import ANN, ShardWorld, opening, place
 from tests.support.watched_disk import HeldSync, WatchedDisk
 from zerosum.core import records
 from zerosum.core.codes import HALT
-from zerosum.services import admin
+from zerosum.services import admin, overview
 from zerosum.services.admin import AdminDoor
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded
@@ -185,3 +187,65 @@ async def test_the_socket_of_a_killed_exchange_is_replaced(tmp_path: Path) -> No
             assert [event[5] for event in await door.ask(place())] == [ANN, ANN]
         await again.stop()
         await left.stop()
+
+
+async def question(exchange: Embedded, **asked: object) -> dict[str, Any]:
+    async with door_of(exchange.data) as door:
+        door.send(json.dumps(asked).encode())
+        size = await asyncio.wait_for(door._length(), 10)
+        found = json.loads(await door.reader.readexactly(size))
+        assert isinstance(found, dict)
+        return found
+
+
+async def test_a_question_is_answered_from_what_is_applied(exchange: Embedded) -> None:
+    """At once with what was asked for before it, not when it is settled."""
+    async with door_of(exchange.data) as door:
+        await door.ask(place())
+    found = await question(exchange, show="account", account=ANN)
+    assert (found["sequence"], found["account"]["open_orders"]) == (exchange.machine.sequence, 1)
+    assert [balance["asset"] for balance in found["account"]["balances"]] == ["BTC", "USDT"]
+    assert found["account"]["balances"][1]["frozen"] == "0.05"
+    assert (await question(exchange, show="account", account=4711))["account"] is None
+    assert (await question(exchange, show="position"))["open_orders"] == 1
+    listings = await question(exchange, show="listings")
+    assert [(asset["name"], asset["supply"]) for asset in listings["assets"]] == [
+        ("BTC", "720575940.37927936"),
+        ("USDT", "720575940.37927936"),
+    ]
+    assert [(symbol["name"], symbol["status"]) for symbol in listings["symbols"]] == [("BTCUSDT", 0)]
+    assert (await question(exchange, show="movement", id=ANN << 1))["movement"]["kind"] == "DEPOSIT"
+    assert (await question(exchange, show="movement", id=1))["movement"] is None
+
+
+async def test_accounts_are_shown_a_page_at_a_time(exchange: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "PAGE", 2)
+    numbers: list[int] = []
+    place_of_next: int | None = 0
+    while place_of_next is not None:
+        page = await question(exchange, **{"show": "accounts", "from": place_of_next})
+        assert len(page["accounts"]) <= 2
+        numbers += [account["account"] for account in page["accounts"]]
+        place_of_next = page["next"]
+    assert numbers == [1, 2, 3, ANN, ANN + 1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b'{"show": "everything"}',
+        b'{"show": {"account": 1}}',
+        b'{"show": "account"}     ',
+        b'{"show": "account", "account": "16"}',
+        b'{"show": "account", "account": true}',
+        b'{"show": "account", "account": -1}',
+        b'{"show": "account", "account": 1e300}',
+        b'{"show": "account", "account": 99999999999999999999}',
+        b'{"show": "accounts", "from": null}',
+        b"{" + b" " * 100,
+        b'{"a":' * 800,
+        b'{"show": "account\xff\xff"}',
+    ],
+)
+async def test_what_is_no_question_is_refused(exchange: Embedded, asked: bytes) -> None:
+    assert (await answer_to(exchange, framed(asked))).startswith("that is no question: ")

@@ -12,8 +12,8 @@ import pytest
 
 from zerosum.bench.client import LOST, RestConnection, Signer, WebSocketConnection, masked_frame
 from zerosum.gateway.messages import ReplyText, Session
-from zerosum.gateway.transport.listener import listen
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.net.listener import listen
 
 HOST = "127.0.0.1"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.support.gateway_world import ANN, BTC, World, answer_of, list_symbol
 from zerosum.core import codes, records
+from zerosum.gateway import calls
 from zerosum.gateway.messages import Request, Response
+from zerosum.net.sparing_log import SparingLog
 
 NOW_MS = 1_700_000_000_000
 HOUR_US = 3_600_000_000
@@ -281,11 +284,12 @@ async def test_history_is_read_in_a_thread_and_told_in_the_loop(new_world: Calla
         assert [trade["id"] for trade in answer_of(await asked(world, "myTrades")).body] == [1, 2, 3]
 
 
-async def test_history_that_can_not_be_read_is_an_error_and_reported(new_world: Callable[..., World]) -> None:
-    reported: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    with ThreadPoolExecutor(1) as executor:
+async def test_history_that_can_not_be_read_is_an_error_and_reported(
+    new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_log", SparingLog("gateway.api"))
+    with ThreadPoolExecutor(1) as executor, structlog.testing.capture_logs() as reported:
         world = new_world(executor=executor)
         world.history.close()
         assert answer_of(await asked(world, "allOrders")).error == (500, -1000, "An unknown error occurred while processing the request.")
-    assert len(reported) == 1
+    assert [each["event"] for each in reported] == ["request.failed"]

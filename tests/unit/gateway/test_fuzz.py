@@ -1,4 +1,4 @@
-"""Whatever the bytes: one answer, JSON, with a status; no exception, and no order out of noise."""
+"""Whatever the bytes: one answer, JSON, with a status other than 500, which is what a fault of ours is answered with."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def test_any_rest_request_is_answered_once_in_json(world: World, method: str, path: str, query: bytes, body: bytes) -> None:
     for api_key in (None, world.ann.api_key):
         (response,) = world.send(method, path, query, body, api_key=api_key)
-        assert answer_of(response).status in range(200, 505)
+        assert answer_of(response).status in range(200, 500)
 
 
 @given(HTTP_METHODS, st.sampled_from(list(ROUTES)), PAIRS)
@@ -71,7 +71,7 @@ def test_any_signed_request_is_answered_once_in_json(world: World, method: str, 
     query = payload + b"&signature=" + world.ann.sign(without_signature(payload)).encode()
     (response,) = world.send(method, path, query, api_key=world.ann.api_key)
     answer = answer_of(response)
-    assert answer.status == 200 or answer.body["code"] < 0
+    assert answer.status == 200 or (answer.status != 500 and answer.body["code"] < 0)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
@@ -80,6 +80,7 @@ def test_any_signed_request_is_answered_once_in_json(world: World, method: str, 
 def test_any_frame_is_answered_once_in_json(world: World, text: bytes) -> None:
     answer = world.ws_raw(text)
     assert set(answer) == {"id", "status", "error" if answer["status"] != 200 else "result", "rateLimits"}
+    assert answer["status"] != 500
 
 
 JSON = (
@@ -102,6 +103,7 @@ def test_any_call_is_answered_once_and_with_its_id(world: World, method: str, pa
     for more in ({}, {"apiKey": world.ann.api_key, "timestamp": world.now_ms, "signature": "0" * 64}):
         answer = world.ws_raw(json.dumps({"id": request_id, "method": method, "params": params | more}).encode())
         assert answer["id"] == request_id
+        assert answer["status"] != 500
 
 
 @given(st.binary(max_size=60))

@@ -6,23 +6,31 @@ import hashlib
 import hmac
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.gateway_world import MASTER_KEY
+from zerosum.gateway import keys as keys_module
 from zerosum.gateway.auth import ApiKey
+from zerosum.gateway.entry import Busy
 from zerosum.gateway.errors import ApiError
 from zerosum.gateway.keys import (
     MASTER_KEY_VARIABLE,
     REFRESH_US,
+    REFRESHES_MISSED_MAX,
     Keys,
     KeysError,
     MasterKeyError,
     create_master_key,
     load_master_key,
 )  # fmt: skip
+from zerosum.net.sparing_log import SparingLog
+from zerosum.ops.logging import Line, render_json
 
 NOW_US = 1_700_000_000_000_000
 PAYLOAD = b"symbol=BTCUSDT"
@@ -158,6 +166,80 @@ def test_a_secret_moved_to_another_key_is_refused(keys: Keys, opened: Callable[[
     assert opened().find(victim, NOW_US) is None
 
 
+def test_a_tampered_key_is_logged_by_its_beginning(
+    keys: Keys, opened: Callable[[], Keys], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is to revoke it must find it in the list; nobody else is to learn it."""
+    monkeypatch.setattr(keys_module, "_log", SparingLog("gateway.keys", lines_max=1))
+    api_key, _ = keys.create(16, ["USER_DATA"])
+    with sqlite3.connect(path) as db:
+        db.execute("update keys set account_id = 17")
+    db.close()
+    gateway = opened()
+    with structlog.testing.capture_logs() as said:
+        for _ in range(5):
+            assert gateway.find(api_key, NOW_US) is None
+    assert len(said) == 1, "whoever sends it may send it often"
+    written = render_json(Line(0, "error", "gateway.keys", "keys.tampered", dict(said[0]), None)).decode()
+    assert f'"begins_with":"{api_key[:8]}"' in written
+    assert api_key not in written
+
+
+# ---------------------------------------------------------------------- a file that others lock, or damage
+
+LOCKS = [
+    "begin exclusive; insert into master values (x'00', x'00')",
+    "pragma locking_mode = exclusive; begin exclusive; insert into master values (x'00', x'00')",
+    "pragma locking_mode = exclusive; begin; select * from keys",
+]
+
+
+@pytest.mark.parametrize("locking", LOCKS)
+def test_no_lock_of_another_program_holds_up_a_request(keys: Keys, opened: Callable[[], Keys], path: Path, locking: str) -> None:
+    first, second = (keys.create(16, ["TRADE"])[0] for _ in range(2))
+    gateway = opened()
+    found(gateway, first)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0.0)) as other:
+        with suppress(sqlite3.OperationalError):  # that it can't have the lock is good too
+            other.executescript(locking)
+        began = time.perf_counter()
+        found(gateway, first, NOW_US + REFRESH_US)
+        found(gateway, second, NOW_US + REFRESH_US)
+        assert gateway.unreadable() is None
+        assert time.perf_counter() - began < 0.5
+
+
+def test_keys_that_can_not_be_read_are_good_for_a_while_and_then_busy(keys: Keys, opened: Callable[[], Keys], path: Path) -> None:
+    """A revocation could no longer be seen, so this must end."""
+    used, unused = (keys.create(16, ["TRADE"])[0] for _ in range(2))
+    gateway = opened()
+    found(gateway, used)
+    assert gateway.unreadable() is None
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("alter table keys rename to elsewhere")
+    assert gateway.unreadable() == f"API keys can't be read from {path}: no such table: keys"
+    with pytest.raises(Busy, match="no such table"):
+        gateway.find(unused, NOW_US)
+    for missed in range(1, REFRESHES_MISSED_MAX + 1):
+        found(gateway, used, NOW_US + missed * REFRESH_US)
+    for _ in range(2):
+        with pytest.raises(Busy, match="no such table"):
+            gateway.find(used, NOW_US + (REFRESHES_MISSED_MAX + 1) * REFRESH_US)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("alter table elsewhere rename to keys")
+    found(gateway, used, NOW_US + (REFRESHES_MISSED_MAX + 1) * REFRESH_US)
+    found(gateway, unused, NOW_US + (REFRESHES_MISSED_MAX + 1) * REFRESH_US)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"something else entirely" * 1_000)])
+def test_a_file_that_was_damaged_or_is_gone_is_reported(keys: Keys, path: Path, damage: Callable[[Path], object]) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma wal_checkpoint(truncate)")  # until then the file is not what is read
+    assert keys.unreadable() is None
+    damage(path)
+    assert f"API keys can't be read from {path}: " in (keys.unreadable() or "")
+
+
 def test_another_master_key_is_refused_at_once(keys: Keys, path: Path) -> None:
     with pytest.raises(MasterKeyError, match="another master key"):
         Keys(path, bytes(32))
@@ -174,6 +256,13 @@ def test_a_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
     other.write_bytes(b"something else entirely, and long enough" * 100)
     with pytest.raises(KeysError, match=r"other\.db: can't be opened"):
         Keys(other, MASTER_KEY)
+
+
+def test_a_file_without_a_write_ahead_log_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its readers would wait for whoever locks it. A database in memory is one that has none on any file system."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeysError, match=r"no write-ahead logs \(journal_mode memory\)"):
+        Keys(Path(":memory:"), MASTER_KEY)
 
 
 # ---------------------------------------------------------------------- the master key

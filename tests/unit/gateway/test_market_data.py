@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_world import BTC, BTCUSDT, USDT, World, list_symbol
+from tests.support.gateway_world import ANN, BTC, BTCUSDT, USDT, World, list_symbol
 from zerosum.core import codes, records
 from zerosum.core.records import text_words
 
@@ -35,7 +35,7 @@ def test_a_symbol_is_told_with_all_its_fields(world: World) -> None:
             {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 10_000},
             {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 20_000_000},
         ],
-        "exchangeFilters": [],
+        "exchangeFilters": [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": 1000}],
     }
     assert symbol == {
         "symbol": "BTCUSDT",
@@ -65,7 +65,7 @@ def test_a_symbol_is_told_with_all_its_fields(world: World) -> None:
                 "minNotional": "5.00000000",
                 "applyMinToMarket": True,
                 "maxNotional": "46116860184.27387903",
-                "applyMaxToMarket": False,
+                "applyMaxToMarket": True,
                 "avgPriceMins": 0,
             },
             {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
@@ -75,6 +75,13 @@ def test_a_symbol_is_told_with_all_its_fields(world: World) -> None:
         "defaultSelfTradePreventionMode": "NONE",
         "allowedSelfTradePreventionModes": ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT"],
     }
+
+
+def test_the_orders_that_an_account_may_have_open_are_what_is_told(world: World) -> None:
+    (told,) = world.get("exchangeInfo").body["exchangeFilters"]
+    account = world.views.account(ANN)
+    assert account is not None
+    assert account.orders_max == told["maxNumOrders"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from tests.support.gateway_world import ANN, BTC, BTCUSDT, USDT, Answer, World, answer_of
 from zerosum.core import codes, records
 from zerosum.core.records import command, terms, text_words
+from zerosum.gateway.instruments import LEVELS_MAX
 from zerosum.gateway.orders import pack_cancel, pack_cancel_all, pack_place
 
 NOW_MS = 1_700_000_000_000
@@ -314,6 +315,7 @@ def test_a_cancel_carries_its_deadline_and_an_id_of_its_own(world: World) -> Non
         ({}, [("1", "1000000")], "1", 100_000_000),
         ({}, [("1", "100")], "1.5", 100_000_000),  # less in the book than is wanted
         ({}, [], "1", 100_000_000),
+        ({}, [("0.1", str(price)) for price in range(100, 150)], "5", 16_391),  # deep, but not too deep
     ],
 )
 def test_a_market_buy_is_reckoned_with_a_highest_price(
@@ -325,6 +327,16 @@ def test_a_market_buy_is_reckoned_with_a_highest_price(
     world.place(type="MARKET", quantity=quantity)
     assert last_command(world)["price_ticks"] == cap
     assert last_command(world)["terms"] == terms(BTCUSDT, codes.BUY, codes.MARKET)
+
+
+def test_a_book_is_not_searched_without_end_for_that_price(new_world: Callable[..., World]) -> None:
+    world = new_world(rules={"orders_max": 10_000})
+    asks = world.views.market(BTCUSDT).asks
+    for price_ticks in range(10_000, 10_000 + LEVELS_MAX + 1):
+        asks.put(price_ticks, 1)
+    for quantity, cap in ((f"0.{LEVELS_MAX:05}", (10_000 + LEVELS_MAX - 1) * 11 // 10 + 1), (f"0.{LEVELS_MAX + 1:05}", 100_000_000)):
+        world.place(type="MARKET", quantity=quantity)
+        assert last_command(world)["price_ticks"] == cap
 
 
 @pytest.mark.parametrize("params", [{"side": "SELL", "quantity": "1"}, {"side": "BUY", "quoteOrderQty": "50"}])

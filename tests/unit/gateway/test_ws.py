@@ -29,6 +29,46 @@ def test_an_id_comes_back_as_it_was_sent(world: World, request_id: str) -> None:
     assert found[0].startswith(f'{{"id":{request_id},"status":200'.encode())
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"id":1,"id":2,"method":"ping"}', "id"),
+        ('{"id":1,"method":"ping","method":"time"}', "method"),
+        ('{"id":1,"method":"depth","params":{"symbol":"BTCUSDT","limit":1},"params":{"symbol":"BTCUSDT"}}', "params"),
+        ('{"id":1,"method":"depth","params":{"symbol":"BTCUSDT","limit":5,"symbol":"BTCUSDT"}}', "symbol"),
+        ('{"id":1,"method":"depth","params":{"symbol":"BTCUSDT","s\\u0079mbol":"BTCUSDT"}}', "symbol"),
+        ('{"id":1,"method":"depth","para\\u006ds":{"symbol":"BTCUSDT"},"params":{"symbol":"BTCUSDT"}}', "params"),
+    ],
+)
+def test_what_is_there_twice_is_an_error(world: World, text: str, name: str) -> None:
+    """Decoders take the last without a word: an order of 1 and of 100 would be one of 100."""
+    answer = world.ws_raw(text.encode())
+    assert (answer["status"], answer["error"]) == (400, {"code": -1101, "msg": f"Duplicate values for parameter '{name}'."})
+
+
+@pytest.mark.parametrize("name", ["é", "x" * 65])
+def test_a_name_that_no_parameter_has_is_not_shown(world: World, name: str) -> None:
+    assert world.ws_raw(f'{{"{name}":1,"{name}":2,"method":"ping"}}'.encode())["error"]["msg"] == "Invalid JSON Request"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id":"a:b","method":"ping"}',
+        '{"id":"::::","method":"depth","params":{"symbol" : "BTCUSDT"}}',
+        '{"id":1,"method":"depth","params":{"symbol":"BTCUSDT"},"more":{"id":1,"a":{"a":[{"a":1},{"a":1}]}}}',
+        '{"id":1,"method":"ping","more":[{},{"params":1},123456789012345678901234567890.5e1000]}',
+    ],
+)
+def test_colons_elsewhere_are_no_members(world: World, text: str) -> None:
+    assert world.ws_raw(text.encode())["status"] == 200
+
+
+def test_bytes_that_are_no_text_are_no_json(world: World) -> None:
+    """The door closes such a connection with 1007; here it is an error like others."""
+    assert world.ws_raw(b'{"id":"\xff","method":"ping"}')["error"] == {"code": -1135, "msg": "Invalid JSON Request"}
+
+
 def test_without_an_id_it_is_null(world: World) -> None:
     assert world.ws_raw(b'{"method":"ping"}')["id"] is None
 

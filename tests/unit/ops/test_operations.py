@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from zerosum.gateway.transport.listener import listen
+from tests.unit.transport.support import Client, memory_peak, until
+from zerosum.net.listener import listen
 from zerosum.ops import operations
 from zerosum.ops.health import LoopDelay, Readiness
 from zerosum.ops.metrics import LATENCY_BOUNDS_US, Histogram, Metrics
@@ -185,23 +188,78 @@ async def test_other_pages_are_404_and_name_those_there_are() -> None:
         assert (response.status_code, response.json()["pages"]) == (404, ["/healthz", "/readyz", "/metrics"])
 
 
-async def test_whoever_holds_connections_open_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "CONNECTION_LIFETIME_S", 0.6)
-    async with serving() as client:
-        assert client.base_url.port is not None
-        held = [await asyncio.open_connection("127.0.0.1", client.base_url.port) for _ in range(operations.CONNECTIONS_MAX + 10)]
-        ends = [asyncio.create_task(ended(reader)) for reader, _ in held]
-        await asyncio.sleep(0.2)
-        assert [end.done() for end in ends] == [False] * operations.CONNECTIONS_MAX + [True] * 10
-        assert all(await asyncio.gather(*ends))
-        assert (await client.get("/healthz")).status_code == 200
-        for _, writer in held:
-            writer.transport.abort()
+# -- its bounds
 
 
-async def ended(reader: asyncio.StreamReader) -> bool:
-    async with asyncio.timeout(3):
-        try:
-            return await reader.read() == b""
-        except ConnectionResetError:
-            return True
+@asynccontextmanager
+async def bounded(**bounds: Any) -> AsyncIterator[tuple[OperationsServer, int]]:
+    """The server and its port."""
+    listener = listen("127.0.0.1", 0, setting="operations")
+    server = OperationsServer(listener, Readiness(), Metrics(), replace(operations.BOUNDS, **bounds))
+    await server.start()
+    try:
+        yield server, listener.getsockname()[1]
+    finally:
+        await server.stop()
+
+
+HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def test_a_probe_gets_through_when_every_connection_is_held() -> None:
+    async with bounded() as (server, port), AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(Client.connect(port)) for _ in range(operations.CONNECTIONS_MAX + 10)]
+        for client in held[10:]:
+            await client.send(b"GET /healthz HT")
+        await until(lambda: server.http_counters.connections_evicted == 10)
+        for _ in range(3):
+            async with Client.connect(port) as probe:
+                await probe.send(HEALTHZ)
+                assert await probe.response() == (200, b'{"status":"ok"}')
+        assert all([await client.is_closed() for client in held[:11]])
+        assert server.connections <= operations.CONNECTIONS_MAX
+
+
+async def test_an_endless_header_takes_no_memory() -> None:
+    async with bounded() as (server, port), Client.connect(port) as client:
+        with memory_peak() as peak:
+            client.writer.write(b"GET /healthz HTTP/1.1\r\nA: ")
+            for _ in range(200):
+                client.writer.write(b"x" * 65_536)
+                try:
+                    await client.writer.drain()
+                except ConnectionError:
+                    break
+            await until(lambda: not server.connections)
+        assert peak() < 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (400, b"nonsense\r\n\r\n"),
+        (413, b"POST /healthz HTTP/1.1\r\nContent-Length: 1\r\n\r\n"),
+        (413, b"POST /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx"),
+        (414, b"GET /" + b"x" * 2_000),
+        (431, b"GET /healthz HTTP/1.1\r\nA: " + b"x" * 300_000),
+        (431, b"GET /healthz HTTP/1.1\r\n" + b"A: b\r\n" * 100),
+        (408, b"GET /healthz HTTP/1.1\r\nA: "),
+    ],
+)
+async def test_what_breaks_a_bound_is_refused(status: int, sent: bytes) -> None:
+    async with bounded(request_timeout_s=0.3) as (server, port), Client.connect(port) as client:
+        client.writer.write(sent)
+        assert (await client.response())[0] == status
+        assert server.http_counters.requests_refused == 1
+
+
+async def test_whoever_says_nothing_or_nothing_more_is_closed() -> None:
+    async with (
+        bounded(request_timeout_s=0.2, keep_alive_s=0.2) as (_, port),
+        Client.connect(port) as silent,
+        Client.connect(port) as idle,
+    ):
+        await idle.send(HEALTHZ)
+        assert (await idle.response())[0] == 200
+        assert await silent.is_closed(1.0)
+        assert await idle.is_closed(1.0)

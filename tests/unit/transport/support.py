@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from zerosum.gateway.messages import Reply, ReplyText, Request, Response, RestApi, Session, WebSocketApi
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
-from zerosum.gateway.transport.listener import listen
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.net.listener import listen
 
 WS_PATH = "/ws-api/v3"
 
@@ -96,11 +96,14 @@ async def rest_server(
 
 
 @asynccontextmanager
-async def websocket_server(api: WebSocketApi, **bounds: Any) -> AsyncIterator[tuple[WebSocketServer, int]]:
+async def websocket_server(
+    api: WebSocketApi, *, trusted_proxies: frozenset[str] = frozenset(), **bounds: Any
+) -> AsyncIterator[tuple[WebSocketServer, int]]:
     """The server and its port."""
     listener = listen("127.0.0.1", 0, setting="websocket")
     port = listener.getsockname()[1]
-    server = WebSocketServer({WS_PATH: api}.get, listener, WebSocketBounds(**{"shutdown_timeout_s": 0.2} | bounds))
+    all_bounds = WebSocketBounds(**{"shutdown_timeout_s": 0.2} | bounds)
+    server = WebSocketServer({WS_PATH: api}.get, listener, all_bounds, trusted_proxies=trusted_proxies)
     await server.start()
     try:
         yield server, port
@@ -136,8 +139,9 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, port: int) -> AsyncIterator[Self]:
-        client = cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def connect(cls, port: int, *, source: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """From the address `source`, any of 127.0.0.0/8."""
+        client = cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
         try:
             yield client
         finally:
@@ -169,8 +173,8 @@ class WsClient(Client):
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, port: int, path: str = WS_PATH, headers: str = "") -> AsyncIterator[Self]:
-        async with super().connect(port) as client:
+    async def connect(cls, port: int, path: str = WS_PATH, headers: str = "", *, source: str = "127.0.0.1") -> AsyncIterator[Self]:
+        async with super().connect(port, source=source) as client:
             await client.send(handshake(path, headers))
             async with asyncio.timeout(5):
                 head = await client.reader.readuntil(b"\r\n\r\n")

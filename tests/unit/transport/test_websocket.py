@@ -468,6 +468,46 @@ async def test_connections_without_a_handshake_are_bounded_too() -> None:
         assert server.counters.connections_refused == 15
 
 
+async def test_one_address_does_not_take_all_connections() -> None:
+    async with websocket_server(TextEcho(), connections_per_address_max=2) as (server, port):
+        async with WsClient.connect(port), WsClient.connect(port), Client.connect(port) as third:
+            await third.send(handshake())
+            status, body = await third.response()
+            assert (status, b"-1008" in body) == (503, True)
+            async with WsClient.connect(port, source="127.0.0.2") as other:
+                await other.send(frame(b"a"))
+                assert await other.text() == b"a"
+        await until(lambda: not server.connections)
+        async with WsClient.connect(port) as again:
+            await again.send(frame(b"a"))
+            assert await again.text() == b"a"
+        assert server.counters.connections_refused == 1
+
+
+async def test_behind_a_trusted_proxy_each_client_has_its_own_bound() -> None:
+    proxies = frozenset({"127.0.0.1"})
+    one, other = "X-Forwarded-For: 1.1.1.1\r\n", "X-Forwarded-For: ::ffff:2.2.2.2\r\n"
+    async with (
+        websocket_server(TextEcho(), trusted_proxies=proxies, connections_per_address_max=1) as (_, port),
+        WsClient.connect(port, headers=one),
+        WsClient.connect(port, headers=other),
+        Client.connect(port) as third,
+    ):
+        await third.send(handshake(headers=one))
+        assert (await third.response())[0] == 503
+
+
+async def test_connections_of_one_address_without_a_handshake_are_bounded_too() -> None:
+    async with websocket_server(TextEcho(), connections_per_address_max=1) as (server, port), AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Client.connect(port)) for _ in range(80)]
+        await until(lambda: server.counters.connections_refused == 80 - 65)
+        async with WsClient.connect(port, source="127.0.0.2") as other:
+            await other.send(frame(b"a"))
+            assert await other.text() == b"a"
+        closed = await asyncio.gather(*(is_closed_within(client, 0.3) for client in clients))
+        assert sum(closed) == 80 - 65
+
+
 async def is_closed_within(client: Client, timeout_s: float) -> bool:
     try:
         return await client.is_closed(timeout_s)

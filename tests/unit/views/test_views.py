@@ -77,12 +77,15 @@ def test_another_accounts_order_is_not_found() -> None:
     assert views.order(ANN, 2) is None
 
 
-@pytest.mark.parametrize(("qty_lots", "price"), [(1, 100), (3, 100), (4, 101), (8, 101), (9, 105), (10, 105), (11, 0)])
-def test_the_price_for_a_quantity_is_that_of_its_last_lot(qty_lots: int, price: int) -> None:
+@pytest.mark.parametrize(
+    ("qty_lots", "levels_max", "price"),
+    [(1, 3, 100), (3, 1, 100), (4, 3, 101), (8, 2, 101), (9, 3, 105), (10, 3, 105), (11, 3, 0), (9, 2, 0)],
+)
+def test_the_price_for_a_quantity_is_that_of_its_last_lot(qty_lots: int, levels_max: int, price: int) -> None:
     asks = Ladder(-1)
     for price_ticks, lots in ((105, 2), (100, 3), (101, 5)):
         asks.put(price_ticks, lots)
-    assert asks.price_for(qty_lots) == price
+    assert asks.price_for(qty_lots, levels_max) == price
 
 
 @pytest.mark.parametrize(

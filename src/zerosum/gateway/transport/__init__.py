@@ -1,9 +1,8 @@
 """
-Sockets and their bounds: what stands between strangers and the Api.
+The doors for clients: what stands between their sockets and the Api.
 
-    RestServer        rest.py        HTTP: an ASGI application on uvicorn, behind the bounds of http.py
+    RestServer        rest.py        HTTP: an ASGI application behind the bounds of zerosum.net
     WebSocketServer   websocket.py   the WebSocket API, on picows
-    listen            listener.py    a bound socket, for either
 
 Always true:
   - one misbehaving client costs a bounded number of bytes, and is closed in a bounded time; nobody else notices

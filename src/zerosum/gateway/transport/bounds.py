@@ -9,24 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Self, final
 
+from zerosum.net.http import HttpBounds
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestBounds:
-    """Of the REST listener."""
+class RestBounds(HttpBounds):
+    """Of the REST listener: those of HTTP, and of the requests with the Api."""
 
-    connections_max: int = 1_000
     in_flight_max: int = 10_000
-    pipelined_max: int = 32
-    url_bytes_max: int = 16_384
-    header_bytes_max: int = 16_384
-    headers_max: int = 64
-    body_bytes_max: int = 65_536
-    request_timeout_s: float = 10.0
     reply_timeout_s: float = 30.0
-    send_timeout_s: float = 30.0
-    keep_alive_s: float = 60.0
-    shutdown_timeout_s: float = 10.0
 
     @classmethod
     def of(cls, section: object) -> Self:
@@ -37,9 +29,10 @@ class RestBounds:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketBounds:
-    """Of the WebSocket listener; all but the first are for one connection."""
+    """Of the WebSocket listener; all but the first two are for one connection."""
 
     connections_max: int = 1_000
+    connections_per_address_max: int = 250
     message_bytes_max: int = 65_536
     messages_per_s_max: int = 20_000
     in_flight_max: int = 1_000

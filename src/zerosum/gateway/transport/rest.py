@@ -1,7 +1,7 @@
 """
 The REST listener: each HTTP request becomes a Request, is handed to the Api, and its Response is sent.
 
-    BoundedHttp --> uvicorn --> _Application --> Api.handle --> ... --> reply --> uvicorn --> client
+    HttpServer --> _Application --> Api.handle --> ... --> reply --> HttpServer --> client
 
 Always true:
   - at most in_flight_max requests are with the Api; past that a client reads 503 and -1008, and nothing was done
@@ -16,15 +16,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast, final
+from typing import Final, final
 
-import uvicorn
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from zerosum.gateway.messages import Request, Response, RestApi
 from zerosum.gateway.transport.bounds import RestBounds
-from zerosum.gateway.transport.http import CONTENT_TYPE, LINGER_S, OVERLOADED, UNKNOWN_OUTCOME, BoundedHttp, HttpCounters, Refusal
-from zerosum.gateway.transport.listener import BACKLOG, SparingLog, Visits, client_address
+from zerosum.net.address import addresses, client_address
+from zerosum.net.http import CONTENT_TYPE, OVERLOADED, HttpCounters, Refusal
+from zerosum.net.http_server import HttpServer
+from zerosum.net.listener import Visits
+
+UNKNOWN_OUTCOME: Final = Refusal(
+    504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
+)
 
 
 @final
@@ -163,78 +168,29 @@ class RestServer:
         trusted_proxies: frozenset[str] = frozenset(),
         measure_us: Callable[[int], None] = _unmeasured,
     ) -> None:
-        self._listener = listener
-        self._bounds: Final = bounds if bounds is not None else RestBounds()
+        bounds = bounds if bounds is not None else RestBounds()
+        proxies = addresses(trusted_proxies)
+        self._reply_timeout_s: Final = bounds.reply_timeout_s
         self.counters: Final = RestCounters()
-        self.http_counters: Final = HttpCounters()
-        self._log = SparingLog("gateway.rest")
-        self._application = _Application(api, self._bounds, self.counters, trusted_proxies, measure_us)
-        protocol = partial(BoundedHttp, bounds=self._bounds, counters=self.http_counters, log=self._log)
-        self._config = uvicorn.Config(
-            self._application,
-            http=cast("Any", protocol),  # uvicorn calls it and nothing else, though it says that it wants a class
-            ws="none",
-            interface="asgi3",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=cast("int", self._bounds.keep_alive_s),  # handed to call_later
-        )
-        self._server = uvicorn.Server(self._config)
-        self._ticking: asyncio.Task[None]
-        self._visits: list[Visits] = []
+        self._application = _Application(api, bounds, self.counters, proxies, measure_us)
+        self._server = HttpServer(self._application, listener, bounds, name="gateway.rest", trusted_proxies=proxies)
+        self._visits: Visits
+
+    @property
+    def http_counters(self) -> HttpCounters:
+        return self._server.counters
 
     @property
     def connections(self) -> int:
         """How many there are now."""
-        return len(self._server.server_state.connections)
+        return self._server.connections
 
     async def start(self) -> None:
         """Serve from here on."""
-        # What uvicorn's own serve() does, without its signal handlers: signals are the service's. So is `stop`, for uvicorn looks every
-        # 0.1 s whether it is to stop, and at its end gives no answer to what is under way.
-        self._config.load()
-        self._server.lifespan = self._config.lifespan_class(self._config)
-        await self._server.startup(sockets=[self._listener])
-        self._ticking = asyncio.create_task(self._server.main_loop())  # keeps the Date header
-        timeouts_s = (self._bounds.request_timeout_s, self._bounds.send_timeout_s, self._bounds.reply_timeout_s)
-        self._visits.append(Visits(self._visit, min(LINGER_S, *timeouts_s) / 4))
-        self._visits.append(Visits(lambda _now: self._log.refill(), 1.0))
+        await self._server.start()
+        self._visits = Visits(self._application.visit, min(1.0, self._reply_timeout_s) / 4)
 
     async def stop(self) -> None:
         """Take no more requests, answer those under way, close: within shutdown_timeout_s and a little."""
-        self._ticking.cancel()
-        for server in self._server.servers:
-            server.close()
-        for connection in self._connections():
-            connection.shutdown()
-        if not await self._idle_within(self._bounds.shutdown_timeout_s):
-            for task in list(self._server.server_state.tasks):
-                task.cancel()  # it answers that the outcome is unknown
-            await self._idle_within(0.2)
-            for connection in self._connections():
-                connection.abort()
-        for visits in self._visits:
-            visits.stop()
-
-    async def _idle_within(self, timeout_s: float) -> bool:
-        """Wait until nobody is connected and nothing is under way; False when that takes too long."""
-        state = self._server.server_state
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        while state.connections or state.tasks:
-            if loop.time() >= deadline:
-                return False
-            await asyncio.sleep(0.01)
-        return True
-
-    def _visit(self, now: float) -> None:
-        self._application.visit(now)
-        for connection in self._connections():
-            connection.visit(now)
-
-    def _connections(self) -> list[BoundedHttp]:
-        return cast("list[BoundedHttp]", list(self._server.server_state.connections))
+        await self._server.stop()
+        self._visits.stop()

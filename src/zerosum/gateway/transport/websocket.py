@@ -41,8 +41,10 @@ from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-de
 
 from zerosum.gateway.messages import Session, WebSocketApi
 from zerosum.gateway.transport.bounds import WebSocketBounds
-from zerosum.gateway.transport.http import OVERLOADED
-from zerosum.gateway.transport.listener import BACKLOG, SparingLog, Visits, client_address
+from zerosum.net.address import AddressCounts, addresses, canonical, client_address
+from zerosum.net.http import OVERLOADED
+from zerosum.net.listener import BACKLOG, Visits
+from zerosum.net.sparing_log import SparingLog
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """What a client has to take its last bytes, and to answer that it is being closed."""
@@ -57,7 +59,7 @@ _KERNEL_RECEIVE_BYTES: Final = 256 << 10
 """Held by the kernel for a connection that is not being read."""
 
 _MARGIN: Final = 64
-"""Connections past connections_max that are let in to be told so."""
+"""Connections past connections_max, and past connections_per_address_max, that are let in to be told so."""
 
 _TEXT = WSMsgType.TEXT
 _CONTINUATION = WSMsgType.CONTINUATION
@@ -76,7 +78,7 @@ class WebSocketCounters:
     """Since the start."""
 
     connections: int = 0
-    connections_refused: int = 0  # past connections_max
+    connections_refused: int = 0  # past connections_max, or that of their address
     messages: int = 0  # handed to the Api
     sent: int = 0  # answers, events, pings, pongs
     slow_clients: int = 0  # closed because they did not read
@@ -140,7 +142,7 @@ class _Connection(WSListener):
         self._stream = transport.underlying_transport
         self._stream.set_write_buffer_limits(high=self._unread_pause_bytes)
         self._session = self._server.session_for(transport, self.send)
-        self._server.opened(self)
+        self._server.opened(self, self._session.client)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
@@ -169,8 +171,8 @@ class _Connection(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._let_fall()
-        self._server.ended(self)
         session = self._session
+        self._server.ended(self, session.client)
         session.closed = True
         for callback in session.on_closed:
             callback()
@@ -396,7 +398,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
             None,  # host and port, path: of a client
             None,
             False,  # is a client
-            server.listener_for,
+            self._listener_for,
             server.picows_log,
             True,  # disconnects on an exception
             None,  # time limit of the handshake: kept by `visit`, for picows leaves an exception behind that nobody retrieves
@@ -411,12 +413,14 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
         )
         self._server = server
         self._stream: asyncio.Transport
+        self.peer = ""
         self._admitted = False
         self._connected_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._stream = transport
         self._connected_at = asyncio.get_running_loop().time()
+        self.peer = _peer(transport)
         self._admitted = self._server.connected(self)
         if self._admitted:
             super().connection_made(transport)
@@ -427,6 +431,9 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
         if self._admitted:
             self._server.lost(self)
             super().connection_lost(exc)
+
+    def _listener_for(self, request: WSUpgradeRequest) -> _Connection | WSUpgradeResponseWithListener | None:
+        return self._server.listener_for(request, self.peer)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return cast("memoryview", super().get_buffer(sizehint)[:_READ_BYTES])
@@ -472,8 +479,10 @@ class WebSocketServer:
     ) -> None:
         self._route = route
         self._listener = listener
-        self._trusted_proxies = trusted_proxies
+        self._trusted_proxies = addresses(trusted_proxies)
         self.bounds: Final = bounds if bounds is not None else WebSocketBounds()
+        self._peers = AddressCounts(self.bounds.connections_per_address_max + _MARGIN, self._trusted_proxies)
+        self._clients = AddressCounts(self.bounds.connections_per_address_max, self._trusted_proxies)
         self.counters: Final = WebSocketCounters()
         self.measure_us: Final = measure_us
         self.log: Final = SparingLog("gateway.websocket")
@@ -482,7 +491,7 @@ class WebSocketServer:
         self._open: set[_Connection] = set()
         self._nobody = asyncio.Event()
         self._nobody.set()
-        self._visits: list[Visits] = []
+        self._visits: Visits
         self._server: asyncio.Server
 
     @property
@@ -497,8 +506,7 @@ class WebSocketServer:
         self._server = await loop.create_server(lambda: _Protocol(self), sock=self._listener, backlog=BACKLOG)
         bounds = self.bounds
         timeouts_s = (bounds.handshake_timeout_s, bounds.ping_interval_s, bounds.pong_timeout_s, bounds.reply_timeout_s, bounds.lifetime_s)
-        self._visits.append(Visits(self._visit, min(CLOSE_TIMEOUT_S, *timeouts_s) / 4))
-        self._visits.append(Visits(lambda _now: self.log.refill(), 1.0))
+        self._visits = Visits(self._visit, min(CLOSE_TIMEOUT_S, *timeouts_s) / 4)
 
     async def stop(self) -> None:
         """Take no more texts, answer those under way, close: within shutdown_timeout_s."""
@@ -515,59 +523,76 @@ class WebSocketServer:
             for protocol in list(self._protocols):
                 protocol.abort()
             await self._nobody.wait()
-        for visits in self._visits:
-            visits.stop()
+        self._visits.stop()
 
     # -- called by the connections
 
     def connected(self, protocol: _Protocol) -> bool:
-        """Whether it is let in at all."""
+        """Whether it is let in at all. How many its client has already is known once its handshake says who that is."""
         if len(self._protocols) >= self.bounds.connections_max + _MARGIN:
-            self._count_refused()
+            self._refuse(protocol.peer, connections_max=self.bounds.connections_max)
             return False
+        if not self._peers.has_room(protocol.peer):
+            self._refuse(protocol.peer, connections_per_address_max=self.bounds.connections_per_address_max)
+            return False
+        self._peers.take(protocol.peer)
         self._protocols.add(protocol)
         self._nobody.clear()
         return True
 
     def lost(self, protocol: _Protocol) -> None:
+        self._peers.give_back(protocol.peer)
         self._protocols.discard(protocol)
         if not self._protocols:
             self._nobody.set()
 
-    def listener_for(self, request: WSUpgradeRequest) -> _Connection | WSUpgradeResponseWithListener | None:
+    def listener_for(self, request: WSUpgradeRequest, peer: str) -> _Connection | WSUpgradeResponseWithListener | None:
         api = self._route(_split(request)[0])
         if api is None:
             return None  # picows answers 404
+        client = self._client(request, peer)
         if len(self._open) >= self.bounds.connections_max:
-            self._count_refused()
-            headers = {"Content-Type": "application/json;charset=UTF-8"}
-            response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED.body, headers)
-            return WSUpgradeResponseWithListener(response, None)
-        return _Connection(self, api)
+            self._refuse(client, connections_max=self.bounds.connections_max)
+        elif not self._clients.has_room(client):
+            self._refuse(client, connections_per_address_max=self.bounds.connections_per_address_max)
+        else:
+            return _Connection(self, api)
+        headers = {"Content-Type": "application/json;charset=UTF-8"}
+        response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED.body, headers)
+        return WSUpgradeResponseWithListener(response, None)
 
     def session_for(self, transport: WSTransport, send: Callable[[bytes], None]) -> Session:
         path, query = _split(transport.request)
-        peer = transport.underlying_transport.get_extra_info("peername")
-        forwarded_for = transport.request.headers.getall("x-forwarded-for", [])
-        client = client_address(peer[0] if peer else "", forwarded_for, self._trusted_proxies)
+        client = self._client(transport.request, _peer(transport.underlying_transport))
         return Session(client=client, path=path, query=query, send=send)
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: _Connection, client: str) -> None:
         self.counters.connections += 1
+        self._clients.take(client)
         self._open.add(connection)
 
-    def ended(self, connection: _Connection) -> None:
+    def ended(self, connection: _Connection, client: str) -> None:
+        self._clients.give_back(client)
         self._open.discard(connection)
 
-    def _count_refused(self) -> None:
+    def _client(self, request: WSUpgradeRequest, peer: str) -> str:
+        return client_address(peer, request.headers.getall("x-forwarded-for", []), self._trusted_proxies)
+
+    def _refuse(self, client: str, **bound: int) -> None:
         self.counters.connections_refused += 1
-        self.log.warning("websocket.connection_refused", connections_max=self.bounds.connections_max)
+        self.log.warning("websocket.connection_refused", client=client, **bound)
 
     def _visit(self, now: float) -> None:
         for connection in list(self._open):
             connection.visit(now)
         for protocol in list(self._protocols):
             protocol.visit(now)
+
+
+def _peer(stream: asyncio.BaseTransport) -> str:
+    """The address at the other end."""
+    name = stream.get_extra_info("peername")
+    return canonical(name[0]) if name else ""
 
 
 def _split(request: WSUpgradeRequest) -> tuple[str, bytes]:

@@ -1,7 +1,5 @@
 """
-How many orders the SQLite store settles in a second of CPU time, run by hand:
-
-    .venv/bin/python bench/settlement.py --orders 200000
+How many orders the SQLite store settles in a second of CPU time: `zerosum bench settlement`.
 
 Random limit orders of many accounts, half of them trade, a fifth of the others is canceled; every order has a client id and every trade has
 fees. Only the store's work is timed: from event bytes to committed transactions, checkpoints of the WAL included.
@@ -9,7 +7,6 @@ fees. Only the store's work is timed: from event bytes to committed transactions
 
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 import time
@@ -78,39 +75,34 @@ def applied(exchange: Exchange, commands: bytes) -> Batch:
     return Batch(exchange.sequence, account_events, market_events)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="CPU time of settlement in SQLite.")
-    parser.add_argument("--orders", type=int, default=200_000)
-    parser.add_argument("--accounts", type=int, default=1_000)
-    parser.add_argument("--symbols", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=5_000, help="commands per transaction")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-
+def measure(count: int, accounts: int, symbols: int, batch_commands: int, seed: int = 1) -> dict[str, int | float]:
+    """Settles `count` random orders in a fresh database, `batch_commands` in a transaction."""
     exchange = Exchange()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "settled.db"
         store = SqliteStore(path)
-        for batch in batches(setup(options.accounts, options.symbols), exchange, 1_000):
+        for batch in batches(setup(accounts, symbols), exchange, 1_000):
             store.write(batch)
         trades = 0
         cpu_s = wall_s = 0.0
-        for batch in batches(orders(options.orders, options.accounts, options.symbols, options.seed), exchange, options.batch):
+        for batch in batches(orders(count, accounts, symbols, seed), exchange, batch_commands):
             trades += sum(event[0] & 0xFF == records.TRADE for event in records.records(batch.market_events))
             began_cpu, began_wall = time.process_time(), time.perf_counter()
             store.write(batch)
             cpu_s += time.process_time() - began_cpu
             wall_s += time.perf_counter() - began_wall
         began_cpu = time.process_time()
-        store.sync()
+        store.fold()
         cpu_s += time.process_time() - began_cpu
         store.close()
         size_bytes = path.stat().st_size
-
-    print(f"{options.orders} orders and {trades} trades of {options.accounts} accounts on {options.symbols} symbols")
-    print(f"{options.orders / cpu_s:,.0f} orders per CPU second ({cpu_s:.2f} s of CPU in {wall_s:.2f} s)")
-    print(f"{size_bytes / options.orders:,.0f} bytes per order")
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "orders": count,
+        "trades": trades,
+        "accounts": accounts,
+        "symbols": symbols,
+        "orders_per_cpu_second": round(count / cpu_s),
+        "cpu_seconds": round(cpu_s, 3),
+        "seconds": round(wall_s, 3),
+        "bytes_per_order": round(size_bytes / count),
+    }

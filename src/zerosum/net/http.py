@@ -11,6 +11,7 @@ Always true:
   - a refusal never overtakes the answers to earlier requests of the connection: these are sent, then it is closed
   - what is refused here was never handed to the application
   - after the last answer the client is heard out, unheeded, so that no reset comes between it and the answer
+  - past the bounds on connections a new one is refused; or, where `makes_room`, the oldest that is not being answered goes in its stead
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import Any, Final, NamedTuple, cast, final
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from zerosum.gateway.transport.bounds import RestBounds
-from zerosum.gateway.transport.listener import SparingLog
+from zerosum.net.address import AddressCounts, canonical
+from zerosum.net.sparing_log import SparingLog
 
 CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 
@@ -35,8 +36,25 @@ LINGER_S: Final = 1.0
 _CHUNKED_FACTOR: Final = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpBounds:
+    """How much one client may ask of a listener, and all of them together."""
+
+    connections_max: int = 1_000
+    connections_per_address_max: int = 250
+    pipelined_max: int = 32
+    url_bytes_max: int = 16_384
+    header_bytes_max: int = 16_384
+    headers_max: int = 64
+    body_bytes_max: int = 65_536
+    request_timeout_s: float = 10.0
+    send_timeout_s: float = 30.0
+    keep_alive_s: float = 60.0
+    shutdown_timeout_s: float = 10.0
+
+
 class Refusal(NamedTuple):
-    """An answer that the transport gives itself."""
+    """An answer that is given before the application is asked."""
 
     status: int
     body: bytes
@@ -51,9 +69,6 @@ OVERLOADED: Final = Refusal(
     503, b'{"code":-1008,"msg":"Server is currently overloaded with other requests. Please try again in a few minutes."}'
 )
 STOPPING: Final = Refusal(503, b'{"code":-1016,"msg":"This service is no longer available."}')
-UNKNOWN_OUTCOME: Final = Refusal(
-    504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
-)
 _MALFORMED: Final = Refusal(400, b'{"code":-1000,"msg":"Malformed HTTP request."}')
 _TOO_SLOW: Final = Refusal(408, b'{"code":-1000,"msg":"The request was not sent in time."}')
 _URL_TOO_LONG: Final = Refusal(414, b'{"code":-1000,"msg":"The URL is too long."}')
@@ -75,7 +90,8 @@ class HttpCounters:
     """Since the start."""
 
     connections: int = 0
-    connections_refused: int = 0  # past connections_max
+    connections_refused: int = 0  # past connections_max, or that of their address
+    connections_evicted: int = 0  # to make room
     requests_refused: int = 0  # malformed, too large or too slow
     connections_aborted: int = 0  # the client did not take what was sent to it
 
@@ -100,11 +116,18 @@ class BoundedHttp(HttpToolsProtocol):
     what they mean.
     """
 
-    def __init__(self, *, bounds: RestBounds, counters: HttpCounters, log: SparingLog, **uvicorn: Any) -> None:
+    def __init__(
+        self, *, bounds: HttpBounds, addresses: AddressCounts, makes_room: bool, counters: HttpCounters, log: SparingLog, **uvicorn: Any
+    ) -> None:
         super().__init__(**uvicorn)
         self._bounds = bounds
+        self._addresses = addresses
+        self._makes_room = makes_room
         self._counters = counters
         self._log = log
+        self._peer = ""
+        self._number = 0  # of this connection, since the start
+        self._counts = False  # it has one of its address's places
         self._running: RequestResponseCycle | None = None  # whose turn it is, or was last
         self._received: RequestResponseCycle | None = None  # whose head is complete, and whose body is not
         self._deaf = False  # nothing that comes in is looked at any more
@@ -124,14 +147,43 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._half_closing = _HalfClosing(self)
+        self._peer = canonical(self.client[0]) if self.client is not None else ""
         self._counters.connections += 1
+        self._number = self._counters.connections
         self._receiving_since = self.loop.time()
+        if self._makes_room and len(self.connections) > self._bounds.connections_max:
+            self._make_room()
         if len(self.connections) > self._bounds.connections_max:
-            self._counters.connections_refused += 1
-            self._log.warning("rest.connection_refused", connections_max=self._bounds.connections_max)
-            self._deaf = True
-            transport.write(OVERLOADED.encoded())
-            transport.close()
+            self._refuse_connection(connections_max=self._bounds.connections_max)
+        elif not self._addresses.has_room(self._peer):
+            self._refuse_connection(connections_per_address_max=self._bounds.connections_per_address_max)
+        else:
+            self._addresses.take(self._peer)
+            self._counts = True
+
+    def _refuse_connection(self, **bound: int) -> None:
+        self._counters.connections_refused += 1
+        self._log.warning("http.connection_refused", client=self._peer, **bound)
+        self._deaf = True
+        self.transport.write(OVERLOADED.encoded())
+        self.transport.close()
+
+    def _make_room(self) -> None:
+        """Cut off whoever has been here the longest and is not being answered, if there is one."""
+        others = cast("set[BoundedHttp]", self.connections - {self})
+        idle = [one for one in others if one._running is None or one._running.response_complete]
+        if idle:
+            oldest = min(idle, key=lambda one: one._number)
+            self._counters.connections_evicted += 1
+            self._log.warning("http.connection_evicted", client=oldest._peer, connections_max=self._bounds.connections_max)
+            oldest._give_up_place()  # at once: its end comes a turn of the loop later
+            oldest.abort()
+
+    def _give_up_place(self) -> None:
+        self.connections.discard(self)
+        if self._counts:
+            self._counts = False
+            self._addresses.give_back(self._peer)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -157,6 +209,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)  # it tells the newest request alone
+        self._give_up_place()
         if self._running is not None:
             self._running.disconnected = True
 
@@ -293,7 +346,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._deaf:
             return
         self._counters.requests_refused += 1
-        self._log.warning("rest.request_refused", status=refusal.status, client=self._peer())
+        self._log.warning("http.request_refused", status=refusal.status, client=self._peer)
         if self._received is not None and self._received is not self._running:
             newest, _ = self.pipeline.popleft()
             assert newest is self._received, "what is being received is the newest"
@@ -316,10 +369,7 @@ class BoundedHttp(HttpToolsProtocol):
             return head
         return head + _CHUNKED_FACTOR * (self._bounds.body_bytes_max + 512)
 
-    def _peer(self) -> str:
-        return self.client[0] if self.client is not None else ""
-
     def _abort(self) -> None:
         self._counters.connections_aborted += 1
-        self._log.warning("rest.connection_aborted", client=self._peer(), send_timeout_s=self._bounds.send_timeout_s)
+        self._log.warning("http.connection_aborted", client=self._peer, send_timeout_s=self._bounds.send_timeout_s)
         self.transport.abort()

@@ -1,0 +1,78 @@
+"""
+Which data directory a command is for, with which settings and master key: one way for all of them.
+
+    --data, else ZEROSUM_DATA_DIRECTORY, else zerosum-data --> the directory
+    --config, else zerosum.toml in the directory            --> the settings (of `up`, `init`, `key` and `config check`)
+
+Always true: only `up` and `init` make a directory, its log or its master key. Any other command refuses one without an exchange in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from zerosum.errors import ConfigError
+from zerosum.gateway.keys import MasterKeyError, create_master_key, load_master_key
+from zerosum.ops import settings as settings_file
+from zerosum.ops.settings import DATA_VARIABLE, Given
+from zerosum.ops.settings_model import DATA_DIRECTORY, Settings
+from zerosum.services.datadir import DataDir
+
+MASTER_KEY_NAME = "master.key"
+
+
+class NoExchange(ConfigError):
+    """The data directory that was named has no exchange in it."""
+
+
+def existing(data: Path | None) -> DataDir:
+    """The data directory of a command that changes or shows an exchange. NoExchange."""
+    return held(DataDir(data or Path(os.environ.get(DATA_VARIABLE) or DATA_DIRECTORY)))
+
+
+def held(directory: DataDir) -> DataDir:
+    """The same directory, if there is an exchange in it. NoExchange."""
+    if not holds_exchange(directory):
+        raise NoExchange(
+            f"there is no exchange in {directory.root}: make one with `zerosum init --data {directory.root}`, or start it with"
+            f" `zerosum up --data {directory.root}`, or name another with --data."
+        )
+    return directory
+
+
+def holds_exchange(directory: DataDir) -> bool:
+    """Whether there is a log, or what is only made from one: then its loss is for the log to tell."""
+    return any(directory.log.glob("*.seg")) or directory.settled.exists() or directory.snapshots.exists()
+
+
+def load_settings(data: Path | None, config: Path | None, options: Mapping[str, Given] | None = None) -> Settings:
+    """From the file, the environment and the command line, the last of which goes first. ConfigError."""
+    return settings_file.load(*settings_file.sources(data, config, os.environ, options or {}))
+
+
+def make_directory(path: Path) -> None:
+    """For its owner alone. ConfigError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigError(f"the data directory {path} can't be made: {why}. Name another with --data.") from error
+
+
+def master_key(settings: Settings, *, makes: bool = False) -> bytes:
+    """What seals the API keys: of the settings, or of its file, which is made with a new data directory. MasterKeyError."""
+    if settings.master_key is not None:
+        return bytes.fromhex(settings.master_key.get_secret_value())
+    file = settings.master_key_file or settings.data_directory / MASTER_KEY_NAME
+    keys = DataDir(settings.data_directory).keys
+    if settings.master_key_file is None and not file.exists():
+        if keys.exists():
+            raise MasterKeyError(
+                f"{file} is gone, and the API keys in {keys} are sealed with it. Put it back, or give it in ZEROSUM_MASTER_KEY or"
+                f" master_key_file. If it is lost for good, move {keys.name} away: its keys can't be used any more, and new ones are made."
+            )
+        if makes:
+            create_master_key(file)
+    return load_master_key(file, environment={})
