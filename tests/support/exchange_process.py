@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from zerosum.errors import ZerosumError
-from zerosum.net.listener import listen
+from zerosum.net.listener import bind
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
 from zerosum.services.follower import SnapshotPolicy
@@ -44,7 +44,7 @@ def say(**message: Any) -> None:
 
 
 async def run(settings: EmbeddedSettings) -> int:
-    sockets = [listen("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
+    sockets = [bind("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
     embedded = Embedded(settings, sockets[0], sockets[1], report=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
     await embedded.start()
     asked = asyncio.create_task(until_asked())

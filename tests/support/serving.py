@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.exchange import is_running
 from zerosum.gateway.entry import Event
-from zerosum.net.listener import listen
+from zerosum.net.listener import bind
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
 from zerosum.services.follower import SnapshotPolicy
@@ -25,7 +25,7 @@ async def serving(
 ) -> AsyncIterator[Embedded]:
     """It serves; what it reports while it starts is added to `reported`, and the ports of REST and WebSocket to `ports`."""
     lines = reported if reported is not None else []
-    sockets = [listen("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
+    sockets = [bind("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
     if ports is not None:
         ports += [sock.getsockname()[1] for sock in sockets]
     settings = {"segment_bytes": SEGMENT_BYTES, "snapshots": OFTEN, **settings}

@@ -74,6 +74,15 @@ def door_to(directory: DataDir, *, only_asks: bool = False) -> Iterator[Door]:
             log.close(machine.attestation())
 
 
+def running_end(directory: DataDir) -> int | None:
+    """How far the log of an exchange that runs is applied, and so durable; None where none runs."""
+    path = directory.root / admin.NAME
+    if not is_listening(path):
+        return None
+    with LiveDoor(path) as door:
+        return int(door.ask(show="position")["sequence"])
+
+
 def is_listening(path: Path) -> bool:
     if not path.exists():
         return False

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from zerosum.cli.directory import existing
+from zerosum.cli.door import running_end
 from zerosum.cli.options import ArchiveOption, DataArgument, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.services.machine import Machine
@@ -24,7 +25,8 @@ def state_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show every balance and book as they were after a command of the log: amounts in atoms, prices in ticks, quantities in lots."""
-    machine = machine_at(existing(data), at, archive=archive)
+    directory = existing(data)
+    machine = machine_at(directory, at, archive=archive, end=running_end(directory))
     state = state_of(machine, depth)
     if as_json:
         typer.echo(json.dumps(state))

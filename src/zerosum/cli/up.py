@@ -29,7 +29,7 @@ from zerosum.cli.terminal import tell
 from zerosum.errors import ConfigError, ZerosumError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
-from zerosum.net.listener import ListenFailed, listen
+from zerosum.net.listener import ListenFailed, bind
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
 from zerosum.ops.health import LoopDelay, Readiness
@@ -156,7 +156,7 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
 def listener(settings: Settings, name: str) -> socket.socket:
     section = getattr(settings, name)
     try:
-        return listen(section.host, section.port, setting=name)
+        return bind(section.host, section.port, setting=name)
     except ListenFailed as error:
         raise ListenFailed(
             f"{error}\n  If another exchange runs there, give this one ports of its own:"

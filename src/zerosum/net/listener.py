@@ -16,11 +16,12 @@ class ListenFailed(ZerosumError):
     """An address cannot be listened on."""
 
 
-def listen(host: str, port: int, *, setting: str) -> socket.socket:
+def bind(host: str, port: int, *, setting: str) -> socket.socket:
     """
-    A socket that listens at `host` and `port` (0: any free one). ListenFailed names the section `setting` where both are set.
+    A socket for a server to listen at, bound to `host` and `port` (0: any free one). ListenFailed names the section `setting` where both
+    are set.
 
-    From here on the kernel accepts connections; they wait until a server takes the socket.
+    Until the server starts, clients are refused rather than kept waiting.
     """
     try:
         ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -28,14 +29,13 @@ def listen(host: str, port: int, *, setting: str) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(BACKLOG)
             listener.setblocking(False)
         except BaseException:
             listener.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ListenFailed(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.\n"
+            f"{host}:{port} cannot be listened on: {getattr(error, 'strerror', None) or error}.\n"
             f"  Stop what holds it, or set {setting}.host and {setting}.port."
         ) from error
     return listener

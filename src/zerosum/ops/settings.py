@@ -220,6 +220,12 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
                 f"{other}.port is {second.port}, and so is {one}.port, both on {first.host}.\n"
                 f"  Give each listener its own: another {other}.port, or 0 for any that is free.",
             )
+    if settings.archive.policy != "keep" and settings.snapshots.keep < 2:
+        yield (
+            ["archive.policy", "snapshots.keep"],
+            f"archive.policy is {settings.archive.policy}, and snapshots.keep is {settings.snapshots.keep}: with the log pruned behind"
+            " the only snapshot, that must never be damaged.\n  Set snapshots.keep to 2 or more, or archive.policy to keep.",
+        )
     room_bytes = settings.log.segment_bytes - SEGMENT_HEADER_BYTES - 3 * GROUP_OVERHEAD_BYTES
     if settings.log.group_bytes_max > room_bytes:
         yield (

@@ -86,6 +86,9 @@ def test_an_operator_makes_a_market_by_command(tmp_path: Path) -> None:
         assert [balance for balance in account["balances"] if balance["asset"] == "BBB"] == [
             {"asset": "BBB", "free": "10.00000000", "locked": "0.00000000"}
         ]
+        running_state = json.loads(zerosum("state", str(data), "--json"))
+        assert {row["account"] for row in running_state["balances"] if row["available_atoms"] == 1000} == {1001}
+        assert "LogInUse" in zerosum("audit", str(data), expect=1)
         order = {"symbol": "AAABBB", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": "1.00", "quantity": "3"}
         assert exchange.signed("POST", "/api/v3/order", key, **order).json()["status"] == "NEW"
         zerosum("listing", "status", "AAABBB", "halt", "--data", str(data))

@@ -13,7 +13,7 @@ import pytest
 from zerosum.bench.client import LOST, RestConnection, Signer, WebSocketConnection, masked_frame
 from zerosum.gateway.messages import ReplyText, Session
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.net.listener import listen
+from zerosum.net.listener import bind
 
 HOST = "127.0.0.1"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -71,7 +71,7 @@ class Answering:
 
 
 async def test_websocket_answers_find_their_requests_by_id_and_the_rest_is_lost() -> None:
-    listener = listen(HOST, 0, setting="websocket")
+    listener = bind(HOST, 0, setting="websocket")
     port = listener.getsockname()[1]
     server = WebSocketServer({"/ws-api/v3": Answering()}.get, listener)
     await server.start()

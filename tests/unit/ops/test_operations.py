@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.transport.support import Client, memory_peak, until
-from zerosum.net.listener import listen
+from zerosum.net.listener import bind
 from zerosum.ops import operations
 from zerosum.ops.health import LoopDelay, Readiness
 from zerosum.ops.metrics import LATENCY_BOUNDS_US, Histogram, Metrics
@@ -32,7 +32,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 
 @asynccontextmanager
 async def serving(readiness: Readiness | None = None, metrics: Metrics | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    listener = listen("127.0.0.1", 0, setting="operations")
+    listener = bind("127.0.0.1", 0, setting="operations")
     server = OperationsServer(listener, readiness or Readiness(), metrics or Metrics())
     port = listener.getsockname()[1]
     await server.start()
@@ -194,7 +194,7 @@ async def test_other_pages_are_404_and_name_those_there_are() -> None:
 @asynccontextmanager
 async def bounded(**bounds: Any) -> AsyncIterator[tuple[OperationsServer, int]]:
     """The server and its port."""
-    listener = listen("127.0.0.1", 0, setting="operations")
+    listener = bind("127.0.0.1", 0, setting="operations")
     server = OperationsServer(listener, Readiness(), Metrics(), replace(operations.BOUNDS, **bounds))
     await server.start()
     try:

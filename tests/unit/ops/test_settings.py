@@ -121,6 +121,7 @@ def test_a_fault_names_the_setting_what_is_wrong_and_what_would_be_right(toml: s
         ({"ZEROSUM_REST_PROT": "1"}, "ZEROSUM_REST_PROT in the environment is no setting. Did you mean ZEROSUM_REST_PORT?"),
         ({"ZEROSUM_GATEWAY_TRUSTED_PROXIES": "a,b"}, 'gateway.trusted_proxies is ["a", "b"] in ZEROSUM_GATEWAY_TRUSTED_PROXIES'),
         ({"ZEROSUM_MASTER_KEY": KEY, "ZEROSUM_MASTER_KEY_FILE": "/k"}, "are both set (ZEROSUM_MASTER_KEY, ZEROSUM_MASTER_KEY_FILE)."),
+        ({"ZEROSUM_ARCHIVE_POLICY": "prune", "ZEROSUM_SNAPSHOTS_KEEP": "1"}, "Set snapshots.keep to 2 or more"),
     ],
 )
 def test_a_fault_in_the_environment_names_the_variable(env: dict[str, str], said: str, tmp_path: Path) -> None:

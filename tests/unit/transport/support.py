@@ -15,7 +15,7 @@ from zerosum.gateway.messages import Reply, ReplyText, Request, Response, RestAp
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.net.listener import listen
+from zerosum.net.listener import bind
 
 WS_PATH = "/ws-api/v3"
 
@@ -85,7 +85,7 @@ async def rest_server(
     api: RestApi, *, trusted_proxies: frozenset[str] = frozenset(), **bounds: Any
 ) -> AsyncIterator[tuple[RestServer, int]]:
     """The server and its port."""
-    listener = listen("127.0.0.1", 0, setting="rest")
+    listener = bind("127.0.0.1", 0, setting="rest")
     port = listener.getsockname()[1]
     server = RestServer(api, listener, RestBounds(**{"shutdown_timeout_s": 0.2} | bounds), trusted_proxies=trusted_proxies)
     await server.start()
@@ -100,7 +100,7 @@ async def websocket_server(
     api: WebSocketApi, *, trusted_proxies: frozenset[str] = frozenset(), **bounds: Any
 ) -> AsyncIterator[tuple[WebSocketServer, int]]:
     """The server and its port."""
-    listener = listen("127.0.0.1", 0, setting="websocket")
+    listener = bind("127.0.0.1", 0, setting="websocket")
     port = listener.getsockname()[1]
     all_bounds = WebSocketBounds(**{"shutdown_timeout_s": 0.2} | bounds)
     server = WebSocketServer({WS_PATH: api}.get, listener, all_bounds, trusted_proxies=trusted_proxies)
