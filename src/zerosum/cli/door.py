@@ -64,7 +64,7 @@ def door_to(directory: DataDir, *, only_asks: bool = False) -> Iterator[Door]:
     elif only_asks:
         yield OfflineDoor(machine_at(directory, None))
     else:
-        with open_log(directory) as log:
+        with open_log(directory, creates=False) as log:
             machine, _ = restore(directory, log.log_id, log.durable_sequence)
             try:
                 yield OfflineDoor(machine, log)

@@ -45,8 +45,8 @@ def replay_command(
     Prices and quantities are decimals. In trades.csv they are whole numbers of 10^-2 and 10^-8 (of the tick's and lot's decimals, if those
     are more), amounts of 10^-2. balances.csv counts in each asset's own smallest unit: of the golden set, 10^-8 of both.
     """
-    if (out / "data").exists():
-        raise Refused(f"{out} holds an earlier replay: name a new directory for --out.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise Refused(f"{out} is not empty: name a new directory for --out.")
     where = "the listing" if listing is None else str(listing)
     replay = Replay(out, None if listing is None else read_listing(listing), where)
     try:

@@ -82,10 +82,9 @@ def up_command(
 
 
 def check_ready_file(path: Path) -> None:
-    """ConfigError where it could not be written. One that is left of a process that was killed goes."""
+    """ConfigError where it could not be written."""
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(f"--ready-file {path} can't be written: it must be a file in a folder that is there and writable.")
-    path.unlink(missing_ok=True)
 
 
 def embedded_settings(settings: Settings) -> EmbeddedSettings:
@@ -125,6 +124,8 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
             metrics.histogram("zerosum_loop_delay_seconds", "How late the event loop is.", LOOP_BUCKETS_US, unit=1e-6).observe
         )
         running.callback(delay.stop)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, nothing can be lost: Ctrl-C ends even a long replay at once
         await embedded.start()
         running.push_async_callback(stop_in_time, embedded)
         add_checks(readiness, embedded)
@@ -185,6 +186,9 @@ async def stop_in_time(embedded: Embedded) -> None:
             await embedded.stop()
     except TimeoutError as error:
         raise Stopped(f"The exchange did not stop within {STOP_S:g} s. Nothing is lost: the next start mends the log.") from error
+    if embedded.shard.unsettled:
+        log.warning("unsettled", commands=embedded.shard.unsettled)
+        tell(f"the last {embedded.shard.unsettled:,} commands are in the log and not settled yet: the next start settles them")
 
 
 def write_ready_file(path: Path, ready: dict[str, int]) -> None:

@@ -133,11 +133,15 @@ class Keys:
         self._db = opened(path)
         self._check_master_key()
         self._changed = self._next_change() - 1
-        self._reads = sqlite3.connect(path, isolation_level=None, timeout=0.0)  # requests wait for nothing
+        self._reads = self._connected()
 
     def close(self) -> None:
         self._reads.close()
         self._db.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        """A connection for requests to read by: it waits for nothing."""
+        return sqlite3.connect(self._path, isolation_level=None, timeout=0.0)
 
     def unreadable(self) -> str | None:
         """Why the file can't be read now, if it can't: what is said to whoever asks whether the gateway is ready."""
@@ -194,23 +198,25 @@ class Keys:
         """The key if it is good. `now_us` is any clock that goes on. Raises Busy where the file can't be read now."""
         if now_us >= self._refresh_at_us or now_us < self._refresh_at_us - REFRESH_US:
             self._refresh(now_us)
+        if self._refreshes_missed > REFRESHES_MISSED_MAX:
+            raise Busy("API keys can't be read")
         found = self._cache.get(api_key)
         if found is not None:
             return found
         try:
             return self._read(api_key)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise Busy(f"API keys can't be read: {error}") from error
 
     def _refresh(self, now_us: int) -> None:
         """Let go of the keys that others have changed since."""
         try:
             self._forget_changed()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._refreshes_missed += 1
             _log.warning("keys.unreadable", file=str(self._path), error=str(error))
-            if self._refreshes_missed > REFRESHES_MISSED_MAX:
-                raise Busy(f"API keys can't be read: {error}") from error
+            self._reads.close()
+            self._reads, self._data_version = self._connected(), -1  # what the old one has in memory may be as wrong as the file was
         else:
             self._refreshes_missed = 0
         self._refresh_at_us = now_us + REFRESH_US

@@ -9,6 +9,7 @@ Always true: a file that is in the archive is never written over. What stands th
 as it is, and the segment stays in the log.
 """
 
+from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +22,12 @@ from zerosum.log.segments import copy_file, segment_name, segment_sequences
 COMPARE_BYTES = 1 << 20
 
 
-def archive_segments(folder: Path, before_sequence: int, archive: Path, *, disk: Disk | None = None) -> list[str]:
+def archive_segments(
+    folder: Path, before_sequence: int, archive: Path, *, disk: Disk | None = None, stops: Callable[[], bool] = lambda: False
+) -> list[str]:
     """
-    Copy the closed segments whose records all are before `before_sequence`, oldest first, each verified; their names.
+    Copy the closed segments whose records all are before `before_sequence`, oldest first, each verified; their names. `stops` is asked
+    before each whether to leave it at that.
 
     For a thread of its own, beside the log's writer. LogNotArchived, DiskFull and LogDamaged leave what was copied whole.
     """
@@ -31,10 +35,13 @@ def archive_segments(folder: Path, before_sequence: int, archive: Path, *, disk:
     sequences = segment_sequences(disk, folder)
     names: list[str] = []
     for first, following in pairwise(sequences):
-        if following > before_sequence:
+        if following > before_sequence or stops():
             break
-        with closing(open_segment(disk, folder, first)) as cursor:
-            verify_closed(cursor)
+        try:
+            with closing(open_segment(disk, folder, first)) as cursor:
+                verify_closed(cursor)
+        except FileNotFoundError:
+            continue  # archived before, and pruned meanwhile; so below
         name = segment_name(first)
         try:
             disk.make_directory(archive)
@@ -43,6 +50,8 @@ def archive_segments(folder: Path, before_sequence: int, archive: Path, *, disk:
             elif not same(disk, folder / name, archive / name):
                 raise FileExistsError(f"{archive / name} is there, and is not this segment: of another log, perhaps")
         except OSError as error:
+            if name not in disk.names(folder):
+                continue
             if is_full(error):
                 raise DiskFull(archive / name) from error
             raise LogNotArchived(folder / name, archive, error) from error

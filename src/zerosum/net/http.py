@@ -31,6 +31,7 @@ CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 # After its last answer a connection stays half open for this long, unless the client closes it before: closed at once, with bytes of the
 # client unread or on their way, it would be reset, and many clients would report that instead of reading the answer.
 LINGER_S: Final = 1.0
+LINGERING_MAX: Final = 64  # connections past connections_max that are heard out; of more, some may miss why they were refused
 
 # A body in chunks of one byte each is this many times its size, and a little more.
 _CHUNKED_FACTOR: Final = 8
@@ -164,9 +165,12 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse_connection(self, **bound: int) -> None:
         self._counters.connections_refused += 1
         self._log.warning("http.connection_refused", client=self._peer, **bound)
-        self._deaf = True
         self.transport.write(OVERLOADED.encoded())
-        self.transport.close()
+        if len(self.connections) < self._bounds.connections_max + LINGERING_MAX:
+            self.say_no_more()
+        else:
+            self._deaf = True
+            self.transport.close()
 
     def _make_room(self) -> None:
         """Cut off whoever has been here the longest and is not being answered, if there is one."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import struct
 from pathlib import Path
 from typing import Final, final
@@ -45,16 +46,19 @@ class AdminDoor:
 
     async def start(self) -> None:
         self._path.unlink(missing_ok=True)  # of a process that was killed: the log's lock has shown that it is gone
-        mask = os.umask(0o177)
+        listener = socket.socket(socket.AF_UNIX)
+        mask = os.umask(0o177)  # until the file is there, and no longer: other threads make files too
         try:
-            self._server = await asyncio.start_unix_server(self._serve, self._path)
+            listener.bind(str(self._path))
         except OSError as error:
+            listener.close()
             raise DoorFailed(
                 f"{self._path}: the operator's socket can't be made: {error}. The path of a socket has about 100 characters at most:"
                 " choose a data directory with a shorter one."
             ) from error
         finally:
             os.umask(mask)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
 
     async def stop(self) -> None:
         if self._server is not None:

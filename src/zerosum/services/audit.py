@@ -25,6 +25,7 @@ import apsw
 
 from zerosum.errors import ZerosumError
 from zerosum.log.archive import ArchiveDisk
+from zerosum.log.disk import Disk, OsDisk
 from zerosum.log.errors import LogError
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import Survey, survey
@@ -73,12 +74,19 @@ class Audit:
             yield from self.verdicts()
 
     def verdicts(self) -> Iterator[Verdict]:
-        disk = ArchiveDisk(self.data.log, self.archive or self.data.archive)
+        disk: Disk = OsDisk()
         try:
             found = survey(disk, self.data.log)
         except LogError as error:
             yield Verdict("log", False, str(error))
             return
+        archive = self.archive or self.data.archive
+        if found.sequences[0] > 1 and archive.is_dir():
+            try:
+                both = ArchiveDisk(self.data.log, archive)
+                disk, found = both, survey(both, self.data.log)
+            except LogError as error:
+                yield Verdict("archive", False, f"{archive}, put before the log: {error}")
         quarantined(self.data, found.report.last_sequence)
         start: Snapshot | None = None
         if found.sequences[0] > 1:
@@ -149,7 +157,7 @@ class Replay:
     there: see `different_state`.
     """
 
-    def __init__(self, audit: Audit, disk: ArchiveDisk, found: Survey, start: Snapshot | None, again: SqliteStore | None) -> None:
+    def __init__(self, audit: Audit, disk: Disk, found: Survey, start: Snapshot | None, again: SqliteStore | None) -> None:
         self.again = again
         self.settled_to = audit.settled_to()
         self.different_state = ["the record ends before the earliest snapshot"]  # until the replay is where it ends

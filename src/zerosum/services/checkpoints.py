@@ -17,6 +17,7 @@ from zerosum.gateway.entry import Busy, Event
 from zerosum.services.shard import Shard
 
 EVERY_COMMANDS: Final = 100_000
+LAST_S: Final = 10.0  # for the last one: a disk that is full must not keep a stop waiting
 RECORDS_MAX: Final = 30_000  # orders and balances: 4 ms
 
 
@@ -41,7 +42,7 @@ class Checkpoints:
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._submit(lambda events: taken.set_result(None)):
             awaited: list[asyncio.Future[Any]] = [taken, self._shard.stopped]
-            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED, timeout=LAST_S)
 
     def _submit(self, answer: Callable[[list[Event]], None]) -> bool:
         try:

@@ -68,7 +68,8 @@ class Follower:
         log_id = log_id_of(self._data.log)
         if self._store.log_id() not in (b"", log_id):
             raise record_of_another_log(self._data, self._store.position().sequence)
-        self._store.belong_to(log_id)
+        if not self._store.log_id():
+            self._store.belong_to(log_id)
         return log_id
 
     def _starting_snapshot(self) -> Snapshot | None:

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import select
 import signal
 import socket
 import sys
@@ -27,14 +28,16 @@ from typing import IO, Any, Final
 
 from zerosum.errors import ZerosumError
 from zerosum.services.datadir import DataDir
-from zerosum.services.follower import Follower, SnapshotPolicy
+from zerosum.services.follower import Follower, SnapshotPolicy, can_wait
 
 EXIT_FAULT: Final = 3
 RETRY_S: Final = 1.0  # before what the disk or a lock held up is tried again
 
 
 def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
-    follower = Follower(data, policy=policy, report=complain)
+    follower = opened(data, link, policy)
+    if follower is None:
+        return
     lines = link.makefile("rb")
     try:
         follower.follow(follower.settled_sequence)  # what is settled is this log's, or the exchange is not to start
@@ -57,6 +60,22 @@ def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
         return  # the exchange ended before it had heard the answer; everything it called durable is settled
     finally:
         follower.close()
+
+
+def opened(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> Follower | None:
+    """Once the disk has room and nobody else holds the database; None if the exchange ends before that."""
+    told = False
+    while True:
+        try:
+            return Follower(data, policy=policy, report=complain)
+        except ZerosumError as error:
+            if not can_wait(error):
+                raise
+            if not told:
+                complain(f"{error} It is tried again until it can be.")
+                told = True
+        if select.select([link], [], [], RETRY_S)[0] and not link.recv(1, socket.MSG_PEEK):
+            return None
 
 
 def wait_for_the_last(lock: IO[str]) -> None:

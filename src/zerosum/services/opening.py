@@ -40,11 +40,13 @@ class TooLate(ZerosumError):
     """The control file would have something passed over that was applied, or applied that was passed over, or that does not exist."""
 
 
-def open_log(data: DataDir, segment_bytes: int = SEGMENT_BYTES, report: Callable[[str], None] = lambda line: None) -> FileLog:
+def open_log(
+    data: DataDir, segment_bytes: int = SEGMENT_BYTES, report: Callable[[str], None] = lambda line: None, *, creates: bool = True
+) -> FileLog:
     """
-    The log, mended if its last stop was not clean; a new one where nothing was.
+    The log, mended if its last stop was not clean; if it `creates`, a new one where nothing was.
 
-    LogBehindFollower, NotOfThisLog, and what FileLog.open raises.
+    LogMissing, LogBehindFollower, NotOfThisLog, and what FileLog.open raises.
     """
     snapshot = max(SnapshotStore(data.snapshots).sequences(), default=0)
     settled, settled_from = settled_before(data)
@@ -59,6 +61,10 @@ def open_log(data: DataDir, segment_bytes: int = SEGMENT_BYTES, report: Callable
     except LogMissing:
         if followed:
             raise LogBehindFollower(data.log, last_sequence=0, must_reach=followed) from None
+        if settled_from:
+            raise record_of_another_log(data, settled) from None
+        if not creates:
+            raise
         return FileLog.create(data.log, segment_bytes=segment_bytes)
     if settled_from not in (b"", log.log_id):
         log.close()

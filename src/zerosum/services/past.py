@@ -10,6 +10,7 @@ from pathlib import Path
 from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER
 from zerosum.errors import ZerosumError
 from zerosum.log.archive import ArchiveDisk
+from zerosum.log.disk import OsDisk
 from zerosum.log.errors import LogPruned
 from zerosum.log.reader import LogReader, log_id_of
 from zerosum.log.recovery import survey
@@ -34,14 +35,14 @@ def machine_at(
     `archive`: where segments were archived, if not in the data directory. `end`: how far the log is durable, of one that is being written;
     without it, LogInUse for such.
     """
-    disk = ArchiveDisk(data.log, archive or data.archive)
     if end is None:
         with held_still(data.log):
-            end = survey(disk, data.log).report.last_sequence
+            end = survey(OsDisk(), data.log).report.last_sequence
+    disk = ArchiveDisk(data.log, archive or data.archive)
     wanted = end if sequence is None else sequence
     if not 0 <= wanted <= end:
         raise NothingKept(f"{data.log} ends with sequence {end}; {wanted} is not in it.")
-    snapshot, _ = newest_snapshot(data, log_id_of(data.log, disk), at_most=wanted)
+    snapshot, _ = newest_snapshot(data, log_id_of(data.log), at_most=wanted)
     machine, _ = machines_of(data, snapshot)
     try:
         with LogReader(data.log, after_sequence=machine.sequence, disk=disk) as reader:

@@ -32,6 +32,7 @@ class Pruning:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._done = 0
+        self._stops = False
         self._retry_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -41,14 +42,17 @@ class Pruning:
             self._task = asyncio.create_task(self._run(sequence), name="pruning")
 
     async def stop(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the segment that is being copied."""
+        self._stops = True
         if self._task is not None:
             await self._task
 
     async def _run(self, sequence: int) -> None:
         try:
             if self._archive is not None:
-                await asyncio.to_thread(archive_segments, self._log, sequence + 1, self._archive)
+                await asyncio.to_thread(archive_segments, self._log, sequence + 1, self._archive, stops=lambda: self._stops)
+                if self._stops:
+                    return
         except (ZerosumError, OSError) as error:
             if str(error) != self.fault:
                 self._report(f"the log is not pruned: {error}")

@@ -28,7 +28,7 @@ OPEN_ORDERS: Final = "SELECT * FROM active_orders"
 
 def different_tables(one: Path, other: Path) -> list[str]:
     """What differs between two records, table by table. sqlite3.Error if one can't be read."""
-    with closing(sqlite3.connect(f"file:{one}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{one.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("ATTACH DATABASE ? AS again", (str(other),))
         made = "SELECT name, type, sql FROM {}.sqlite_master WHERE name NOT LIKE 'sqlite%'"
         found, expected = (set(connection.execute(made.format(schema))) for schema in ("main", "again"))

@@ -12,6 +12,7 @@ Always true: what is in the file is what a single run over the log up to `positi
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,7 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            make_private(path)
             self._connection = apsw.Connection(str(path))
             self._connection.set_busy_timeout(BUSY_MS)
             self._connection.transaction_mode = "IMMEDIATE"
@@ -177,6 +179,12 @@ class SqliteStore:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def make_private(path: Path) -> None:
+    """What everybody owns and trades is for its owner alone; SQLite gives the files beside it the same mode."""
+    with contextlib.suppress(OSError):  # it is there, or SQLite is to say why it can't be
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def failed(path: Path, error: apsw.Error) -> SettlementFailed:

@@ -117,11 +117,20 @@ def test_files_that_are_not_there_are_told(tmp_path: Path, cli: Cli) -> None:
     assert (said.code, "Traceback" in said.err) == (1, False)
 
 
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path, cli: Cli) -> None:
+    """It may hold the balances that were to be read: the result has a file of that name."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "balances.csv").write_text("x")
+    code, _, said = replay(cli, tmp_path, ORDERS)
+    assert code == 1
+    assert "is not empty: name a new directory for --out" in said
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["x"]
+
+
 def test_a_folder_that_was_there_stays_without_the_data(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").write_text("x")
     assert replay(cli, tmp_path, ORDERS + "x\n")[0] == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_another_listing_counts_in_its_own_decimals(tmp_path: Path, cli: Cli) -> None:

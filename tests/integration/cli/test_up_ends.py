@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Cli
-from tests.support.running import ZEROSUM, running
+from tests.support.running import ZEROSUM, running, zerosum
 from zerosum.services.datadir import DataDir
 from zerosum.services.opening import open_log
 
@@ -127,6 +127,9 @@ def test_a_ready_file_is_there_while_it_serves(tmp_path: Path) -> None:
     with running(data, "--no-demo") as exchange:
         ready = data.with_name("data.ready")
         assert json.loads(ready.read_text())["pid"] == exchange.process.pid
+        port = exchange.ports["rest"]
+        zerosum("up", "--data", str(tmp_path / "other"), "--rest-port", str(port), "--ready-file", str(ready), expect=1)
+        assert json.loads(ready.read_text())["pid"] == exchange.process.pid, "one that can't start leaves it alone"
         assert exchange.stop() == 0
         assert not ready.exists()
 

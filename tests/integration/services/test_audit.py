@@ -29,6 +29,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.machine import Machine
 from zerosum.services.opening import snapshot_meta
+from zerosum.services.past import machine_at
 from zerosum.sim.programs import random_program
 from zerosum.views import snapshot as views_snapshot
 from zerosum.views.views import Views
@@ -339,7 +340,16 @@ def test_a_pruned_log_without_a_snapshot_can_not_be_audited(pruned: DataDir) -> 
 
 def test_a_flipped_byte_in_the_archive_is_found(pruned: DataDir) -> None:
     flip(min(pruned.archive.glob("*.seg")), 3000)
-    assert set(broken(Audit(pruned).run())) == {"log"}
+    verdicts = list(Audit(pruned).run())
+    assert set(broken(verdicts)) == {"archive"}
+    assert "rows of what was pruned are held to their sums alone" in verdicts[-1].detail, "the log itself is audited all the same"
+    assert machine_at(pruned, None).sequence == COMMANDS, "and the state as it is now needs no archive"
+
+
+def test_a_path_may_have_characters_that_mean_something_in_a_uri(whole: DataDir, tmp_path: Path) -> None:
+    data = DataDir(shutil.copytree(whole.root, tmp_path / "a#b?c%20d" / "data"))
+    assert broken(Audit(data).run()) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["a#b?c%20d"]
 
 
 def test_a_record_that_breaks_an_invariant_is_named(data: DataDir) -> None:

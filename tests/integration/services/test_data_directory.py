@@ -17,7 +17,7 @@ from tests.support.written_log import data_directory, settle, write_log
 from zerosum.cli.door import door_to
 from zerosum.core import records
 from zerosum.errors import ZerosumError
-from zerosum.log.errors import LogBehindFollower, LogDamaged, LogInUse, LogTooNew, SnapshotTooNew
+from zerosum.log.errors import LogBehindFollower, LogDamaged, LogInUse, LogMissing, LogTooNew, SnapshotTooNew
 from zerosum.log.layout import SEGMENT_HEADER_BYTES
 from zerosum.services.datadir import ControlDamaged, DataDir
 from zerosum.services.follower import SnapshotPolicy
@@ -213,6 +213,27 @@ async def test_the_record_of_a_log_that_went_on_otherwise_is_refused(tmp_path: P
         async with serving(data):
             pass
     assert position(data) == 600
+
+
+def test_a_command_makes_no_log_where_one_was(data: DataDir) -> None:
+    """Else the next start would find a record of another log."""
+    remove_record(data)
+    shutil.rmtree(data.snapshots)
+    shutil.rmtree(data.log)
+    with pytest.raises(LogMissing), door_to(data):
+        pass
+    assert not data.log.exists()
+
+
+async def test_the_record_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Whatever the directory lets others do."""
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir(mode=0o755)
+    async with serving(data) as embedded:
+        await ask(embedded, records.command(records.OPEN_ACCOUNT, 0, 4711, 0, 0, 100))
+        modes = {path.name: path.stat().st_mode & 0o077 for path in data.root.glob("settled.db*")}
+    assert len(modes) >= 2
+    assert set(modes.values()) == {0}
 
 
 async def test_snapshots_of_another_log_are_refused(data: DataDir, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from random import Random
 from typing import final
@@ -206,6 +206,24 @@ async def test_a_bug_of_any_kind_stops_it_and_is_told(tmp_path: Path) -> None:
     settle(data, 300)
     SnapshotStore(data.snapshots).write(200, snapshot_meta(log_id_of(data.log), Machine()), [("nothing", b"")])
     assert (await fault_of(data, 300)).startswith("KeyError: ")
+
+
+@pytest.mark.usefixtures("prompt")
+async def test_a_follower_that_starts_while_the_record_is_locked_waits(tmp_path: Path) -> None:
+    """Killed in the middle of somebody's backup: that is no reason to stop the exchange."""
+    data = data_directory(tmp_path / "data", 300)
+    async with following(data) as followed:
+        await followed.settles(0)
+        with closing(sqlite3.connect(data.settled, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            os.kill(followed.link.pid, signal.SIGKILL)
+            await followed.until(lambda: followed.link.restarts == 1)
+            followed.link.durable(300)
+            await asyncio.sleep(0.3)
+            other.execute("ROLLBACK")
+        await followed.settles(300)
+        assert not followed.link.fault.done()
+        assert followed.link.restarts == 1
 
 
 async def test_a_lock_that_can_not_be_opened_is_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from tests.support.gateway_world import World, answer_of
 from zerosum.gateway import answers, calls
+from zerosum.gateway.keys import REFRESH_US, Keys
 from zerosum.net.sparing_log import SparingLog
 
 UNKNOWN = (500, -1000, "An unknown error occurred while processing the request.")
@@ -51,11 +52,11 @@ def break_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return break_them
 
 
-def test_keys_overwritten_while_they_are_in_use_are_an_unknown_error(world: World, tmp_path: Path, said: list[Any]) -> None:
-    keys = tmp_path / "keys.db"
-    with closing(sqlite3.connect(keys)) as db:
-        assert db.execute("pragma wal_checkpoint(truncate)").fetchone() == (0, 0, 0)
-    keys.write_bytes(b"something else entirely, and long enough" * 1_000)
+def test_a_bug_is_an_unknown_error_told_once_in_the_log(world: World, said: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a bug of the gateway")
+
+    monkeypatch.setattr(Keys, "find", fails)
     for _ in range(50):
         assert world.signed("GET", "account").error == UNKNOWN
         frame = world.ws_signed("account.status")
@@ -63,7 +64,23 @@ def test_keys_overwritten_while_they_are_in_use_are_an_unknown_error(world: Worl
     assert [(each["event"], each["submitted"]) for each in said] == [("request.failed", False)]
     assert said[0]["exc_info"], "the traceback is in it"
     assert world.get("depth", symbol="BTCUSDT").status == 200
+
+
+def test_keys_overwritten_while_they_are_in_use_are_busy_and_good_again_once_put_back(world: World, tmp_path: Path) -> None:
+    """Not sooner than the ready page says so, nor later than a refresh after."""
+    keys = tmp_path / "keys.db"
+    with closing(sqlite3.connect(keys)) as db:
+        assert db.execute("pragma wal_checkpoint(truncate)").fetchone() == (0, 0, 0)
+    whole = keys.read_bytes()
+    keys.write_bytes(b"something else entirely, and long enough" * 1_000)
+    for _ in range(3):
+        assert world.signed("GET", "account").error[:2] == (503, -1008)
     assert "can't be read" in (world.keys.unreadable() or "")
+    assert world.get("depth", symbol="BTCUSDT").status == 200
+    keys.write_bytes(whole)
+    world.entry.clock_us += 2 * REFRESH_US
+    assert world.keys.unreadable() is None
+    assert world.signed("GET", "account").status == 200
 
 
 def test_an_order_whose_answer_can_not_be_written_may_have_been_placed(
