@@ -28,6 +28,7 @@ lot = "1"
 max_price = "1000"
 max_qty = "1000"
 """
+GZIPPED = gzip.compress(ORDERS.encode(), mtime=0)  # the same in each process that collects tests
 
 
 def replay(cli: Cli, folder: Path, orders: str | bytes, balances: str | bytes = BALANCES, *options: object) -> tuple[object, str, str]:
@@ -58,9 +59,9 @@ def test_rejections_are_counted_by_reason(tmp_path: Path, cli: Cli) -> None:
     [
         ("", "orders.csv: the header lacks order_id"),
         (b"\x7fELF\xff\xfe\n\n", "orders.csv: after line 0 it is no text in UTF-8"),
-        (gzip.compress(ORDERS.encode())[:40], "orders.csv: after line 0 it can't be read: Compressed file ended"),
+        (GZIPPED[:40], "orders.csv: after line 0 it can't be read: Compressed file ended"),
         (
-            gzip.compress(ORDERS.encode())[:20] + b"\0\0\0\0" + gzip.compress(ORDERS.encode())[24:],
+            GZIPPED[:20] + b"\0\0\0\0" + GZIPPED[24:],
             "orders.csv: after line 0 it can't be read: ",
         ),
         (ORDERS + "d,2\n", "orders.csv:6: the row does not have the header's 6 fields"),
@@ -76,6 +77,7 @@ def test_rejections_are_counted_by_reason(tmp_path: Path, cli: Cli) -> None:
         (ORDERS + ",2,place,buy,1,1\n", "orders.csv:6: order_id '' is not 1 to 40"),
         (ORDERS + f'"{"x" * 200_000}",2,place,buy,1,1\n', "orders.csv: after line 5 it can't be read: field larger than field limit"),
     ],
+    ids=lambda value: ascii(value)[:60],
 )
 def test_orders_that_can_t_be_read_are_told_with_their_line_and_leave_nothing(
     orders: str | bytes, why: str, tmp_path: Path, cli: Cli
