@@ -35,7 +35,7 @@ PRAGMAS: Final = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 65536;
-PRAGMA cache_size = -131072;
+PRAGMA cache_size = -32768;
 PRAGMA temp_store = MEMORY;
 """
 

@@ -369,6 +369,6 @@ def test_a_reader_of_one_state_sees_nothing_that_comes_later(run: Run, tmp_path:
 def test_every_pragma_is_in_force(tmp_path: Path) -> None:
     """A statement that returns a row does not keep those after it from being run."""
     store = SqliteStore(tmp_path / "settled.db")
-    pragmas = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 65_536, "cache_size": -131_072, "temp_store": 2}
+    pragmas = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 65_536, "cache_size": -32_768, "temp_store": 2}
     assert {name: store._connection.pragma(name) for name in pragmas} == pragmas
     store.close()
