@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zerosum.core import codes, records
-from zerosum.core.exchange import Exchange
 from zerosum.core.records import command, terms, text_words
+from zerosum.services.machine import Machine
 from zerosum.settlement.sqlite import Batch, SqliteStore
 
 FUNDS_ATOMS = 1 << 48
@@ -55,37 +55,27 @@ def orders(count: int, accounts: int, symbols: int, seed: int) -> Iterator[bytes
             yield command(records.CANCEL, time_us, owner, of << 32, order_id)
 
 
-def batches(commands: Iterator[bytes], exchange: Exchange, size: int) -> Iterator[Batch]:
+def batches(commands: Iterator[bytes], machine: Machine, size: int) -> Iterator[Batch]:
     group: list[bytes] = []
     for each in commands:
         group.append(each)
         if len(group) == size:
-            yield applied(exchange, b"".join(group))
+            yield Batch(*machine.apply(b"".join(group))[:3])
             group.clear()
-    yield applied(exchange, b"".join(group))
-
-
-def applied(exchange: Exchange, commands: bytes) -> Batch:
-    account_events, market_events = b"", b""
-    at = 0
-    while at < len(commands) or exchange.unfinished():
-        at = exchange.advance(commands, at)
-        account_events += exchange.take_account_events()
-        market_events += exchange.take_market_events()
-    return Batch(exchange.sequence, account_events, market_events)
+    yield Batch(*machine.apply(b"".join(group))[:3])
 
 
 def measure(count: int, accounts: int, symbols: int, batch_commands: int, seed: int = 1) -> dict[str, int | float]:
     """Settles `count` random orders in a fresh database, `batch_commands` in a transaction."""
-    exchange = Exchange()
+    machine = Machine()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "settled.db"
         store = SqliteStore(path)
-        for batch in batches(setup(accounts, symbols), exchange, 1_000):
+        for batch in batches(setup(accounts, symbols), machine, 1_000):
             store.write(batch)
         trades = 0
         cpu_s = wall_s = 0.0
-        for batch in batches(orders(count, accounts, symbols, seed), exchange, batch_commands):
+        for batch in batches(orders(count, accounts, symbols, seed), machine, batch_commands):
             trades += sum(event[0] & 0xFF == records.TRADE for event in records.records(batch.market_events))
             began_cpu, began_wall = time.process_time(), time.perf_counter()
             store.write(batch)

@@ -23,7 +23,6 @@ HOLD: Final = 2
 TEXT: Final = 3
 CLIENT_ID_WORDS: Final = 8
 TEXT_WORDS: Final = 5
-CLIENT_ID_CHARS_MAX: Final = 36
 
 
 def hash_of(account_id: i64, a: i64, b: i64, c: i64, d: i64, e: i64) -> i64:

@@ -20,7 +20,6 @@ from zerosum.core.matching import MatchingEngine
 from zerosum.core.pool import Pool, words_bytes, words_from
 from zerosum.core.ubscore import UBSCore
 
-ASSET_FIELDS = 3
 SYMBOL_FIELDS = 20
 
 

@@ -26,7 +26,6 @@ Json = dict[str, Any]
 PAGE: Final = 1_000  # accounts in one answer: a running exchange takes no orders while it is made
 NUMBER_MAX: Final = (1 << 63) - 1
 ACCOUNT_STATUSES: Final = {codes.ACTIVE: "active", codes.SUSPENDED: "suspended", codes.CLOSED: "closed", codes.HOUSE: "house"}
-SYMBOL_STATUSES: Final = {codes.TRADING: "trading", codes.HALT: "halt", codes.BREAK: "break"}
 REASONS: Final = {code: name for name, code in list(vars(codes).items())[list(vars(codes)).index("NO_REASON") :] if name.isupper()}
 
 

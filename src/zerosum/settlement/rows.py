@@ -37,7 +37,6 @@ DEPOSIT: Final = 4
 WITHDRAWAL: Final = 5
 TRANSFER: Final = 6
 KINDS: Final = {PAY: "PAY", RECEIVE: "RECEIVE", FEE: "FEE", DEPOSIT: "DEPOSIT", WITHDRAWAL: "WITHDRAWAL", TRANSFER: "TRANSFER"}
-TRADE_KINDS: Final = (PAY, RECEIVE, FEE)
 
 LEG_BITS: Final = 3  # of a ledger entry's id: which leg of its event
 
