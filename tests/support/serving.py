@@ -29,7 +29,7 @@ async def serving(
     if ports is not None:
         ports += [sock.getsockname()[1] for sock in sockets]
     settings = {"segment_bytes": SEGMENT_BYTES, "snapshots": OFTEN, **settings}
-    embedded = Embedded(EmbeddedSettings(data, bytes(32), **settings), sockets[0], sockets[1], lines.append)
+    embedded = Embedded(EmbeddedSettings(data, bytes(32), **settings), sockets[0], sockets[1], report=lines.append, warn=lines.append)
     try:
         await asyncio.wait_for(embedded.start(), 60)
         yield embedded

@@ -60,9 +60,14 @@ def batches(commands: Iterator[bytes], machine: Machine, size: int) -> Iterator[
     for each in commands:
         group.append(each)
         if len(group) == size:
-            yield Batch(*machine.apply(b"".join(group))[:3])
+            yield settled_together(machine, group)
             group.clear()
-    yield Batch(*machine.apply(b"".join(group))[:3])
+    yield settled_together(machine, group)
+
+
+def settled_together(machine: Machine, commands: list[bytes]) -> Batch:
+    output = machine.apply(b"".join(commands))
+    return Batch(output.last_sequence, output.account_events, output.market_events)
 
 
 def measure(count: int, accounts: int, symbols: int, batch_commands: int, seed: int = 1) -> dict[str, int | float]:

@@ -112,8 +112,9 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
         sockets = {name: running.enter_context(closing(listener(settings, name))) for name in LISTENERS}
         make_directory(settings.data_directory)
         embedded = Embedded(
-            embedded_settings(settings), sockets["rest"], sockets["websocket"], report=lambda line: log.info("start", detail=line)
-        )
+            embedded_settings(settings), sockets["rest"], sockets["websocket"], report=lambda line: log.info("start", detail=line),
+            warn=lambda line: log.warning("attention", detail=line),
+        )  # fmt: skip
         metrics, readiness = Metrics(), Readiness()
         serves = False
         readiness.add("serves", lambda: None if serves else "it is starting, or stopping")

@@ -57,18 +57,26 @@ class EmbeddedSettings:
     trusted_proxies: frozenset[str] = frozenset()
 
 
+def unheard(line: str) -> None:
+    """Nobody wants to know."""
+
+
 @final
 class Embedded:
-    """Made by `start`, in the event loop that it runs in."""
+    """
+    Made by `start`, in the event loop that it runs in. `report` is told how the start goes on, `warn` what an operator should look after.
+    """
 
     def __init__(
-        self, settings: EmbeddedSettings, rest: socket.socket, websocket: socket.socket, report: Callable[[str], None] = lambda line: None
-    ) -> None:
+        self, settings: EmbeddedSettings, rest: socket.socket, websocket: socket.socket, *, report: Callable[[str], None] = unheard,
+        warn: Callable[[str], None] = unheard,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.data = settings.data
         self._rest_socket = rest
         self._websocket_socket = websocket
         self._report = report
+        self._warn = warn
         self._running = AsyncExitStack()  # how to stop what is running, last first
         self._open_doors: list[AdminDoor | RestServer | WebSocketServer] = []
 
@@ -96,7 +104,7 @@ class Embedded:
             undo.pop_all()  # the log is the shard's now
         self.checkpoints = Checkpoints(self.shard)
         running.push_async_callback(self.checkpoints.last)
-        self.pruning = Pruning(data.log, self.settings.archive, self.shard.prune, self._report)
+        self.pruning = Pruning(data.log, self.settings.archive, self.shard.prune, self._warn)
         running.push_async_callback(self.pruning.stop)
         self.shard.on_durable = self.follower.durable
         self.follower.durable(self.log.durable_sequence)

@@ -3,7 +3,7 @@ The follower: a process of its own that reads the durable log and applies it thr
 
     log (up to what is durable) --> Machine --> compare with what the live machine attested in the log
                                        |--> settle: SQLite, exactly once
-                                       |--> snapshot, prune or archive by policy
+                                       |--> snapshot, by policy; how old the oldest is, is for the exchange: it prunes
 
 It is the settlement, the snapshot taker and the check on determinism. Killed anywhere and started again, it ends with the same database:
 what is settled and how far are one transaction, and events that are already there are dropped. On a full disk, or while
@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Final, final
 
 from zerosum.errors import ZerosumError
-from zerosum.log.errors import DiskFull
+from zerosum.log.errors import DiskFull, SnapshotDamaged
 from zerosum.log.reader import LogReader, log_id_of
 from zerosum.log.snapshots import Snapshot, SnapshotStore
 from zerosum.services.attestations import Attestations
@@ -143,13 +143,16 @@ class Follower:
         self._record_is_met = True
 
     def take_snapshot(self) -> None:
-        """Of the state after everything settled so far; older ones than the policy keeps are removed. On a full disk there is none."""
+        """
+        Of the state after everything settled so far; older ones than the policy keeps are removed. On a full disk there is none, and
+        where one can't be read back the older ones stay.
+        """
         assert not self._unsettled, "what is in a snapshot is settled"
         self._snapshot_sequence = self.machine.sequence  # one that finds no room is not tried again at once
         try:
             self._write_snapshot()
-        except (DiskFull, SettlementFailed) as error:
-            if not can_wait(error):
+        except (DiskFull, SettlementFailed, SnapshotDamaged) as error:
+            if not can_wait(error) and not isinstance(error, SnapshotDamaged):
                 raise
             self._report(f"no snapshot at {self.machine.sequence}: {error}")
 

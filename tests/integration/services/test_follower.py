@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -186,6 +187,41 @@ def test_a_deleted_record_can_not_be_settled_anew_from_a_pruned_log(data: DataDi
         path.unlink()
     with pytest.raises(LogPruned, match="put the archived segments back"):
         Follower(data, policy=OFTEN)
+
+
+def test_a_snapshot_that_can_not_be_read_back_takes_no_older_one_with_it(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk says that it wrote what it did not: the log must not be pruned up to it, nor the good ones go."""
+    settle(data, 300, OFTEN, step=50)
+    kept = SnapshotStore(data.snapshots).sequences()
+    write = SnapshotStore.write
+
+    def misdirected(store: SnapshotStore, *snapshot: Any) -> Path:
+        path = write(store, *snapshot)
+        flip(path, path.stat().st_size // 2)
+        return path
+
+    monkeypatch.setattr(SnapshotStore, "write", misdirected)
+    reported = settle(data, COMMANDS, OFTEN, step=50)
+    assert len([line for line in reported if line.startswith("no snapshot at ")]) == (COMMANDS - 300) // 100
+    assert SnapshotStore(data.snapshots).sequences()[: len(kept)] == kept
+    assert settled_sequence(data) == COMMANDS
+
+
+def test_the_seal_of_a_clean_stop_is_compared_too(tmp_path: Path) -> None:
+    """Nothing else says what came of the last group."""
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir()
+
+    def forged(machine: Machine) -> Attestation:
+        honest = machine.attestation()
+        return honest._replace(chain_head=bytes(32)) if machine.sequence == 300 else honest
+
+    write_log(data, random_program(3, 300), attest=forged)
+    follower = Follower(data)
+    follower.follow(300)
+    with pytest.raises(Diverged, match="After command 300"):
+        follower.follow(300, stopped=True)
+    follower.close()
 
 
 # ---------------------------------------------------------------------- somebody else at the record
