@@ -151,6 +151,16 @@ class Client:
         self.writer.write(data)
         await self.writer.drain()
 
+    async def flood(self, start: bytes, more: bytes, times: int) -> None:
+        """Send without end, as far as the server bears it."""
+        self.writer.write(start)
+        for _ in range(times):
+            self.writer.write(more)
+            try:
+                await self.writer.drain()
+            except ConnectionError:
+                return
+
     async def response(self) -> tuple[int, bytes]:
         """Status and body of the next HTTP response."""
         async with asyncio.timeout(5):

@@ -130,13 +130,7 @@ async def test_what_is_too_large_is_refused_and_never_reaches_the_api(status: in
 async def test_an_endless_request_takes_no_memory(start: bytes) -> None:
     async with rest_server(RestEcho()) as (server, port), Client.connect(port) as client:
         with memory_peak() as peak:
-            client.writer.write(start)
-            for _ in range(200):
-                client.writer.write(b"x" * 65_536)
-                try:
-                    await client.writer.drain()
-                except ConnectionError:
-                    break
+            await client.flood(start, b"x" * 65_536, 200)
             await until(lambda: not server.connections)
         assert peak() < 4 << 20
 

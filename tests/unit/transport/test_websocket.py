@@ -142,13 +142,7 @@ async def test_an_endless_frame_or_message_takes_no_memory() -> None:
             async with WsClient.connect(port) as client:
                 more = frame(b"x" * 60_000, opcode=0, fin=False)
                 with memory_peak() as peak:
-                    client.writer.write(start)
-                    for _ in range(300):
-                        client.writer.write(more)
-                        try:
-                            await client.writer.drain()
-                        except ConnectionError:
-                            break
+                    await client.flood(start, more, 300)
                     await until(lambda: not server.connections)
                 assert peak() < 4 << 20
 
