@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.exchange import Door, Exchange, NotTaken, door_of
@@ -22,6 +23,7 @@ from zerosum.gateway.entry import Event
 from zerosum.services.audit import Audit
 from zerosum.services.datadir import DataDir
 from zerosum.services.past import machine_at
+from zerosum.settlement.sqlite import failed
 
 DISK_BYTES = 16 << 20
 OPTIONS = ("--segment-bytes", "131072", "--snapshot-every", "500")
@@ -38,6 +40,15 @@ def disk() -> Iterator[SmallDisk]:
 @pytest.fixture
 def data(disk: SmallDisk) -> DataDir:
     return DataDir(disk.outside / "data")
+
+
+def test_what_sqlite_calls_an_io_error_is_a_full_disk_where_there_is_no_room(disk: SmallDisk, data: DataDir) -> None:
+    """It says so where it can't make its file beside the WAL larger."""
+    error = apsw.IOError("disk I/O error")
+    assert (failed(data.settled, error).can_wait, "disk I/O error" in str(failed(data.settled, error))) == (False, True)
+    disk.fill()
+    assert failed(data.settled, error).can_wait
+    assert "the disk is full" in str(failed(data.settled, error))
 
 
 async def trade(door: Door, bursts: int) -> tuple[list[Event], str]:

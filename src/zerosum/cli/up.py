@@ -151,6 +151,8 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
             raise Stopped(f"The exchange stopped by itself: {failed.result()!r}") from failed.result()
         log.info("stopping", signal=stop.result())
         tell("stopping ...")
+    if embedded.follower.fault.done():  # its last comparison, with what the seal says
+        raise Stopped(f"The exchange has stopped, and its follower says: {embedded.follower.fault.result()!r}")
     log.info("stopped")
     tell("stopped cleanly")
 

@@ -206,6 +206,7 @@ class Keys:
         try:
             return self._read(api_key)
         except sqlite3.DatabaseError as error:
+            self._connect_again()
             raise Busy(f"API keys can't be read: {error}") from error
 
     def _refresh(self, now_us: int) -> None:
@@ -215,11 +216,15 @@ class Keys:
         except sqlite3.DatabaseError as error:
             self._refreshes_missed += 1
             _log.warning("keys.unreadable", file=str(self._path), error=str(error))
-            self._reads.close()
-            self._reads, self._data_version = self._connected(), -1  # what the old one has in memory may be as wrong as the file was
+            self._connect_again()
         else:
             self._refreshes_missed = 0
         self._refresh_at_us = now_us + REFRESH_US
+
+    def _connect_again(self) -> None:
+        """What a connection has in memory of a file that was damaged stays as wrong as the file was."""
+        self._reads.close()
+        self._reads, self._data_version = self._connected(), -1
 
     def _forget_changed(self) -> None:
         version = self._reads.execute("pragma data_version").fetchone()[0]  # differs when another connection has committed

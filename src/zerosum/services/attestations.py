@@ -26,8 +26,7 @@ class Attestations:
         """`start`: of the machines as they are before the first group. What is attested of states before that is not looked at."""
         self.compared = 0
         self._start = start.input_sequence
-        self._told = 0
-        self._ends = {start.input_sequence: start}  # those that can still be attested
+        self._ends = {start.input_sequence: start}  # those that can still be attested: from the last attested on
 
     def reached(self, end: Attestation) -> None:
         """The machines are at the end of a group."""
@@ -41,7 +40,7 @@ class Attestations:
         if told.input_sequence < self._start:
             return
         ours = self._ends.get(told.input_sequence)
-        if told.input_sequence < self._told or ours is None:
+        if ours is None:
             raise Diverged(
                 f"Before command {group.first_sequence} the log attests a state after command {told.input_sequence}, which it can't be:"
                 " no group ended there, or a later state was attested before. Keep the data directory as it is."
@@ -54,6 +53,5 @@ class Attestations:
                 " nothing on it, and look further with `zerosum audit`."
             )
         self.compared += 1
-        if told.input_sequence > self._told:
-            self._told = told.input_sequence
-            self._ends = {sequence: end for sequence, end in self._ends.items() if sequence >= self._told}
+        while next(iter(self._ends)) < told.input_sequence:
+            del self._ends[next(iter(self._ends))]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -21,7 +23,7 @@ from zerosum.core import records
 from zerosum.log.archive import archive_segments
 from zerosum.log.errors import LogInUse
 from zerosum.log.file_log import FileLog
-from zerosum.log.layout import Attestation
+from zerosum.log.layout import NOTHING_ATTESTED, Attestation
 from zerosum.log.reader import log_id_of
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services.audit import Audit, Verdict
@@ -199,6 +201,33 @@ def test_an_attestation_of_a_state_that_no_group_ended_in_is_found(tmp_path: Pat
     assert "it can't be" in broken(Audit(data).run())["attestations"]
 
 
+def test_groups_that_attest_nothing_are_found(tmp_path: Path) -> None:
+    """Only a seal may: of a shard that did not come to apply everything."""
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir()
+    write_log(data, random_program(3, 300), attest=lambda machine: NOTHING_ATTESTED)
+    assert "attestations" in broken(Audit(data).run())
+
+
+def test_a_seal_may_attest_nothing(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir()
+    write_log(data, random_program(3, 300), attest=lambda machine: NOTHING_ATTESTED if machine.sequence == 300 else machine.attestation())
+    settle(data, 300)
+    assert broken(Audit(data).run()) == {}
+
+
+def test_the_audit_waits_for_the_follower_of_an_exchange_that_was_killed(data: DataDir) -> None:
+    """It settles the rest: compared meanwhile, the record would seem to be wrong."""
+    with data.follower_lock.open("a") as lock, ThreadPoolExecutor(1) as thread:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        verdicts = thread.submit(lambda: list(Audit(data).run()))
+        with pytest.raises(TimeoutError):
+            verdicts.result(0.3)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert broken(verdicts.result(30)) == {}
+
+
 def test_an_attestation_that_goes_back_is_found(tmp_path: Path) -> None:
     data = DataDir(tmp_path / "data")
     data.root.mkdir()
@@ -215,12 +244,13 @@ def test_an_attestation_that_goes_back_is_found(tmp_path: Path) -> None:
 def test_an_index_that_does_not_lead_to_its_rows_is_found(data: DataDir) -> None:
     """Reads go by it: an order would be there and not be found."""
     with closing(sqlite3.connect(data.settled)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'orders_by_client_id'").fetchone()
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        names = [name.encode() for (name,) in connection.execute("SELECT client_id FROM orders WHERE length(client_id) > 8")]
     content = bytearray(data.settled.read_bytes())
-    end = page * page_bytes
-    content[end - 40 : end] = bytes(byte ^ 1 for byte in content[end - 40 : end])
+    places = [content.find(name, (page - 1) * page_bytes, page * page_bytes) for name in names]
+    content[max(places)] ^= 1  # another name, and nothing else about it: the page itself is well formed
     data.settled.write_bytes(content)
     assert "the file is whole" in broken(Audit(data).run())["settled sums"]
 

@@ -19,6 +19,7 @@ from zerosum.core import records
 from zerosum.errors import ZerosumError
 from zerosum.log.errors import LogBehindFollower, LogDamaged, LogInUse, LogMissing, LogTooNew, SnapshotTooNew
 from zerosum.log.layout import SEGMENT_HEADER_BYTES
+from zerosum.log.snapshots import SnapshotStore
 from zerosum.services.datadir import ControlDamaged, DataDir
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.follower_link import FollowerFailed
@@ -213,6 +214,17 @@ async def test_the_record_of_a_log_that_went_on_otherwise_is_refused(tmp_path: P
         async with serving(data):
             pass
     assert position(data) == 600
+
+
+@pytest.mark.parametrize("key", ["state_format", "core_version"])
+async def test_a_snapshot_for_a_later_program_is_refused(data: DataDir, key: str) -> None:
+    """Whole and of this log, but not what this program could go on from."""
+    store = SnapshotStore(data.snapshots)
+    snapshot = store.load(max(data.snapshots.iterdir()))
+    store.write(snapshot.sequence, {**snapshot.meta, key: 2}, snapshot.sections.items())
+    with pytest.raises(SnapshotTooNew, match="written in snapshot format 2"):
+        async with serving(data):
+            pass
 
 
 def test_a_command_makes_no_log_where_one_was(data: DataDir) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import orjson
 import websockets
 
-from tests.support.serving import serving
+from tests.support.serving import ask, serving
+from tests.support.shard_world import ANN, opening, place, sell
 from zerosum.bench.client import Signer
 from zerosum.bench.gateway_users import found_market
 from zerosum.services.datadir import DataDir
 from zerosum.services.replay import GOLDEN_LISTING
 
-ANN = 1001
+USER = 1001
 TIMES = 200
 ORDER = {
     "symbol": "BTCUSDT",
@@ -35,7 +37,7 @@ async def test_a_read_sees_what_was_sent_before_it_and_nothing_after(tmp_path: P
         key_file = exchange.data.root / "master.key"
         key_file.touch(mode=0o600)
         key_file.write_text(exchange.settings.master_key.hex())
-        (user,) = await found_market(exchange.data, GOLDEN_LISTING, {ANN: {1: 10**12}})
+        (user,) = await found_market(exchange.data, GOLDEN_LISTING, {USER: {1: 10**12}})
         signer = Signer(user.api_key, user.secret)
         now_ms = time.time_ns() // 1_000_000
         texts: list[bytes] = []
@@ -63,6 +65,24 @@ async def test_a_read_sees_what_was_sent_before_it_and_nothing_after(tmp_path: P
         before, _, placed, during, _, canceled = (answers[number * 6 + each] for each in range(6))
         assert (placed["status"], canceled["status"]) == ("NEW", "CANCELED")
         assert (locked(before), locked(during)) == ("0.00000000", "10.00000000")
+
+
+async def test_orders_that_a_sweep_ends_are_known_until_it_is_answered(tmp_path: Path) -> None:
+    """The follower may have settled all of it while the live exchange is half through: what is being answered is looked up still."""
+    makers = 9_000
+    async with serving(DataDir(tmp_path / "data"), segment_bytes=1 << 22) as exchange:
+        for command in opening():
+            await ask(exchange, command)
+        for _ in range(makers - 1):
+            exchange.shard.submit(place(), lambda events: None)
+        await ask(exchange, place())
+        sweep = asyncio.create_task(ask(exchange, sell(qty_lots=makers)))
+        known: list[int] = []
+        while not sweep.done():
+            await asyncio.sleep(0)
+            exchange.settled_up_to(len(opening()) + makers + 1)
+            known.append(len(exchange.views.accounts.orders) - len(exchange.views.accounts.by_id[ANN].open_orders))
+        assert max(known) > makers // 2, "the makers that were met so far, and the taker"
 
 
 def locked(account: dict[str, Any]) -> str:

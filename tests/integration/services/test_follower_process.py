@@ -26,6 +26,7 @@ import pytest
 from tests.support.exchange import is_running
 from tests.support.written_log import GROUP, data_directory, rows_of_log, settle, tables, write_log
 from zerosum.core import records
+from zerosum.log.layout import Attestation
 from zerosum.log.reader import log_id_of
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services import follower_link
@@ -230,6 +231,35 @@ async def test_a_lock_that_can_not_be_opened_is_told(tmp_path: Path) -> None:
     data = data_directory(tmp_path / "data", 100)
     data.follower_lock.mkdir()
     assert re.match(r"IsADirectoryError.*follower\.lock", await fault_of(data, 100))
+
+
+async def test_what_the_seal_says_is_compared_before_it_ends(tmp_path: Path) -> None:
+    """The last group's output is attested nowhere else, and this is the last that either process has to say."""
+    data = DataDir(tmp_path / "data")
+    data.root.mkdir()
+
+    def forged(machine: Machine) -> Attestation:
+        honest = machine.attestation()
+        return honest._replace(chain_head=bytes(32)) if machine.sequence == 300 else honest
+
+    write_log(data, random_program(3, 300), attest=forged)
+    async with following(data) as followed:
+        followed.link.durable(300)
+        await followed.settles(300)
+        assert not followed.link.fault.done()
+        await asyncio.wait_for(followed.link.stop(), 30)
+        assert "Diverged: After command 300" in str(followed.link.fault.result())
+
+
+async def test_a_follower_that_makes_no_sense_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "follower"
+    says = "import os, sys; os.write(int(sys.argv[sys.argv.index('--link') + 1]), b'nonsense\\n')"
+    script.write_text(f"#!{sys.executable}\n{says}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(FollowerFailed, match="said what can't be understood: JSONDecodeError"):
+        await asyncio.wait_for(Followed(data_directory(tmp_path / "data", 100)).link.start(), 30)
+    await asyncio.sleep(0.1)
 
 
 @pytest.mark.usefixtures("prompt")

@@ -10,6 +10,7 @@ import pytest
 from tests.support.written_log import SEGMENT_BYTES, data_directory, settle
 from zerosum.core import records
 from zerosum.log.archive import archive_segments
+from zerosum.log.errors import LogInUse
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
@@ -90,6 +91,14 @@ def test_with_archived_segments_all_of_it_can_be_had(tmp_path: Path) -> None:
     for name in archived:
         shutil.copy(archive / name, data.log)
     assert machine_at(data, 3).sequence == 3
+
+
+def test_a_log_that_is_being_written_is_refused_unless_its_end_is_known(data: DataDir) -> None:
+    """What is half written would be taken for damage."""
+    with FileLog.open(data.log, segment_bytes=SEGMENT_BYTES):
+        with pytest.raises(LogInUse):
+            machine_at(data, None)
+        assert machine_at(data, None, end=300).sequence == 300
 
 
 def test_first_records_are_whole_records(data: DataDir) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.serving import ask, serving
 from tests.support.shard_world import ANN, opening, place
 from zerosum.core import records
+from zerosum.log.archive import archive_segments
 from zerosum.services import pruning
 from zerosum.services.audit import Audit
 from zerosum.services.datadir import DataDir
@@ -49,6 +51,24 @@ async def test_segments_go_that_no_snapshot_needs(tmp_path: Path, archives: bool
     verdicts = list(Audit(data, archive).run())
     assert [verdict for verdict in verdicts if not verdict.holds] == []
     assert ("the same rows" in verdicts[-1].detail) == archives
+
+
+async def test_what_is_archived_is_not_gone_through_again_without_a_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The follower says with each answer how old its snapshots are: a hundred times a second."""
+    asked: list[int] = []
+
+    def counted(folder: Path, before_sequence: int, archive: Path, **options: Any) -> list[str]:
+        asked.append(before_sequence)
+        return archive_segments(folder, before_sequence, archive, **options)
+
+    monkeypatch.setattr(pruning, "archive_segments", counted)
+    data, archive = DataDir(tmp_path / "data"), tmp_path / "archive"
+    async with serving(data, segment_bytes=SEGMENT_BYTES, snapshots=OFTEN, prunes=True, archive=archive) as exchange:
+        for command in opening():
+            await ask(exchange, command)
+        await trade(exchange, lambda: first_kept(data) > 300)
+    assert len(asked) > 2
+    assert asked == sorted(set(asked))
 
 
 @pytest.mark.parametrize("wrong", ["a file", "another log's"])

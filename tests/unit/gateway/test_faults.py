@@ -66,13 +66,19 @@ def test_a_bug_is_an_unknown_error_told_once_in_the_log(world: World, said: list
     assert world.get("depth", symbol="BTCUSDT").status == 200
 
 
-def test_keys_overwritten_while_they_are_in_use_are_busy_and_good_again_once_put_back(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [lambda whole: b"something else entirely, and long enough" * 1_000, lambda whole: whole[:4096] + b"\xff" * (len(whole) - 4096)],
+)
+def test_keys_overwritten_while_they_are_in_use_are_busy_and_good_again_once_put_back(
+    world: World, tmp_path: Path, damaged: Callable[[bytes], bytes]
+) -> None:
     """Not sooner than the ready page says so, nor later than a refresh after."""
     keys = tmp_path / "keys.db"
     with closing(sqlite3.connect(keys)) as db:
         assert db.execute("pragma wal_checkpoint(truncate)").fetchone() == (0, 0, 0)
     whole = keys.read_bytes()
-    keys.write_bytes(b"something else entirely, and long enough" * 1_000)
+    keys.write_bytes(damaged(whole))
     for _ in range(3):
         assert world.signed("GET", "account").error[:2] == (503, -1008)
     assert "can't be read" in (world.keys.unreadable() or "")

@@ -421,6 +421,9 @@ async def test_close_finishes_what_is_under_way_and_seals_the_log(tmp_path: Path
     with FileLog.open(tmp_path, segment_bytes=1 << 16) as log:
         assert log.recovery.clean
         assert log.durable_sequence == OPENED + 100
+    with LogReader(tmp_path) as reader:
+        *_, seal = reader.read(OPENED + 100, seal=True)
+    assert (seal.record_count, seal.attestation) == (0, world.machine.attestation()), "the seal says what came out in all"
 
 
 # ---------------------------------------------------------------------- a full disk

@@ -479,6 +479,28 @@ async def test_a_client_that_still_sends_gets_its_last_answer(stop: bool) -> Non
         assert api.asked == [], "what came too late is not executed"
 
 
+async def test_after_the_last_answer_no_request_has_its_turn() -> None:
+    """HTTP/1.0 is answered once, whatever its client says of keeping the connection: what it sent behind must not be executed unheard."""
+    api = RestEcho()
+    request = b"GET /%s HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    async with rest_server(api) as (_, port), Client.connect(port) as client:
+        await client.send(request % b"a" + request % b"b")
+        assert await client.response() == (200, b"/a")
+        assert await client.reader.read(1) == b""
+    assert [asked.path for asked in api.asked] == ["/a"]
+
+
+async def test_a_connection_past_the_bound_that_sends_a_body_reads_why_it_is_refused() -> None:
+    async with rest_server(RestEcho(), connections_max=1) as (_, port), Client.connect(port), Client.connect(port) as refused:
+        await asyncio.sleep(0.05)
+        for _ in range(20):
+            await refused.send(b"x" * 1_000)
+            await asyncio.sleep(0.005)
+        status, body = await refused.response()
+        assert (status, code(body)) == (503, -1008)
+        assert await refused.reader.read(1) == b"", "the end, not a reset"
+
+
 async def test_whoever_does_not_close_is_closed() -> None:
     """A second after its last answer."""
     async with rest_server(RestEcho()) as (server, port), Client.connect(port) as client:
