@@ -22,11 +22,11 @@ from zerosum.services.opening import open_log
 PORTS = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0"]
 
 
-def started(data: Path, redirection: str, *options: str, **popen: object) -> subprocess.Popen[bytes]:
-    """By a shell, which closes and opens descriptors as users do."""
+def started(data: Path, redirection: str, *options: str, before: str = "", **popen: object) -> subprocess.Popen[bytes]:
+    """By a shell, which closes and opens descriptors and does what goes `before` as users have it done."""
     ready = data.with_name("ready")
     command = [*ZEROSUM, "up", "--data", str(data), "--ready-file", str(ready), *PORTS, *options]
-    shell = subprocess.Popen(["sh", "-c", f'exec "$@" {redirection}', "sh", *command], **popen)  # type: ignore[call-overload]
+    shell = subprocess.Popen(["sh", "-c", f'{before} exec "$@" {redirection}', "sh", *command], **popen)  # type: ignore[call-overload]
     deadline = time.monotonic() + 60
     while not ready.exists():
         assert shell.poll() is None, f"it ended with {shell.returncode}"
@@ -90,16 +90,12 @@ def test_the_end_of_the_terminal_is_a_clean_stop(tmp_path: Path) -> None:
 
 def test_nohup_is_respected(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    process = started(data, "", "--no-demo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=ignore_hangup)
+    process = started(data, "", "--no-demo", before="trap '' HUP;", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-
-
-def ignore_hangup() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def test_the_secret_is_shown_on_a_terminal(tmp_path: Path) -> None:

@@ -29,15 +29,15 @@ def line(event: str = "order.placed", **fields: Any) -> Line:
     return Line(NOW_NS, "info", "gateway.rest", event, fields, None)
 
 
-def run(script: str, *, stdout: int, timeout_s: float = 20.0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A process that logs; stderr is ours to read."""
+def run(script: str, *, stdout: int, redirection: str = "", timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+    """A process that logs, started by a shell; stderr is ours to read."""
+    program = "import structlog, time\nfrom zerosum.ops.logging import configure\n" + textwrap.dedent(script)
     return subprocess.run(
-        [sys.executable, "-c", "import structlog, time\nfrom zerosum.ops.logging import configure\n" + textwrap.dedent(script)],
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", program],
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         timeout=timeout_s,
-        **options,
     )
 
 
@@ -390,7 +390,7 @@ def test_a_process_started_without_standard_output_does_not_log_into_the_next_fi
         writer.close()
         sys.stderr.write(f"{{fd > 2}} {{writer.lines_dropped}}")
     """
-    result = run(script, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(1))
+    result = run(script, stdout=subprocess.DEVNULL, redirection=">&-")
     assert result.stderr == "True 1"
     assert path.read_bytes() == b""
 
