@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, final
 
 from zerosum.core.exchange import Exchange
+from zerosum.errors import ZerosumError
 from zerosum.log.chain import Chain
 from zerosum.log.layout import Attestation
 from zerosum.log.snapshots import Snapshot
@@ -41,10 +42,24 @@ class MachineBroken(AssertionError):
         self.sequence = sequence
 
 
+class OutOfMemory(ZerosumError):
+    """Of the system's doing, not of a command's: with more memory the same log goes on."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: the system gives no more memory. Room for the machines' records is reserved ahead, some 5 GB of addresses in each"
+            " process, of which memory is taken only as it is used. Let processes reserve that: no `ulimit -v` (LimitAS= of a unit), and"
+            " vm.overcommit_memory=0 or 1."
+        )
+
+
 @final
 class Machine:
     def __init__(self) -> None:
-        self.exchange = Exchange()
+        try:
+            self.exchange = Exchange()
+        except MemoryError as error:
+            raise OutOfMemory("the machines can't be made") from error
         self.account_chain = Chain()
         self.market_chain = Chain()
 
@@ -54,7 +69,7 @@ class Machine:
         return self.exchange.sequence
 
     def apply(self, records: bytes) -> Output:
-        """Apply a batch whole. After a MachineBroken the state is not to be trusted: the process must end."""
+        """Apply a batch whole. After a MachineBroken or OutOfMemory the state is not to be trusted: the process must end."""
         steps = list(self.steps(records))
         account_events = b"".join([step.account_events for step in steps])
         market_events = b"".join([step.market_events for step in steps])
@@ -67,6 +82,8 @@ class Machine:
         while at < len(records) or exchange.unfinished():
             try:
                 at = exchange.advance(records, at)
+            except MemoryError as error:
+                raise OutOfMemory(f"command {exchange.sequence} of the log can't be applied") from error
             except Exception as error:
                 raise MachineBroken(exchange.sequence, error) from error
             account_events, market_events = exchange.take_account_events(), exchange.take_market_events()
