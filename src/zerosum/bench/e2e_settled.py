@@ -17,8 +17,8 @@ from zerosum.settlement.export import write_trades_csv
 from zerosum.settlement.reading import connect
 
 TOTALS: Final = """
-SELECT asset, sum(iif(account = ?1 OR account = ?2, 0, available_atoms + frozen_atoms)), sum(iif(account = ?1, available_atoms, 0)),
-    sum(iif(account = ?2, available_atoms, 0))
+SELECT asset, sum(iif(account = :outside OR account = :clearing, 0, available_atoms + frozen_atoms)), sum(iif(account = :outside, available_atoms, 0)),
+    sum(iif(account = :clearing, available_atoms, 0))
 FROM balances GROUP BY asset
 """
 
@@ -56,7 +56,7 @@ def check_balances(settled: Path, orders: OrderSet) -> None:
 def check_totals(settled: Path, deposits: Mapping[int, int]) -> None:
     """What all hold together is what was deposited, atom for atom."""
     with closing(connect(settled)) as connection:
-        totals = {asset: rest for asset, *rest in connection.execute(TOTALS, (OUTSIDE, CLEARING))}
+        totals = {asset: rest for asset, *rest in connection.execute(TOTALS, {"outside": OUTSIDE, "clearing": CLEARING})}
     for asset, atoms in deposits.items():
         if totals.get(asset) != [atoms, -atoms, 0]:
             raise DoesNotHold(

@@ -187,8 +187,8 @@ class Keys:
         """All keys, or an account's; oldest first."""
         rows = self._db.execute(
             "select api_key, account_id, permissions, created_us, revoked_us from keys"
-            " where ?1 is null or account_id = ?1 order by created_us, api_key",
-            (account_id,),
+            " where :account is null or account_id = :account order by created_us, api_key",
+            {"account": account_id},
         )
         return [KeyInfo(api_key, account, tuple(names.split(",")), created, revoked) for api_key, account, names, created, revoked in rows]
 
