@@ -19,7 +19,7 @@ from zerosum.core.records import CLIENT, text_words
 from zerosum.gateway import answers, errors
 from zerosum.gateway.calls import Call
 from zerosum.gateway.decimals import Scale, ratio_text
-from zerosum.gateway.entry import Entry
+from zerosum.gateway.entry import Busy, Entry
 from zerosum.gateway.errors import TOO_PRECISE
 from zerosum.gateway.history import History
 from zerosum.gateway.instruments import Instrument, Instruments
@@ -32,6 +32,7 @@ from zerosum.views.views import Views
 T = TypeVar("T")
 
 SETTLED_TIMEOUT_S: Final = 5.0
+READS_MAX: Final = 500  # of history, under way and waiting for their turn
 ROWS_DEFAULT: Final = 500
 ROWS_MAX: Final = 1000
 OPEN_ORDERS_OF_ALL_SYMBOLS_WEIGHT: Final = 80
@@ -49,7 +50,7 @@ USER_TRADES_COMBINATIONS: Final[tuple[set[str], ...]] = (
 class AccountData:
     """Without an `executor`, history is read in the event loop's own thread."""
 
-    __slots__ = ("entry", "executor", "history", "instruments", "scales", "views")
+    __slots__ = ("entry", "executor", "history", "instruments", "reads", "scales", "views")
 
     def __init__(self, entry: Entry, views: Views, instruments: Instruments, history: History, executor: Executor | None) -> None:
         self.entry = entry
@@ -57,6 +58,7 @@ class AccountData:
         self.instruments = instruments
         self.history = history
         self.executor = executor
+        self.reads = 0
         self.scales: list[Scale] = []  # by asset
 
     # ------------------------------------------------------------------ orders
@@ -75,7 +77,10 @@ class AccountData:
             order = self.views.order_by_client(call.account_id, words)
         if order is None or order.symbol != instrument.number:
             find = partial(self.history.order, call.account_id, instrument.number, order_id=order_id, client_id=client)
-            return self.read(call, find, partial(self.tell_settled_order, call, instrument))
+            tell = partial(self.tell_settled_order, call, instrument)
+            if order is None:  # what views do not know is settled
+                return self.read(call, find, tell)
+            return self.read_settled(call, find, tell)  # they know the newest of a client id, and this may be one before it
         if words is not None and order.client != words:
             return call.fail(errors.NO_SUCH_ORDER.of())
         row = answers.row_of(order, instrument.tick_lot_atoms)
@@ -179,11 +184,16 @@ class AccountData:
         self.read(call, find, tell)
 
     def read(self, call: Call, find: Callable[[], T], tell: Callable[[T], None]) -> None:
-        """Run `find` away from the event loop, and `tell` in it."""
+        """Run `find` away from the event loop, and `tell` in it. Busy where too many reads wait for their turn."""
         if self.executor is None:
             return tell(find())
+        if self.reads == READS_MAX:
+            raise Busy(f"{READS_MAX} reads of the settled record are under way")
 
         def found(future: asyncio.Future[T]) -> None:
-            call.run(lambda: tell(future.result()))
+            self.reads -= 1
+            if not future.cancelled():  # the exchange stops, and nobody waits any more
+                call.run(lambda: tell(future.result()))
 
+        self.reads += 1
         asyncio.get_running_loop().run_in_executor(self.executor, find).add_done_callback(found)

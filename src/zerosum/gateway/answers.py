@@ -202,7 +202,7 @@ def numbers(instrument: Instrument, row: OrderRow) -> Numbers:
         executed,
         quote(row.budget_atoms if is_quote_order else 0),
         quote(row.quote_atoms),
-        qty(row.prevented_lots) if row.prevented_lots else UNSET,
+        qty(row.prevented_lots) if row.prevented_lots and not is_quote_order else UNSET,
     )
 
 

@@ -129,13 +129,11 @@ class Api:
             error.headers = ((b"allow", ", ".join(methods).encode()),)
             raise error
         call.divisor = divisor_of(request.time_unit)
+        call.params = params = of_rest(request.query, request.body)
         if operation.security:
             key = self.key(request.api_key, call.now_us)
-            call.params = params = of_rest(request.query, request.body)
             check_rest(key, params, request.query, request.body)
             self.admit(key, operation, call)
-        else:
-            call.params = params = of_rest(request.query, request.body)
         check_all_read(params, operation.accepted)
         operation.run(call)
 
@@ -149,13 +147,11 @@ class Api:
         call.run(self.serve_ws, text, state, call)
 
     def serve_ws(self, text: bytes, state: WsState, call: WsCall) -> None:
-        call.use_weight(1)
         try:
-            text.decode()  # the decoder leaves bytes that are no UTF-8 for later
-            frame = _decode_frame(text)
-        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-            raise errors.INVALID_JSON.of() from error
-        call.request_id = request_id(frame.get("id"))
+            frame = frame_of(text)
+            call.request_id = request_id(frame.get("id"))
+        finally:
+            call.use_weight(1)  # after the id: what is refused for its weight says which request it was
         operation = self.methods.get(method_name(frame.get("method")))
         if operation is None:
             raise errors.UNKNOWN_METHOD.of()
@@ -212,6 +208,14 @@ def opened(query: bytes) -> WsState:
         return WsState(boolean(params, "returnRateLimits", True), params.get("timeUnit"))
     except ApiError:
         return WsState(True, None)
+
+
+def frame_of(text: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        text.decode()  # the decoder leaves bytes that are no UTF-8 for later
+        return _decode_frame(text)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise errors.INVALID_JSON.of() from error
 
 
 def request_id(raw: msgspec.Raw | None) -> bytes:

@@ -10,7 +10,8 @@ Always true:
   - no secret is stored or logged in clear; moved to another key, account or permission, it no longer decrypts, and the key is refused
   - a key that was revoked is refused at most REFRESH_US after the commit that revoked it, in every process
   - no lock that another program takes on the file while it is open here holds up a request: readers of a write-ahead log wait for nobody
-  - where the file can't be read, the keys that were used lately are good for REFRESHES_MISSED_MAX more refreshes: then none is
+  - where the file can't be read, the keys that were used lately are good for UNREAD_US_MAX from the last time that it could: then none is
+  - a file that was put in the place of the one that was opened is the one that counts
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import secrets
 import sqlite3
 import string
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
@@ -36,7 +37,8 @@ from zerosum.net.sparing_log import SparingLog
 
 MASTER_KEY_VARIABLE: Final = "ZEROSUM_MASTER_KEY"
 REFRESH_US: Final = 500_000
-REFRESHES_MISSED_MAX: Final = 10
+UNREAD_US_MAX: Final = 5_000_000
+LOCK_S: Final = 5.0  # what a command waits for another's lock
 KEY_CHARS: Final = 64
 SHOWN_CHARS: Final = 8  # of a key, in the log: enough to find it in the list, and no use to anybody else
 NONCE_BYTES: Final = 12
@@ -128,20 +130,27 @@ class Keys:
         self._path = path
         self._cache: dict[str, ApiKey] = {}
         self._refresh_at_us = 0
-        self._refreshes_missed = 0
+        self._read_at_us = 0  # the last time that the file could be read
+        self._is_unreadable = False
         self._data_version = -1
         self._db = opened(path)
-        self._check_master_key()
-        self._changed = self._next_change() - 1
-        self._reads = self._connected()
+        try:
+            self._check_master_key()
+            self._file = file_at(path)
+            self._reads = self._connected()
+            with self._told():
+                self._changed = last_change(self._reads)
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         self._reads.close()
         self._db.close()
 
     def _connected(self) -> sqlite3.Connection:
-        """A connection for requests to read by: it waits for nothing."""
-        return sqlite3.connect(self._path, isolation_level=None, timeout=0.0)
+        """A connection for requests to read by: it waits for nothing, and makes no file."""
+        return sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0.0)
 
     def unreadable(self) -> str | None:
         """Why the file can't be read now, if it can't: what is said to whoever asks whether the gateway is ready."""
@@ -163,34 +172,52 @@ class Keys:
         api_key, secret = random_text(), random_text()
         nonce = secrets.token_bytes(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, secret.encode(), bound_to(api_key, account_id, ",".join(names)))
-        with self._db:
-            self._db.execute("begin immediate")
+        with self._writing():
             self._db.execute(
                 "insert into keys (api_key, account_id, permissions, nonce, secret, created_us, changed) values (?, ?, ?, ?, ?, ?, ?)",
-                (api_key, account_id, ",".join(names), nonce, sealed, clock_us(), self._next_change()),
+                (api_key, account_id, ",".join(names), nonce, sealed, clock_us(), last_change(self._db) + 1),
             )
         return api_key, secret
 
     def revoke(self, api_key: str) -> None:
         """For good. Revoking again changes nothing. KeysError where there is no such key."""
-        with self._db:
-            self._db.execute("begin immediate")
-            row = self._db.execute("select revoked_us from keys where api_key = ?", (api_key,)).fetchone()
+        with self._writing():
+            row = None
+            if looks_like_a_key(api_key):
+                row = self._db.execute("select revoked_us from keys where api_key = ?", (api_key,)).fetchone()
             if row is None:
                 raise KeysError(f"there is no API key {api_key!r} in {self._path}.")
             if row[0] == 0:
-                change = (clock_us(), self._next_change(), api_key)
+                change = (clock_us(), last_change(self._db) + 1, api_key)
                 self._db.execute("update keys set revoked_us = ?, changed = ? where api_key = ?", change)
         self._cache.pop(api_key, None)
 
     def list(self, account_id: int | None = None) -> list[KeyInfo]:
         """All keys, or an account's; oldest first."""
-        rows = self._db.execute(
+        statement = (
             "select api_key, account_id, permissions, created_us, revoked_us from keys"
-            " where :account is null or account_id = :account order by created_us, api_key",
-            {"account": account_id},
+            " where :account is null or account_id = :account order by created_us, api_key"
         )
+        with self._told():
+            rows = self._db.execute(statement, {"account": account_id}).fetchall()
         return [KeyInfo(api_key, account, tuple(names.split(",")), created, revoked) for api_key, account, names, created, revoked in rows]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A change, whole or not at all."""
+        with self._told(), self._db:
+            self._db.execute("begin immediate")
+            yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the file does not let a command do is a KeysError."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise KeysError(
+                f"{self._path}: {error}. Nothing was changed; the file must be whole, writable, and locked by nobody else."
+            ) from error
 
     # ------------------------------------------------------------------ requests
 
@@ -198,7 +225,7 @@ class Keys:
         """The key if it is good. `now_us` is any clock that goes on. Raises Busy where the file can't be read now."""
         if now_us >= self._refresh_at_us or now_us < self._refresh_at_us - REFRESH_US:
             self._refresh(now_us)
-        if self._refreshes_missed > REFRESHES_MISSED_MAX:
+        if self._is_unreadable and now_us - self._read_at_us > UNREAD_US_MAX:
             raise Busy("API keys can't be read")
         found = self._cache.get(api_key)
         if found is not None:
@@ -212,19 +239,32 @@ class Keys:
     def _refresh(self, now_us: int) -> None:
         """Let go of the keys that others have changed since."""
         try:
+            self._follow_file()
             self._forget_changed()
-        except sqlite3.DatabaseError as error:
-            self._refreshes_missed += 1
+        except (OSError, sqlite3.DatabaseError) as error:
+            self._is_unreadable = True
             _log.warning("keys.unreadable", file=str(self._path), error=str(error))
             self._connect_again()
         else:
-            self._refreshes_missed = 0
+            self._is_unreadable = False
+            self._read_at_us = now_us
         self._refresh_at_us = now_us + REFRESH_US
+
+    def _follow_file(self) -> None:
+        """Where another file stands in its place, as after a restored copy, what was read of the old one is forgotten."""
+        file = file_at(self._path)
+        if file != self._file:
+            self._connect_again()
+            self._cache.clear()
+            self._changed = last_change(self._reads)
+            self._file = file
 
     def _connect_again(self) -> None:
         """What a connection has in memory of a file that was damaged stays as wrong as the file was."""
         self._reads.close()
-        self._reads, self._data_version = self._connected(), -1
+        self._data_version = -1
+        with suppress(sqlite3.Error):  # then the closed one stays: whatever is asked of it fails
+            self._reads = self._connected()
 
     def _forget_changed(self) -> None:
         version = self._reads.execute("pragma data_version").fetchone()[0]  # differs when another connection has committed
@@ -254,28 +294,27 @@ class Keys:
 
     # ------------------------------------------------------------------ the file
 
-    def _next_change(self) -> int:
-        return int(self._db.execute("select coalesce(max(changed), 0) + 1 from keys").fetchone()[0])
-
     def _check_master_key(self) -> None:
-        with self._db:
-            self._db.execute("begin immediate")
-            row = self._db.execute("select check_nonce, check_text from master").fetchone()
-            if row is None:
-                nonce = secrets.token_bytes(NONCE_BYTES)
-                self._db.execute("insert into master values (?, ?)", (nonce, self._cipher.encrypt(nonce, CHECK_TEXT, None)))
-                return
+        select = "select check_nonce, check_text from master"
+        with self._told():
+            row = self._db.execute(select).fetchone()
+        if row is None:  # a new file, unless another process has been here since
+            with self._writing():
+                row = self._db.execute(select).fetchone()
+                if row is None:
+                    nonce = secrets.token_bytes(NONCE_BYTES)
+                    row = nonce, self._cipher.encrypt(nonce, CHECK_TEXT, None)
+                    self._db.execute("insert into master values (?, ?)", row)
         try:
             self._cipher.decrypt(row[0], row[1], None)
         except InvalidTag as error:
-            self._db.close()
             raise MasterKeyError(f"{self._path} was written with another master key. Give the one that it was made with.") from error
 
 
 def opened(path: Path) -> sqlite3.Connection:
     try:
         path.touch(mode=0o600)
-        db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
         try:
             (mode,) = db.execute("pragma journal_mode = wal").fetchone()
             if mode != "wal":
@@ -290,6 +329,16 @@ def opened(path: Path) -> sqlite3.Connection:
             f"{path}: can't be opened as a file of API keys: {error}. Is the data directory the right one, and writable?"
         ) from error
     return db
+
+
+def last_change(db: sqlite3.Connection) -> int:
+    return int(db.execute("select coalesce(max(changed), 0) from keys").fetchone()[0])
+
+
+def file_at(path: Path) -> tuple[int, int]:
+    """Which file it is, whatever it is called. OSError."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def bound_to(api_key: str, account_id: int, names: str) -> bytes:

@@ -26,6 +26,7 @@ Params = dict[str, str]
 
 PARAMETERS_MAX: Final = 64
 NAME_CHARS_MAX: Final = 64
+REPEATS_BYTES_MAX: Final = 4096  # a text with more colons than members is parsed again, which takes long: larger ones are refused
 WORD_MAX: Final = (1 << 63) - 1
 
 
@@ -42,9 +43,7 @@ def legal(text: str, pattern: str = "") -> LegalRange:
 
 INTEGER: Final = legal("^[0-9]{1,20}$")
 SYMBOL: Final = legal("^[A-Z0-9-_.]{1,24}$", r"[A-Z0-9_.\-]{1,24}")
-SYMBOLS: Final = legal(
-    r'^\[("[A-Z0-9-_.]{1,24}"(,"[A-Z0-9-_.]{1,24}"){0,}){0,1}\]$', r'\[\s*("[A-Z0-9_.\-]{1,24}"(\s*,\s*"[A-Z0-9_.\-]{1,24}")*)?\s*\]'
-)
+SYMBOLS_TEXT: Final = r'^\[("[A-Z0-9-_.]{1,24}"(,"[A-Z0-9-_.]{1,24}"){0,}){0,1}\]$'  # as clients know it: read as JSON, which is linear
 CLIENT_ID: Final = legal("^[a-zA-Z0-9-_]{1,36}$", r"[a-zA-Z0-9_\-]{1,36}")
 HMAC_SIGNATURE: Final = legal("^[A-Fa-f0-9]{64}$")
 RECV_WINDOW: Final = legal(r"^[0-9]{1,20}(\.[0-9]{1,3})?$")
@@ -76,11 +75,15 @@ def of_rest(query: bytes, body: bytes) -> Params:
 def of_pairs(raw: bytes) -> Params:
     if not raw.isascii():
         raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
+    if raw.count(b"&") > PARAMETERS_MAX:
+        raise errors.TOO_MANY_PARAMETERS.of(PARAMETERS_MAX, raw.count(b"&") + 1)
     text = raw.decode("ascii")
     pairs = [pair.partition("=") for pair in text.split("&")]
     params = {name: value for name, _, value in pairs}
     if "%" in text or "+" in text or len(params) < len(pairs) or "" in params or "" in params.values() or len(pairs) > PARAMETERS_MAX:
         return of_unusual_pairs(pairs)
+    if len(max(params, key=len)) > NAME_CHARS_MAX:
+        raise errors.ILLEGAL_CHARS_SOMEWHERE.of()
     return params
 
 
@@ -123,6 +126,8 @@ def of_ws(raw: bytes) -> Params:
 
 def check_unrepeated(text: bytes) -> None:
     """Raises ApiError if the object of JSON `text` has a name twice: decoders take the last without a word."""
+    if len(text) > REPEATS_BYTES_MAX:
+        raise errors.TOO_MANY_PARAMETERS.of(PARAMETERS_MAX, text.count(b":"))
     try:
         names = [name for name, _ in _decode_pairs(text.decode())]
     except (ValueError, RecursionError) as error:
@@ -219,7 +224,12 @@ def client_id(params: Params, name: str) -> str | None:
 
 def symbol_names(text: str) -> list[str]:
     """The parameter `symbols`: a JSON array of names, none twice."""
-    names = _decode_names(matching(text, "symbols", SYMBOLS))
+    try:
+        names = _decode_names(text)
+    except msgspec.DecodeError as error:
+        raise errors.ILLEGAL_CHARS.of("symbols", SYMBOLS_TEXT) from error
+    if "\\" in text or not all(map(SYMBOL.fits, names)):
+        raise errors.ILLEGAL_CHARS.of("symbols", SYMBOLS_TEXT)
     if len(set(names)) < len(names):
         raise errors.DUPLICATE_SYMBOL.of()
     return names
@@ -248,8 +258,14 @@ def divisor_of(time_unit: str | None) -> int:
 
 
 def time_us(value: str, name: str) -> int:
+    """A millisecond's first microsecond."""
     number = integer(value, name)
     return number if number >= MICROSECONDS_FROM else number * 1000
+
+
+def last_us(time_us: int, value: str) -> int:
+    """The last microsecond of the time that `value` says: what happened within a millisecond is shown with that millisecond."""
+    return time_us if int(value) >= MICROSECONDS_FROM else time_us + 999
 
 
 def recv_window_us(value: str) -> int:
@@ -282,4 +298,4 @@ def time_range_us(params: Params, longest_us: int = DAY_US) -> tuple[int | None,
             raise errors.INVALID_PARAMETER.of("endTime")
         if end - start > longest_us:
             raise errors.INTERVAL_TOO_LONG.of(longest_us // 3_600_000_000)
-    return start, end
+    return start, None if end is None or end_text is None else last_us(end, end_text)

@@ -61,17 +61,20 @@ class AddressCounts:
         self._most: Final = most
         self._trusted_proxies: Final = trusted_proxies
         self._counts: dict[str, int] = {}
+        self.total = 0  # taken and not given back, those of proxies too
 
     def has_room(self, address: str) -> bool:
         return self._counts.get(address, 0) < self._most
 
     def take(self, address: str) -> None:
         """One more."""
+        self.total += 1
         if address not in self._trusted_proxies:
             self._counts[address] = self._counts.get(address, 0) + 1
 
     def give_back(self, address: str) -> None:
         """One that was taken has ended."""
+        self.total -= 1
         if address in self._trusted_proxies:
             return
         if self._counts[address] > 1:

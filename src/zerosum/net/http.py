@@ -8,6 +8,7 @@ One HTTP connection: uvicorn's protocol, and the bounds that it does not keep it
 Always true:
   - a request larger than the bounds is refused before it is held in memory
   - a client that takes too long over a request or a response, or sends nothing, is closed
+  - a client that ends its own side of the connection is still answered
   - a refusal never overtakes the answers to earlier requests of the connection: these are sent, then it is closed
   - what is refused here was never handed to the application
   - after the last answer the client is heard out, unheeded, so that no reset comes between it and the answer
@@ -152,9 +153,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._counters.connections += 1
         self._number = self._counters.connections
         self._receiving_since = self.loop.time()
-        if self._makes_room and len(self.connections) > self._bounds.connections_max:
+        # By the places taken, not by what is connected: those that are refused hear so for a while, and take nothing from others.
+        if self._makes_room and self._addresses.total >= self._bounds.connections_max:
             self._make_room()
-        if len(self.connections) > self._bounds.connections_max:
+        if self._addresses.total >= self._bounds.connections_max:
             self._refuse_connection(connections_max=self._bounds.connections_max)
         elif not self._addresses.has_room(self._peer):
             self._refuse_connection(connections_per_address_max=self._bounds.connections_per_address_max)
@@ -166,7 +168,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._counters.connections_refused += 1
         self._log.warning("http.connection_refused", client=self._peer, **bound)
         self.transport.write(OVERLOADED.encoded())
-        if len(self.connections) < self._bounds.connections_max + LINGERING_MAX:
+        if len(self.connections) - self._addresses.total <= LINGERING_MAX:
             self.say_no_more()
         else:
             self._deaf = True
@@ -175,7 +177,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _make_room(self) -> None:
         """Cut off whoever has been here the longest and is not being answered, if there is one."""
         others = cast("set[BoundedHttp]", self.connections - {self})
-        idle = [one for one in others if one._running is None or one._running.response_complete]
+        idle = [one for one in others if one._counts and (one._running is None or one._running.response_complete)]
         if idle:
             oldest = min(idle, key=lambda one: one._number)
             self._counters.connections_evicted += 1
@@ -210,6 +212,16 @@ class BoundedHttp(HttpToolsProtocol):
                     self._receiving_since = 0.0
             elif self._raw_bytes > self._raw_bytes_max():
                 self._refuse(_HEADERS_TOO_LARGE if self._in_head else _BODY_TOO_LARGE)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more, and may still read. Whether the connection stays: until all that it asked is answered."""
+        if self._lingering_since:
+            return False  # it was waited for
+        if not self._deaf and self._in_request:
+            self._refuse(_MALFORMED)  # the rest of it will not come
+        elif not self._deaf:
+            self._hear_no_more()
+        return self._last_unanswered() is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)  # it tells the newest request alone

@@ -114,7 +114,7 @@ class Embedded:
         self.history = History(data.settled)
         running.callback(self.history.close)
         self.executor = ThreadPoolExecutor(1, "history")
-        running.callback(self.executor.shutdown)
+        running.push_async_callback(self._end_reads)
         self.api = Api(self.shard, self.views, self.history, self.keys, allowance=self.settings.allowance, executor=self.executor)
         self.admin = AdminDoor(self.shard, data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
@@ -145,6 +145,12 @@ class Embedded:
     async def stop(self) -> None:
         """Answer what is under way, seal the log, let the follower settle it all and take a snapshot."""
         await self._running.aclose()
+
+    async def _end_reads(self) -> None:
+        """The doors are closed: nobody waits for what is still read."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.history.interrupt()
+        await asyncio.to_thread(self.executor.shutdown)
 
     async def _close_doors(self) -> None:
         await asyncio.gather(*(door.stop() for door in self._open_doors))

@@ -36,10 +36,15 @@ ORDERS: Final = (
 )
 ORDERS_NEWEST: Final = f"{ORDERS} DESC"
 USER_TRADES: Final = (
-    "SELECT * FROM user_trades WHERE account = :account AND symbol = :symbol AND trade_id BETWEEN :first AND :last"
-    " AND order_id = coalesce(:order_id, order_id) ORDER BY trade_id, side"
+    "SELECT * FROM user_trades WHERE account = :account AND symbol = :symbol AND trade_id BETWEEN :first AND :last ORDER BY trade_id, side"
 )
 USER_TRADES_NEWEST: Final = USER_TRADES.replace("trade_id, side", "trade_id DESC, side DESC")
+# An order is of one account and symbol. Said all the same: nobody may ask for another's.
+ORDER_TRADES: Final = (
+    "SELECT * FROM user_trades INDEXED BY user_trades_by_order WHERE order_id = :order_id AND account = :account AND symbol = :symbol"
+    " AND trade_id BETWEEN :first AND :last ORDER BY trade_id"
+)
+ORDER_TRADES_NEWEST: Final = f"{ORDER_TRADES} DESC"
 TRADES: Final = "SELECT * FROM trades WHERE symbol = :symbol AND trade_id BETWEEN :first AND :last ORDER BY trade_id"
 TRADES_NEWEST: Final = f"{TRADES} DESC"
 KLINES: Final = (
@@ -94,6 +99,10 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self._connection = connect(path)
+
+    def interrupt(self) -> None:
+        """Let a read that is under way in another thread fail."""
+        self._connection.interrupt()
 
     def close(self) -> None:
         self._connection.close()
@@ -151,16 +160,13 @@ class History:
         limit: int,
     ) -> list[UserTradeRow]:
         """An account's own side of its trades; a trade with itself gives both. With `order_id`, that order's only."""
-        key: dict[str, Any] = {"account": account, "symbol": symbol, "order_id": order_id}
+        key: dict[str, Any] = {"account": account, "symbol": symbol}
         oldest = from_trade_id is not None or start_us is not None
         key |= self._range(TRADE_TIME, key, from_trade_id, start_us, end_us)
-        if order_id is not None:
-            # The order knows its first and last trade: no index of trades by order is needed.
-            order = self.order(account, symbol, order_id=order_id)
-            if order is None:
-                return []
-            key |= {"first": max(key["first"], order.first_trade_id), "last": min(key["last"], order.last_trade_id)}
-        return self._ascending(UserTradeRow, USER_TRADES if oldest else USER_TRADES_NEWEST, key, oldest, limit)
+        if order_id is None:
+            return self._ascending(UserTradeRow, USER_TRADES if oldest else USER_TRADES_NEWEST, key, oldest, limit)
+        key["order_id"] = order_id
+        return self._ascending(UserTradeRow, ORDER_TRADES if oldest else ORDER_TRADES_NEWEST, key, oldest, limit)
 
     def trades(
         self, symbol: int, *, from_trade_id: int | None = None, start_us: int | None = None, end_us: int | None = None, limit: int

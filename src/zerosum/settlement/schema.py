@@ -6,7 +6,8 @@ Keys are chosen so that each read of the gateway is one range of one b-tree, and
     orders, user_trades   by account and symbol, then id: the pages that grow are those of the accounts that trade
     trades                by symbol, then trade id
     balance_ledger        by entry, in the order of events: appended, never searched
-    orders_by_client_id   the one index beside the tables: orders are also asked for by client id
+    orders_by_client_id   orders are also asked for by client id
+    user_trades_by_order  and trades by the order that they are of, which may have rested while its owner traded a million times
 
 Always true: a migration that has been released is never edited; a record of a later version is refused.
 """
@@ -247,7 +248,10 @@ CREATE TABLE settlement_state (
 INSERT INTO settlement_state VALUES (1, 0, 0, 0, x'', x'', 1, x'');
 """
 
-MIGRATIONS: Final = (Migration(1, "the settled record", FIRST),)
+# An order's id is no other's, and the key of the table follows it: so the trades of an order are one range, in order.
+TRADES_BY_ORDER: Final = "CREATE INDEX user_trades_by_order ON user_trades (order_id)"
+
+MIGRATIONS: Final = (Migration(1, "the settled record", FIRST), Migration(2, "trades by order", TRADES_BY_ORDER))
 VERSION: Final = MIGRATIONS[-1].version
 
 VERSION_TABLE: Final = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +13,7 @@ import structlog
 
 from tests.support.gateway_world import ANN, BTC, World, answer_of, list_symbol
 from zerosum.core import codes, records
-from zerosum.gateway import calls
+from zerosum.gateway import account_data, calls
 from zerosum.gateway.messages import Request, Response
 from zerosum.net.sparing_log import SparingLog
 
@@ -217,9 +218,31 @@ def test_trades_are_told_by_id_order_and_time(world: World, params: dict[str, An
     assert [trade["id"] for trade in world.signed("GET", "myTrades", symbol="BTCUSDT", **params).body] == trade_ids
 
 
+def test_who_pages_by_time_misses_nothing_within_a_millisecond(world: World) -> None:
+    """Times are shown in whole milliseconds, and end windows: what happened later within the last one belongs to it."""
+    world.place(world.bob, side="SELL", quantity="1", price="100")
+    world.entry.clock_us += 5_567
+    world.place(quantity="1", price="100")
+    (trade,) = world.signed("GET", "myTrades", symbol="BTCUSDT").body
+    at = trade["time"]
+    for path in ("myTrades", "allOrders"):
+        windows = [(at - 999, at), (at, at), (at + 1, at + 1000)]
+        found = [len(world.signed("GET", path, symbol="BTCUSDT", startTime=start, endTime=end).body) for start, end in windows]
+        assert found == [1, 1, 0], path
+
+
 def test_trades_of_an_order_weigh_less(world: World) -> None:
     assert world.signed("GET", "myTrades", symbol="BTCUSDT", orderId=1).headers["x-mbx-used-weight-1m"] == "5"
     assert world.signed("GET", "myTrades", symbol="BTCUSDT").headers["x-mbx-used-weight-1m"] == "25"
+
+
+def test_an_older_order_of_a_client_id_is_found_on_its_own_symbol(world: World) -> None:
+    """Also before it is settled: "no such order" would make its owner send it again."""
+    list_symbol(world.entry, "ETHUSDT", symbol=1)
+    world.place(quantity="1", price="100", timeInForce="IOC", newClientOrderId="bot-1")
+    world.place(symbol="ETHUSDT", quantity="1", price="100", newClientOrderId="bot-1")
+    for symbol, status in (("BTCUSDT", "EXPIRED"), ("ETHUSDT", "NEW")):
+        assert world.signed("GET", "order", symbol=symbol, origClientOrderId="bot-1").body["status"] == status
 
 
 # ---------------------------------------------------------------------- account
@@ -282,6 +305,37 @@ async def test_history_is_read_in_a_thread_and_told_in_the_loop(new_world: Calla
         world = new_world(executor=executor)
         traded(world)
         assert [trade["id"] for trade in answer_of(await asked(world, "myTrades")).body] == [1, 2, 3]
+
+
+async def test_no_more_reads_wait_for_their_turn_than_is_bearable(new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_data, "READS_MAX", 2)
+    begun, go_on = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        world = new_world(executor=executor)
+        traded(world)
+        executor.submit(lambda: (begun.set(), go_on.wait(20)))
+        assert begun.wait(20)
+        reads = [asyncio.ensure_future(asked(world, "myTrades")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert world.signed("GET", "myTrades", symbol="BTCUSDT").error[:2] == (503, -1008)
+        go_on.set()
+        assert [response.status for response in await asyncio.gather(*reads)] == [200, 200]
+        assert (await asked(world, "myTrades")).status == 200
+
+
+async def test_reads_that_are_given_up_at_the_end_are_no_fault(new_world: Callable[..., World]) -> None:
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as executor, structlog.testing.capture_logs() as reported:
+        world = new_world(executor=executor)
+        executor.submit(go_on.wait, 20)
+        read = asyncio.ensure_future(asked(world, "myTrades"))
+        await asyncio.sleep(0)
+        executor.shutdown(wait=False, cancel_futures=True)
+        go_on.set()
+        await asyncio.sleep(0.05)
+        assert not read.done()
+        read.cancel()
+    assert reported == []
 
 
 async def test_history_that_can_not_be_read_is_an_error_and_reported(

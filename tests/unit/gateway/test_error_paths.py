@@ -106,7 +106,16 @@ def many_pings(world: World) -> Answer:
 def many_ws_pings(world: World) -> Answer:
     for _ in range(3):
         assert world.ws("ping")["status"] == 200
-    return ws(world.ws("ping"))
+    refused = world.ws("ping", request_id="the fourth")
+    assert refused["id"] == "the fourth", "whoever sent it can tell which it was"
+    return ws(refused)
+
+
+def long_name(world: World) -> Answer:
+    """As it is, and escaped."""
+    answers = [world.raw("GET", "/api/v3/depth", f"symbol=BTCUSDT&{LONG_NAME}={one}".encode()) for one in ("1", "%31")]
+    assert answers[0].error == answers[1].error
+    return answers[0]
 
 
 def many_orders(world: World) -> Answer:
@@ -374,7 +383,7 @@ CASES = [
     # Parameters, whatever they are for.
     Case("not-ascii", raw("GET", "/api/v3/depth", "symbol=BTCUSDTé".encode()), GENERIC_ILLEGAL),
     Case("escaped-not-ascii", raw("GET", "/api/v3/depth", b"symbol=%E9"), GENERIC_ILLEGAL),
-    Case("name-too-long", raw("GET", "/api/v3/depth", f"{LONG_NAME}=%31".encode()), GENERIC_ILLEGAL),
+    Case("name-too-long", long_name, GENERIC_ILLEGAL),
     Case("name-empty", raw("GET", "/api/v3/depth", b"symbol=BTCUSDT&=1"), GENERIC_ILLEGAL),
     Case(
         "too-many-parameters",

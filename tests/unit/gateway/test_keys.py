@@ -22,7 +22,7 @@ from zerosum.gateway.errors import ApiError
 from zerosum.gateway.keys import (
     MASTER_KEY_VARIABLE,
     REFRESH_US,
-    REFRESHES_MISSED_MAX,
+    UNREAD_US_MAX,
     Keys,
     KeysError,
     MasterKeyError,
@@ -220,15 +220,79 @@ def test_keys_that_can_not_be_read_are_good_for_a_while_and_then_busy(keys: Keys
     assert gateway.unreadable() == f"API keys can't be read from {path}: no such table: keys"
     with pytest.raises(Busy, match="no such table"):
         gateway.find(unused, NOW_US)
-    for missed in range(1, REFRESHES_MISSED_MAX + 1):
-        found(gateway, used, NOW_US + missed * REFRESH_US)
+    for later_us in range(REFRESH_US, UNREAD_US_MAX + 1, REFRESH_US):
+        found(gateway, used, NOW_US + later_us)
     for _ in range(2):
         with pytest.raises(Busy, match="can't be read"):
-            gateway.find(used, NOW_US + (REFRESHES_MISSED_MAX + 1) * REFRESH_US)
+            gateway.find(used, NOW_US + UNREAD_US_MAX + REFRESH_US)
     with closing(sqlite3.connect(path)) as db:
         db.execute("alter table elsewhere rename to keys")
-    found(gateway, used, NOW_US + (REFRESHES_MISSED_MAX + 2) * REFRESH_US)
-    found(gateway, unused, NOW_US + (REFRESHES_MISSED_MAX + 2) * REFRESH_US)
+    found(gateway, used, NOW_US + UNREAD_US_MAX + 2 * REFRESH_US)
+    found(gateway, unused, NOW_US + UNREAD_US_MAX + 2 * REFRESH_US)
+
+
+def test_how_long_that_is_does_not_depend_on_how_often_anybody_asks(keys: Keys, opened: Callable[[], Keys], path: Path) -> None:
+    used, _ = keys.create(16, ["TRADE"])
+    gateway = opened()
+    found(gateway, used)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("alter table keys rename to elsewhere")
+    with pytest.raises(Busy, match="can't be read"):
+        gateway.find(used, NOW_US + 60_000_000)
+
+
+def test_a_file_put_in_its_place_is_the_one_that_counts(keys: Keys, opened: Callable[[], Keys], path: Path) -> None:
+    """As a restored copy is: whoever revokes a key then, revokes it there."""
+    used, _ = keys.create(16, ["TRADE"])
+    gateway = opened()
+    found(gateway, used)
+    copy = path.with_name("copy.db")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("vacuum into ?", (str(copy),))
+    copy.rename(path)
+    found(gateway, used, NOW_US + REFRESH_US)
+    later = opened()
+    later.revoke(used)
+    assert gateway.find(used, NOW_US + 2 * REFRESH_US) is None
+
+
+def test_a_file_that_is_gone_is_not_made_again(keys: Keys, opened: Callable[[], Keys], path: Path) -> None:
+    used, _ = keys.create(16, ["TRADE"])
+    gateway = opened()
+    found(gateway, used)
+    path.unlink()
+    found(gateway, used, NOW_US + REFRESH_US)
+    with pytest.raises(Busy, match="can't be read"):
+        gateway.find(used, NOW_US + UNREAD_US_MAX + REFRESH_US)
+    assert not path.exists()
+
+
+def test_what_the_file_does_not_let_a_command_do_is_told(keys: Keys, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, _ = keys.create(16, ["TRADE"])
+    monkeypatch.setattr(keys_module, "LOCK_S", 0.0)
+    with closing(Keys(path, MASTER_KEY)) as hurried, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        assert hurried.list(16) == keys.list(16), "a reader waits for nobody"
+        with pytest.raises(KeysError, match=r"keys\.db: database is locked\. Nothing was changed"):
+            hurried.create(16, ["TRADE"])
+        with pytest.raises(KeysError, match=r"keys\.db: database is locked\. Nothing was changed"):
+            hurried.revoke(used)
+
+
+def test_a_damaged_page_is_told(keys: Keys, path: Path) -> None:
+    for _ in range(50):
+        keys.create(16, ["TRADE"])
+    keys.close()
+    pages = bytearray(path.read_bytes())
+    pages[4096:] = bytes(len(pages) - 4096)
+    path.write_bytes(pages)
+    with pytest.raises(KeysError, match=r"keys\.db: "):
+        Keys(path, MASTER_KEY)
+
+
+def test_a_key_that_no_key_can_be_is_not_there(keys: Keys) -> None:
+    with pytest.raises(KeysError, match="there is no API key"):
+        keys.revoke("\udcff\udcfe")
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"something else entirely" * 1_000)])

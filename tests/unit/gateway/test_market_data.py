@@ -117,6 +117,19 @@ def test_symbols_are_told_by_name_and_status(world: World, params: dict[str, Any
     assert [symbol["symbol"] for symbol in world.get("exchangeInfo", **params).body["symbols"]] == names
 
 
+def test_precisions_are_those_of_the_assets(world: World) -> None:
+    """A client cuts what it sends to them: more than there are would be refused."""
+    world.entry.command(records.LIST_ASSET, 2, 2, *text_words("EUR", 2))
+    list_symbol(
+        world.entry, "BTCEUR", symbol=1, quote=2, tick_decimals=0, lot=1, lot_decimals=2, max_price_ticks=10**6, max_qty_lots=10**6,
+        min_notional_atoms=0,
+    )  # fmt: skip
+    (symbol,) = world.get("exchangeInfo", symbol="BTCEUR").body["symbols"]
+    assert {name: symbol[name] for name in symbol if name.endswith("Precision")} == {
+        "baseAssetPrecision": 8, "quotePrecision": 2, "quoteAssetPrecision": 2, "baseCommissionPrecision": 8, "quoteCommissionPrecision": 2,
+    }  # fmt: skip
+
+
 def test_more_than_eight_decimals_are_written_where_they_are_needed(world: World) -> None:
     world.entry.command(records.LIST_ASSET, 2, 18, *text_words("ETH", 2))
     list_symbol(

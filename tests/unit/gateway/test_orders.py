@@ -142,6 +142,14 @@ def test_self_trade_prevention_shows_what_it_prevented(world: World, mode: str, 
     assert (answer["status"], answer.get("preventedQuantity"), answer["origQty"]) == (status, prevented, "1.00000000")
 
 
+def test_what_was_prevented_of_an_order_without_a_quantity_is_not_made_up(world: World) -> None:
+    world.place(side="SELL", quantity="0.4", price="100")
+    answer = world.place(type="MARKET", quoteOrderQty="50", selfTradePreventionMode="EXPIRE_TAKER").body
+    assert (answer["status"], answer["origQty"], answer.get("preventedQuantity")) == ("EXPIRED_IN_MATCH", "0.00000000", None)
+    told = world.signed("GET", "order", symbol="BTCUSDT", orderId=answer["orderId"]).body
+    assert (told["status"], told.get("preventedQuantity")) == ("EXPIRED_IN_MATCH", None)
+
+
 def test_an_answer_is_made_of_its_own_command_only(world: World) -> None:
     """All of a group is applied before any of it is answered: what came after must not show."""
     world.entry.hold()

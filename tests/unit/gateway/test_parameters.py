@@ -100,12 +100,15 @@ def test_a_time_is_in_microseconds_from_ten_to_the_fourteenth_on(text: str, time
     [
         ({}, (None, None)),
         ({"startTime": "5"}, (5000, None)),
-        ({"endTime": "5"}, (None, 5000)),
-        ({"startTime": "5", "endTime": "5"}, (5000, 5000)),
-        ({"startTime": "0", "endTime": "86400000"}, (0, parameters.DAY_US)),
+        ({"endTime": "5"}, (None, 5999)),
+        ({"startTime": "5", "endTime": "5"}, (5000, 5999)),
+        ({"startTime": "0", "endTime": "86400000"}, (0, parameters.DAY_US + 999)),
+        ({"startTime": "1700000000000001", "endTime": "1700000000000001"}, (1_700_000_000_000_001, 1_700_000_000_000_001)),
     ],
 )
-def test_a_range_of_a_day_at_most(params: dict[str, str], range_us: tuple[int | None, int | None]) -> None:
+def test_a_range_of_a_day_at_most_ends_with_all_of_its_last_millisecond(
+    params: dict[str, str], range_us: tuple[int | None, int | None]
+) -> None:
     assert parameters.time_range_us(params) == range_us
 
 
@@ -127,3 +130,22 @@ def test_client_ids_have_up_to_36_letters_digits_dashes_and_underscores(text: st
 @pytest.mark.parametrize(("text", "names"), [("[]", []), ('["A"]', ["A"]), ('[ "A" , "B.C_D-9" ]', ["A", "B.C_D-9"])])
 def test_symbols_are_a_json_array(text: str, names: list[str]) -> None:
     assert parameters.symbol_names(text) == names
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "{}", '["a"]', '["A",]', '["A" "B"]', '["\\u0041"]', "[1]", '["' + "A" * 25 + '"]', '[""]', '"A"', "[[]]"]
+)
+def test_symbols_that_are_none_are_illegal(text: str) -> None:
+    with pytest.raises(ApiError, match="legal range is"):
+        parameters.symbol_names(text)
+
+
+def test_a_long_text_is_read_in_one_go() -> None:
+    """A pattern that tries each blank again would be at this for an hour."""
+    with pytest.raises(ApiError, match="legal range is"):
+        parameters.symbol_names("[" + " " * 2_000_000 + "x")
+
+
+def test_a_text_of_nothing_but_separators_is_not_taken_apart() -> None:
+    with pytest.raises(ApiError, match="Too many parameters; expected '64' and received '65537'"):
+        parameters.of_rest(b"", b"&" * 65_536)

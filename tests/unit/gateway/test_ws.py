@@ -46,6 +46,14 @@ def test_what_is_there_twice_is_an_error(world: World, text: str, name: str) -> 
     assert (answer["status"], answer["error"]) == (400, {"code": -1101, "msg": f"Duplicate values for parameter '{name}'."})
 
 
+def test_a_text_of_more_members_than_any_request_has_is_not_looked_through(world: World) -> None:
+    """Looking for repeats takes a hundred times as long as reading it: a stranger's largest texts would keep everybody else waiting."""
+    text = '{{"id":1,"method":"ping","params":{{"a":{{"b":[{}]}}}}}}'.format(",".join(['{"":0}'] * 9_000))
+    assert world.ws_raw(text.encode())["error"] == {
+        "code": -1101, "msg": "Too many parameters; expected '64' and received '9005'."
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["é", "x" * 65])
 def test_a_name_that_no_parameter_has_is_not_shown(world: World, name: str) -> None:
     assert world.ws_raw(f'{{"{name}":1,"{name}":2,"method":"ping"}}'.encode())["error"]["msg"] == "Invalid JSON Request"

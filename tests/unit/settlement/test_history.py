@@ -209,7 +209,7 @@ def test_history_can_not_write(path: Path) -> None:
     "name",
     [
         "ORDERS", "ORDERS_NEWEST", "USER_TRADES", "USER_TRADES_NEWEST", "TRADES", "TRADES_NEWEST", "KLINES", "KLINES_NEWEST", "ORDER_BY_ID",
-        "ACTIVE_BY_CLIENT_ID", "ORDER_BY_CLIENT_ID", "BALANCES", "ORDER_TIME", "TRADE_TIME",
+        "ACTIVE_BY_CLIENT_ID", "ORDER_BY_CLIENT_ID", "ORDER_TRADES", "ORDER_TRADES_NEWEST", "BALANCES", "ORDER_TIME", "TRADE_TIME",
     ],
 )  # fmt: skip
 def test_each_read_is_a_range_of_an_index(history: History, name: str) -> None:

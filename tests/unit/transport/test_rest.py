@@ -306,8 +306,8 @@ async def test_a_client_that_leaves_before_its_answer_is_no_trouble(caplog: pyte
         async with Client.connect(port) as client:
             await client.send(GET % b"a" + GET % b"b")
             await until(lambda: api.asked)
+        api.answer()  # the client's end may mean that it sends no more, and still reads
         await until(lambda: not server.connections)
-        api.answer()
         await until(lambda: server.counters.in_flight == 0)
     assert caplog.text == ""
 
@@ -330,6 +330,17 @@ async def test_past_the_bound_a_connection_is_told_so_and_room_is_given_back() -
             await four.send(GET % b"a")
             assert await four.response() == (200, b"/a")
         assert server.http_counters.connections_refused == 1
+
+
+async def test_connections_that_are_refused_take_no_place_of_others() -> None:
+    """They are heard out for a second, as many as an address likes to open."""
+    async with rest_server(RestEcho(), connections_max=4, connections_per_address_max=2) as (server, port), AsyncExitStack() as stack:
+        for _ in range(12):
+            await stack.enter_async_context(Client.connect(port))
+        await until(lambda: server.http_counters.connections_refused == 10)
+        async with Client.connect(port, source="127.0.0.2") as other:
+            await other.send(GET % b"a")
+            assert await other.response() == (200, b"/a")
 
 
 async def test_one_address_does_not_take_all_connections() -> None:
@@ -516,6 +527,42 @@ async def test_stopping_does_not_wait_for_ever_and_tells_that_the_outcome_is_unk
         await asyncio.wait_for(server.stop(), 2)
         status, body = await client.response()
         assert (status, code(body)) == (504, -1007)
+
+
+# -- one side closed
+
+
+async def test_a_client_that_says_no_more_is_answered_all_the_same() -> None:
+    """What it asked is done: to leave it without the answer would be to leave it with an order that it knows nothing of."""
+    api = RestLater()
+    async with rest_server(api) as (server, port), Client.connect(port) as client:
+        await client.send(GET % b"a" + GET % b"b")
+        client.writer.write_eof()
+        for path in (b"/a", b"/b"):
+            await until(lambda: api.asked)
+            await asyncio.sleep(0.02)
+            api.answer()
+            assert await client.response() == (200, path)
+        assert await client.is_closed()
+        await until(lambda: server.connections == 0)
+
+
+async def test_what_was_answered_before_the_end_is_sent_and_the_connection_closed() -> None:
+    async with rest_server(RestEcho()) as (server, port), Client.connect(port) as client:
+        await client.send(GET % b"a")
+        assert await client.response() == (200, b"/a")
+        client.writer.write_eof()
+        assert await client.is_closed()
+        await until(lambda: server.connections == 0)
+
+
+async def test_half_a_request_and_the_end_is_malformed() -> None:
+    async with rest_server(RestEcho()) as (_, port), Client.connect(port) as client:
+        await client.send(b"GET /a HT")
+        client.writer.write_eof()
+        status, body = await client.response()
+        assert (status, code(body)) == (400, -1000)
+        assert await client.is_closed()
 
 
 # -- who it is
