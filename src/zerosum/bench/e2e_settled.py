@@ -17,7 +17,8 @@ from zerosum.settlement.export import write_trades_csv
 from zerosum.settlement.reading import connect
 
 TOTALS: Final = """
-SELECT asset, sum(iif(account = :outside OR account = :clearing, 0, available_atoms + frozen_atoms)), sum(iif(account = :outside, available_atoms, 0)),
+SELECT asset, sum(iif(account = :outside OR account = :clearing, 0, available_atoms + frozen_atoms)),
+    sum(iif(account = :outside, available_atoms, 0)),
     sum(iif(account = :clearing, available_atoms, 0))
 FROM balances GROUP BY asset
 """

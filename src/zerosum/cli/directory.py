@@ -15,6 +15,7 @@ from pathlib import Path
 
 from zerosum.errors import ConfigError
 from zerosum.gateway.keys import MasterKeyError, create_master_key, load_master_key
+from zerosum.log.disk import OsDisk
 from zerosum.ops import settings as settings_file
 from zerosum.ops.settings import DATA_VARIABLE, Given
 from zerosum.ops.settings_model import DATA_DIRECTORY, Settings
@@ -53,9 +54,13 @@ def load_settings(data: Path | None, config: Path | None, options: Mapping[str, 
 
 
 def make_directory(path: Path) -> None:
-    """For its owner alone. ConfigError."""
+    """For its owner alone, and durable by name. ConfigError."""
+    disk = OsDisk()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_dir():
+            disk.make_directory(path.parent)
+            path.mkdir(mode=0o700)
+            disk.sync_directory(path.parent)
     except OSError as error:
         why = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
         raise ConfigError(f"the data directory {path} can't be made: {why}. Name another with --data.") from error

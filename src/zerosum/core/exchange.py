@@ -24,7 +24,7 @@ from zerosum.core.ledger import AVAILABLE, FROZEN
 from zerosum.core.listings import Asset, Symbol
 from zerosum.core.matching import MatchingEngine
 from zerosum.core.pool import NONE
-from zerosum.core.statehash import state_hash
+from zerosum.core.statehash import records_looked_at, state_hash
 from zerosum.core.ubscore import UBSCore
 
 CORE_VERSION_MAX: Final = 1  # the newest behaviour that this build knows
@@ -168,6 +168,10 @@ class Exchange:
 
     def state_hash(self) -> list[int]:
         return [int(part) for part in state_hash(self.ubscore, self.matching)]
+
+    def hash_cost(self) -> int:
+        """How many records `state_hash` goes through."""
+        return int(records_looked_at(self.ubscore, self.matching))
 
     def sections(self) -> Iterator[tuple[str, bytes]]:
         """The whole state in named sections. Not between the steps of one command."""

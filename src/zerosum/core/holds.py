@@ -191,14 +191,20 @@ class Holds:
 
     def check_money(self) -> None:
         holds = self.pool.words
+        balances = self.ledger.balances.words
         frozen: dict[int, int] = {}
         for hold in self.pool.slots():
             assert holds[hold + OPEN_LOTS] > 0, "an open order has lots open"
             assert holds[hold + FROZEN] == worst_cost(holds, self.listings.symbols, hold), "a hold is the order's worst cost"
             assert self.by_id.get(holds[hold]) == hold, "a hold is found by its id"
             pays = int(holds[hold + PAYS])
+            symbol = symbol_at(holds[hold + TERMS])
+            base, quote = self.listings.symbols[symbol + listings.BASE], self.listings.symbols[symbol + listings.QUOTE]
+            paid, got = (base, quote) if holds[hold + TERMS] & SIDE_MASK == SELL else (quote, base)
+            owner = holds[hold + OWNER_ID] << ledger.ASSET_BITS
+            assert balances[pays] == owner | paid, "an order pays from its owner's balance"
+            assert balances[holds[hold + GETS]] == owner | got, "what an order receives is its owner's"
             frozen[pays] = frozen.get(pays, 0) + int(holds[hold + FROZEN])
-        balances = self.ledger.balances.words
         for balance in self.ledger.balances.slots():
             assert balances[balance + ledger.FROZEN] == frozen.get(balance, 0), "frozen is the sum of the holds"
 

@@ -85,6 +85,11 @@ class Pool:
         words = self.words
         return 0 <= handle < len(words) and handle & self.width - 1 == 0 and words[handle] == key
 
+    def records(self) -> i64:
+        """Live and free ones."""
+        size: i64 = len(self.words)
+        return size // self.width - 1
+
     def slots(self) -> list[i64]:
         """The live records, by slot (slow: for checks, hashes and tests)."""
         words = self.words

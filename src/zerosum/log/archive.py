@@ -24,16 +24,17 @@ COMPARE_BYTES = 1 << 20
 
 def archive_segments(
     folder: Path, before_sequence: int, archive: Path, *, disk: Disk | None = None, stops: Callable[[], bool] = lambda: False
-) -> list[str]:
+) -> int:
     """
-    Copy the closed segments whose records all are before `before_sequence`, oldest first, each verified; their names. `stops` is asked
-    before each whether to leave it at that.
+    Copy the closed segments whose records all are before `before_sequence`, oldest first, each verified. Returns the first sequence that is
+    not in the archive: only what is before it may be pruned, for the log goes on meanwhile. `stops` is asked before each segment whether to
+    leave it at that.
 
     For a thread of its own, beside the log's writer. LogNotArchived, DiskFull and LogDamaged leave what was copied whole.
     """
     disk = disk if disk is not None else OsDisk()
     sequences = segment_sequences(disk, folder)
-    names: list[str] = []
+    archived_to = sequences[0]
     for first, following in pairwise(sequences):
         if following > before_sequence or stops():
             break
@@ -41,6 +42,7 @@ def archive_segments(
             with closing(open_segment(disk, folder, first)) as cursor:
                 verify_closed(cursor)
         except FileNotFoundError:
+            archived_to = following
             continue  # archived before, and pruned meanwhile; so below
         name = segment_name(first)
         try:
@@ -49,14 +51,23 @@ def archive_segments(
                 copy_file(disk, folder / name, archive / name)
             elif not same(disk, folder / name, archive / name):
                 raise FileExistsError(f"{archive / name} is there, and is not this segment: of another log, perhaps")
+            else:
+                make_durable(disk, archive / name)  # whoever put it there may have been cut short
         except OSError as error:
             if name not in disk.names(folder):
+                archived_to = following
                 continue
             if is_full(error):
                 raise DiskFull(archive / name) from error
             raise LogNotArchived(folder / name, archive, error) from error
-        names.append(name)
-    return names
+        archived_to = following
+    return archived_to
+
+
+def make_durable(disk: Disk, path: Path) -> None:
+    with closing(disk.open(path)) as file:
+        file.sync()
+    disk.sync_directory(path.parent)
 
 
 def same(disk: Disk, one: Path, other: Path) -> bool:

@@ -213,7 +213,7 @@ class BoundedHttp(HttpToolsProtocol):
             elif self._raw_bytes > self._raw_bytes_max():
                 self._refuse(_HEADERS_TOO_LARGE if self._in_head else _BODY_TOO_LARGE)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more, and may still read. Whether the connection stays: until all that it asked is answered."""
         if self._lingering_since:
             return False  # it was waited for

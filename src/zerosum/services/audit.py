@@ -265,6 +265,10 @@ def parted(snapshot: Snapshot, machine: Machine, views: Views) -> Iterator[str]:
     otherwise = f"in snapshot {snapshot.sequence} {{}} is not what the log gives"
     if restored.exchange.state_hash() != machine.exchange.state_hash():
         yield otherwise.format("the state")
+    try:
+        restored.exchange.check()
+    except AssertionError as error:
+        yield otherwise.format(f"what the state promises ({error})")
     if restored.attestation() != machine.attestation():
         yield otherwise.format("the chain over the output")
     yield from (otherwise.format(name) for name, content in views_snapshot.sections(views) if snapshot.sections.get(name) != content)

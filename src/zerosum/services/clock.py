@@ -1,8 +1,9 @@
 """
 The clock that commands are stamped by, and whether it can be believed.
 
-Always true: a clock that was set to another time while the exchange runs, or that is behind the time of the log, is noticed. Time in the
-log never goes back: one wrong stamp, years ahead, would have every later deadline passed.
+Always true: a clock that was set to another time while the exchange runs, or that is behind the time of the log, is noticed; one that is
+corrected a little, again and again, is not in the way. Time in the log never goes back: one wrong stamp, years ahead, would have every
+later deadline passed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
-JUMP_MAX_S: Final = 10.0  # what a clock is corrected by without being set: a second or less
+JUMP_MAX_S: Final = 10.0  # between two looks. What a clock is corrected by without being set is a second or less
 _SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while a laptop sleeps
 
 
@@ -27,9 +28,11 @@ class Clock:
 
     def fault(self, log_us: int) -> str:
         """Why nothing may be stamped by it now, or ''. `log_us` is the time of the last command."""
-        jump_s = (self._offset_us() - self._set_by_us) / 1e6
+        offset_us = self._offset_us()
+        jump_s = (offset_us - self._set_by_us) / 1e6
         if abs(jump_s) > JUMP_MAX_S:
             return f"the system's clock was set by {jump_s:+,.0f} s: set it right, or restart the exchange if it is right now"
+        self._set_by_us = offset_us
         ahead_s = (log_us - self.now_us()) / 1e6
         if ahead_s > JUMP_MAX_S:
             return f"the log is {ahead_s:,.0f} s ahead of the system's clock: set the clock right"

@@ -27,6 +27,7 @@ from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.log.disk import OsDisk
 from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
@@ -90,14 +91,14 @@ class Embedded:
 
     async def _start(self) -> None:
         data, running = self.data, self._running
-        data.root.mkdir(parents=True, exist_ok=True)
+        OsDisk().make_directory(data.root)
         # In a thread, for both take their time: meanwhile the loop tells who asks that the exchange starts.
         self.log = await asyncio.to_thread(open_log, data, self.settings.segment_bytes, self._report)
         self._report(str(self.log.recovery))
         with ExitStack() as undo:
             undo.callback(self.log.close)
             self.machine, self.views = await asyncio.to_thread(restore, data, self.log.log_id, self.log.durable_sequence, self._report)
-            self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from)
+            self.follower = FollowerLink(data, self.settings.snapshots, self.settled_up_to, self.snapshots_from, self._warn)
             running.push_async_callback(self.follower.stop)  # after the shard: there is nothing more to settle then
             self.shard = Shard(self.machine, self.log, self.views, limits=self.settings.limits)
             running.push_async_callback(self.shard.close)

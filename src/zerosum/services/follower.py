@@ -160,7 +160,11 @@ class Follower:
         self._store.fold()
         sections = chain(self.machine.sections(), views_snapshot.sections(self._views))
         path = self._snapshots.write(self.machine.sequence, snapshot_meta(self._log_id, self.machine), sections)
-        self._snapshots.load(path)  # read back: the log may be pruned up to it, and older ones go
+        try:
+            self._snapshots.load(path)  # read back: the log may be pruned up to it, and older ones go
+        except SnapshotDamaged:
+            path.unlink()  # it is not to count as one of those that are kept
+            raise
         self._snapshots.keep(self._policy.keep)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -34,7 +35,8 @@ class FollowerFailed(ZerosumError):
 @final
 class FollowerLink:
     def __init__(
-        self, data: DataDir, policy: SnapshotPolicy, settled: Callable[[int], None], snapshots_from: Callable[[int], None]
+        self, data: DataDir, policy: SnapshotPolicy, settled: Callable[[int], None], snapshots_from: Callable[[int], None],
+        warn: Callable[[str], None] = lambda line: None,
     ) -> None:  # fmt: skip
         self.restarts = 0
         self.pid = 0
@@ -43,7 +45,10 @@ class FollowerLink:
         self._policy = policy
         self._settled = settled
         self._snapshots_from = snapshots_from
+        self._warn = warn
         self._durable = 0
+        self._settled_to = 0
+        self._ended = ""  # how it did, last
         self._told = 0
         self._writer: asyncio.StreamWriter | None = None
         self._waiting = False  # the follower has answered, and waits for more
@@ -98,11 +103,13 @@ class FollowerLink:
             except OSError as error:  # no memory, no descriptor: for now, if it ran before
                 if not self._ready.is_set():
                     self._fail(f"could not be started: {error}")
+                self._ended = f"could not be started: {error}"
             except Exception as error:  # noqa: BLE001  what it says makes no sense
                 self._fail(f"said what can't be understood: {type(error).__name__}: {error}")
             if self._stopping or self.fault.done():
                 return
             self.restarts += 1
+            self._warn(f"the follower {self._ended}, and is started again; {self._settled_to:,} commands are settled")
             if not self._ready.is_set() and self.restarts >= STARTS_MAX:
                 self._fail(f"ended {self.restarts} times before it could say how far it is; what it wrote to stderr says why")
                 return
@@ -128,6 +135,7 @@ class FollowerLink:
             self._writer = None
             while process.poll() is None:  # noqa: ASYNC110  the link is closed: it is about to end
                 await asyncio.sleep(POLL_S)
+            self._ended = how_it_ended(process.returncode)
 
     def _spawn(self, link: socket.socket) -> subprocess.Popen[bytes]:
         # By subprocess, which does not copy this process to start another (vfork). asyncio would: the address space that the machines
@@ -149,7 +157,7 @@ class FollowerLink:
         if "fault" in message:
             self._fail(message["fault"])
             return
-        settled = int(message["settled"])
+        settled = self._settled_to = int(message["settled"])
         self._settled(settled)
         self._told = min(self._told, settled)  # a full disk held it up: it is told again
         if message.get("snapshots_from"):
@@ -158,3 +166,7 @@ class FollowerLink:
         if not message.get("stopped"):
             self._waiting = True
             self._tell()
+
+
+def how_it_ended(code: int) -> str:
+    return f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"

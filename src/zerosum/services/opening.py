@@ -148,12 +148,14 @@ def restore(data: DataDir, log_id: bytes, up_to: int, report: Callable[[str], No
     for each in passed_over:
         report(f"snapshot {each.path} is passed over: {each.why}")
     quarantined(data, up_to)
+    settled, _ = settled_before(data)
     machine, views = machines_of(data, snapshot)
     start = told = machine.sequence
     with LogReader(data.log, after_sequence=start) as reader:
         for group in reader.read(up_to):
             output = machine.apply(bytes(group.records))
             views.apply(output.account_events, output.market_events)
+            views.forget_settled(min(settled, machine.sequence))  # what ended long ago is read from the record
             if machine.sequence - told >= PROGRESS_RECORDS:
                 told = machine.sequence
                 report(f"replayed {told - start:,} of {up_to - start:,} commands")

@@ -48,9 +48,10 @@ class Pruning:
             await self._task
 
     async def _run(self, sequence: int) -> None:
+        before = sequence + 1
         try:
             if self._archive is not None:
-                await asyncio.to_thread(archive_segments, self._log, sequence + 1, self._archive, stops=lambda: self._stops)
+                before = await asyncio.to_thread(archive_segments, self._log, before, self._archive, stops=lambda: self._stops)
                 if self._stops:
                     return
         except (ZerosumError, OSError) as error:
@@ -61,6 +62,6 @@ class Pruning:
         else:
             self.fault = ""
             self._done = sequence
-            self._prune(sequence + 1)
+            self._prune(before)
         finally:
             self._task = None

@@ -79,6 +79,7 @@ class Shard:
         self._disk_is_full = False
         self._preparer: threading.Thread | None = None  # while the next segment is made
         self._attestation = machine.attestation()
+        self._stamped_us = machine.exchange.ubscore.now_us
         self._closing = False
         self._groups: queue.SimpleQueue[Group | int | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
@@ -169,7 +170,9 @@ class Shard:
         if not self._pending or self._flying is not None:
             return
         taken = self._take_pending()
-        now = STAMP.pack(self.now_us())
+        if not self.clock_fault():  # else they came before it, and wait no longer: they are of the last time that could be believed
+            self._stamped_us = self.now_us()
+        now = STAMP.pack(self._stamped_us)
         data = bytearray()
         for command, _ in taken:
             data += command[:8]

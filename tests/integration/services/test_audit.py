@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.serving import serving
 from tests.support.written_log import SEGMENT_BYTES, data_directory, settle, write_log
-from zerosum.core import records
+from zerosum.core import holds, ledger, records
 from zerosum.log.archive import archive_segments
 from zerosum.log.errors import LogInUse
 from zerosum.log.file_log import FileLog
@@ -115,12 +115,51 @@ def other_chain(data: DataDir) -> None:
     store.write(snapshot.sequence, snapshot.meta, {**snapshot.sections, "account_chain": bytes(content)}.items())
 
 
+def changed_state(data: DataDir, change: Callable[[Machine], bool], *, first: int = 0) -> None:
+    """In the first snapshot from `first` on that it can be: a state that was tampered with, whole and well formed."""
+    store = SnapshotStore(data.snapshots)
+    for snapshot in (store.load(path) for path in sorted(data.snapshots.iterdir())):
+        machine = Machine.restore(snapshot)
+        if snapshot.sequence >= first and change(machine):
+            store.write(snapshot.sequence, snapshot.meta, {**snapshot.sections, **dict(machine.sections())}.items())
+            return
+    raise AssertionError("there is no state to change so")
+
+
+def proceeds_of_another(machine: Machine) -> bool:
+    """What an open order will receive goes to somebody else, who has an order of the same side and symbol."""
+    pool = machine.exchange.ubscore.holds.pool
+    words, by_kind = pool.words, dict[int, int]()
+    for hold in pool.slots():
+        kind = words[hold + holds.TERMS] >> 32 << 1 | words[hold + holds.TERMS] & 1
+        other = by_kind.setdefault(kind, hold)
+        if words[other + holds.OWNER] != words[hold + holds.OWNER]:
+            words[hold + holds.GETS] = words[other + holds.GETS]
+            return True
+    return False
+
+
+def more_money(machine: Machine) -> bool:
+    balances = machine.exchange.ubscore.ledger.balances
+    balances.words[balances.slots()[-1] + ledger.AVAILABLE] += 1
+    return True
+
+
+def miscounted(machine: Machine) -> bool:
+    """One open order too many, where neither an event nor the hash of the state shows it."""
+    seats = machine.exchange.ubscore.holds.seats
+    seats.words[seats.slots()[0] + holds.OPEN] += 1
+    return True
+
+
 def no_record(data: DataDir) -> None:
     for path in data.root.glob("settled.db*"):
         path.unlink()
 
 
 PLANTED: dict[str, tuple[Callable[[DataDir], object], set[str]]] = {
+    "a snapshot that pays another": (lambda data: changed_state(data, proceeds_of_another), {"snapshots"}),
+    "a snapshot with more money": (lambda data: changed_state(data, more_money), {"snapshots"}),
     "a changed price": (sql("UPDATE trades SET price_ticks = price_ticks + 1 WHERE trade_id = 3"), {"settled sums", "settled record"}),
     "a changed status": (sql("UPDATE orders SET status = 'CANCELED' WHERE status = 'FILLED'"), {"settled record"}),
     "a changed name": (sql("UPDATE assets SET name = 'FAKE' WHERE asset = 0"), {"settled record"}),
@@ -317,8 +356,9 @@ def test_the_seal_of_a_clean_stop_attests_the_last_groups_too(tmp_path: Path) ->
 def pruned(data: DataDir) -> DataDir:
     """The beginning of its log is in the archive, and the earliest snapshot is of what comes after."""
     with FileLog.open(data.log, segment_bytes=SEGMENT_BYTES) as log:
-        archived = archive_segments(data.log, 901, data.archive)
-        assert log.prune(901) == archived != []
+        archived_to = archive_segments(data.log, 901, data.archive)
+        assert 1 < archived_to <= 901
+        assert log.prune(archived_to) == sorted(file.name for file in data.archive.iterdir())
         assert log.first_sequence > 1
     return data
 
@@ -329,6 +369,15 @@ def test_of_a_pruned_log_with_its_archive_every_row_is_compared(pruned: DataDir,
     assert broken(verdicts) == {}
     assert verdicts[0].detail == f"every digest and link up to sequence {COMMANDS} holds"
     assert "the same rows as the log gives" in verdicts[-1].detail
+
+
+@pytest.mark.parametrize(("change", "check"), [(more_money, "zero sum"), (miscounted, "invariants")])
+def test_a_pruned_log_whose_first_state_is_wrong_is_found_out(pruned: DataDir, change: Callable[[Machine], bool], check: str) -> None:
+    """All that is left speaks of the state that was tampered with, but for what must always hold."""
+    shutil.rmtree(pruned.archive)
+    first = min(int(segment.stem) for segment in pruned.log.glob("*.seg"))
+    changed_state(pruned, change, first=first - 1)
+    assert check in broken(Audit(pruned).run())
 
 
 def test_a_pruned_log_is_replayed_from_the_earliest_snapshot(pruned: DataDir) -> None:

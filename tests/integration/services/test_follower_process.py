@@ -49,7 +49,8 @@ class Followed:
 
     def __init__(self, data: DataDir) -> None:
         self.settled: list[int] = []
-        self.link = FollowerLink(data, OFTEN, self.settled.append, lambda sequence: None)
+        self.warned: list[str] = []
+        self.link = FollowerLink(data, OFTEN, self.settled.append, lambda sequence: None, self.warned.append)
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 60) -> None:
         async with asyncio.timeout(timeout_s):
@@ -100,6 +101,8 @@ async def test_a_follower_killed_at_random_moments_ends_with_the_same_record(tmp
         followed.link.durable(COMMANDS)
         await followed.settles(COMMANDS)
         assert followed.settled == sorted(followed.settled), "what it once called settled stays settled"
+        assert len(followed.warned) == KILLS, "whoever operates the exchange hears of each"
+        assert followed.warned[0].startswith("the follower was ended by signal 9 (SIGKILL), and is started again; ")
     assert tables(data.settled) == rows_of_log(data, tmp_path / "aside")
     assert [verdict for verdict in Audit(data).run() if not verdict.holds] == []
 

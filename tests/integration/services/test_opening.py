@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.serving import serving
-from tests.support.written_log import data_directory
+from tests.support.written_log import data_directory, settle
+from zerosum.log.reader import log_id_of
 from zerosum.services import opening
 
 COMMANDS = 3000
+
+
+def test_a_start_from_the_whole_log_keeps_no_order_that_ended_and_is_settled(tmp_path: Path) -> None:
+    """They are read from the record; a log of years has more of them than there is memory."""
+    data = data_directory(tmp_path / "data", COMMANDS)
+    settle(data, COMMANDS - 100)
+    machine, views = opening.restore(data, log_id_of(data.log), COMMANDS)
+    ended = [order.ended_by for order in views.accounts.ended]
+    assert ended == [] or min(ended) > COMMANDS - 100
+    assert len(views.accounts.orders) == machine.exchange.matching.orders.live + len(ended)
 
 
 async def test_a_long_start_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

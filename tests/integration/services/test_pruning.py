@@ -57,7 +57,7 @@ async def test_what_is_archived_is_not_gone_through_again_without_a_need(tmp_pat
     """The follower says with each answer how old its snapshots are: a hundred times a second."""
     asked: list[int] = []
 
-    def counted(folder: Path, before_sequence: int, archive: Path, **options: Any) -> list[str]:
+    def counted(folder: Path, before_sequence: int, archive: Path, **options: Any) -> int:
         asked.append(before_sequence)
         return archive_segments(folder, before_sequence, archive, **options)
 

@@ -72,6 +72,22 @@ def small_market() -> bytes:
     )
 
 
+CHANGEABLE = ("min_notional_atoms", "band_down_ppm", "band_up_ppm", "level_orders_max", "orders_max", "min_qty_lots")
+
+
+def relisted(**rules: int) -> bytes:
+    """The symbol of the small market once more, with other rules."""
+    listed = dict.fromkeys(records.SYMBOL_FIELDS, 0)
+    names = dict(zip(("name_1", "name_2", "name_3"), records.text_words("BQ", 3), strict=True))
+    bounds = {"min_price_ticks": 1, "max_price_ticks": 1000, "min_qty_lots": 1, "max_qty_lots": 1000}
+    return records.command(records.LIST_SYMBOL, 1, *(listed | {"quote": 1, "tick": 1, "lot": 1} | bounds | names | rules).values())
+
+
+def resting(price_ticks: int) -> bytes:
+    """The same money frozen, for the same order at another price: only where it rests differs."""
+    return records.command(records.PLACE, 1, 16, records.terms(0, codes.SELL, codes.LIMIT), 1000 - price_ticks, 5)
+
+
 @pytest.mark.parametrize("reserve", [0, 1000])
 def test_the_state_hash_tells_apart_what_differs(reserve: int) -> None:
     """One more command of any kind, or the same with another number in it, gives another hash."""
@@ -89,6 +105,12 @@ def test_the_state_hash_tells_apart_what_differs(reserve: int) -> None:
         records.command(records.SET_SYMBOL_STATUS, 1, 0, codes.HALT),
         records.command(records.SET_ACCOUNT_STATUS, 1, 16, codes.SUSPENDED),
         records.command(records.SET_ACCOUNT_FEES, 1, 16, 1, 0),
+        records.command(records.SET_ACCOUNT_FEES, 1, 16, 0, 1),
+        *(relisted(**{rule: 1_500_000 if rule == "band_up_ppm" else 2}) for rule in CHANGEABLE),
+        *(records.command(records.WITHDRAW, 1, 16, *deposit) for deposit in deposits[:1]),
+        records.command(records.TRANSFER, 1, 16, 90, 0, 1, 17),
+        records.command(records.TRANSFER, 1, 17, 90, 0, 1, 16),
+        *(resting(price) for price in (9, 8)),
         records.command(records.OPEN_ACCOUNT, 1, 18),
         records.command(records.LIST_ASSET, 1, 2, 3, *records.text_words("C", 2)),
     ]
@@ -117,7 +139,6 @@ def test_a_long_sweep_is_cut_and_says_the_same() -> None:
     whole, single = Exchange(reserve=0), Exchange(reserve=0)
     together = run(whole, b"".join(commands))
     apart = b""
-    cut = 0
     for command in commands:
         at = 0
         while at < len(command) or single.unfinished():
@@ -125,10 +146,27 @@ def test_a_long_sweep_is_cut_and_says_the_same() -> None:
             single_out = single.take_account_events() + single.take_market_events()
             assert len(single_out) < OUTPUT_BYTES_MAX + (1 << 20)
             apart += single_out
-            cut += single.unfinished()
     assert sorted(records.records(apart)) == sorted(records.records(together))
     assert whole.state_hash() == single.state_hash()
     whole.check()
+
+
+def test_the_output_of_one_call_is_bounded() -> None:
+    """Whoever takes it need not hold all that a sweep through a whole book says."""
+    makers = 6000
+    exchange = Exchange(reserve=0)
+    run(exchange, small_market() + relisted(orders_max=10_000, max_qty_lots=makers))
+    run(exchange, records.command(records.OPEN_ACCOUNT, 1, 18, 0, 0, 10_000) + records.command(records.DEPOSIT, 1, 18, 99, 0, makers))
+    run(exchange, records.command(records.PLACE, 1, 18, records.terms(0, codes.SELL, codes.LIMIT), 20, 1) * makers)
+    sweep = records.command(records.DEPOSIT, 1, 16, 98, 1, 20 * makers)
+    sweep += records.command(records.PLACE, 1, 16, records.terms(0, codes.BUY, codes.LIMIT, codes.IOC), 20, makers)
+    sizes, at = [], 0
+    while at < len(sweep) or exchange.unfinished():
+        at = exchange.advance(sweep, at)
+        sizes.append(len(exchange.take_account_events() + exchange.take_market_events()))
+    assert sum(sizes) > 2 * OUTPUT_BYTES_MAX
+    assert max(sizes) < OUTPUT_BYTES_MAX + (1 << 20)
+    exchange.check()
 
 
 def test_a_quarantined_record_is_passed_over() -> None:

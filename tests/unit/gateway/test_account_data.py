@@ -313,7 +313,8 @@ async def test_no_more_reads_wait_for_their_turn_than_is_bearable(new_world: Cal
     with ThreadPoolExecutor(1) as executor:
         world = new_world(executor=executor)
         traded(world)
-        executor.submit(lambda: (begun.set(), go_on.wait(20)))
+        executor.submit(begun.set)
+        executor.submit(go_on.wait, 20)
         assert begun.wait(20)
         reads = [asyncio.ensure_future(asked(world, "myTrades")) for _ in range(2)]
         await asyncio.sleep(0)

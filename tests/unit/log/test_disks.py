@@ -4,14 +4,17 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.support.log_records import records
 from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.disk import Disk, OsDisk, is_full
 from zerosum.log.errors import LogInUse
+from zerosum.log.file_log import FileLog
 
 
 @pytest.fixture(params=["os", "power loss"])
@@ -36,6 +39,42 @@ def test_what_is_written_is_read(disk: Disk, folder: Path) -> None:
     again.pwrite(b"!", 8)
     assert again.pread(9, 0) == b"\0\0\0HEllo!"
     again.close()
+
+
+def test_the_real_disk_asks_the_system_for_each_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk in memory promises at a sync, only the system can keep: the log's files by their data, folders by their names."""
+    asked: list[tuple[str, int]] = []
+
+    def watch(name: str) -> None:
+        real = getattr(os, name)
+
+        def watched(fd: int) -> None:
+            asked.append((name, os.fstat(fd).st_ino))
+            real(fd)
+
+        monkeypatch.setattr(os, name, watched)
+
+    watch("fdatasync")
+    watch("fsync")
+    disk = OsDisk()
+    disk.make_directory(tmp_path / "a" / "b")
+    assert asked == [("fsync", folder.stat().st_ino) for folder in (tmp_path, tmp_path / "a")]
+    asked.clear()
+    with closing(disk.create(tmp_path / "a" / "f")) as file:
+        file.pwrite(b"x", 0)
+        assert asked == []
+        file.sync()
+    assert asked == [("fdatasync", (tmp_path / "a" / "f").stat().st_ino)]
+    asked.clear()
+    with FileLog.create(tmp_path / "log", segment_bytes=1 << 16) as log:
+        (segment,) = (tmp_path / "log").glob("*.seg")
+        asked.clear()
+        for number in range(1, 4):
+            log.append(records(number, 1), count=1, time_us=0)
+            assert asked == []
+            log.sync()
+            assert asked == [("fdatasync", segment.stat().st_ino)]
+            asked.clear()
 
 
 def test_names_are_sorted_and_follow_what_is_done(disk: Disk, folder: Path) -> None:

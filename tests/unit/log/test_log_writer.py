@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -392,9 +393,9 @@ def test_an_archive_gets_verified_copies_that_can_be_read(disk: PowerLossDisk) -
     log = fill(disk, 4)
     originals = disk.contents()
     fourth = segments(disk)[-1]
-    removed = archive_segments(FOLDER, fourth, ARCHIVE, disk=disk)
+    assert archive_segments(FOLDER, fourth, ARCHIVE, disk=disk) == fourth
+    removed = log.prune(fourth)
     assert len(removed) == 3
-    assert log.prune(fourth) == removed
     disk.power_loss(Random(0))
     copies = disk.contents()
     for name in removed:
@@ -417,19 +418,58 @@ def test_a_segment_that_cannot_be_archived_stays_and_the_log_goes_on(disk: Power
     assert segments(disk) == before
     disk.capacity_bytes = None
     append_groups(log, 1)
-    assert len(archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)) == len(before) - 1
+    assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk) == before[-1]
+
+
+def test_archiving_ends_when_it_is_to_stop(disk: PowerLossDisk) -> None:
+    fill(disk, 3)
+    first, second, _ = segments(disk)
+    asked = iter([False, True])
+    assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk, stops=lambda: next(asked)) == second
+    assert [name for name in disk.contents() if name.startswith("archive/")] == [f"archive/{first:020d}.seg"]
 
 
 def test_what_the_archive_has_is_never_written_over(disk: PowerLossDisk) -> None:
     """The same segment again is fine; another log's under its name may be the only copy of that."""
     fill(disk, 3)
-    first = archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
-    assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk) == first
-    foreign = bytes(len(disk.contents()[f"archive/{first[0]}"]))
-    disk.overwrite(ARCHIVE / first[0], foreign)
+    first = f"{segments(disk)[0]:020d}.seg"
+    assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk) == segments(disk)[-1]
+    assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk) == segments(disk)[-1]
+    foreign = bytes(len(disk.contents()[f"archive/{first}"]))
+    disk.overwrite(ARCHIVE / first, foreign)
     with pytest.raises(LogNotArchived, match="is not this segment"):
         archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk)
-    assert disk.contents()[f"archive/{first[0]}"] == foreign
+    assert disk.contents()[f"archive/{first}"] == foreign
+
+
+def test_the_segment_that_is_written_meanwhile_is_not_taken_for_archived(disk: PowerLossDisk) -> None:
+    """The log may go on to its next segment while older ones are copied: what was its last then is in no archive yet."""
+    log = fill(disk, 3)
+    last = segments(disk)[-1]
+
+    def goes_on() -> bool:
+        while segments(disk)[-1] == last:
+            append_groups(log, 1)
+        return False
+
+    archived_to = archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk, stops=goes_on)
+    log.prune(archived_to)
+    assert segments(disk)[0] == last
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_copy_that_was_found_is_as_durable_as_one_that_was_made(disk: PowerLossDisk, seed: int) -> None:
+    """Whoever made it may have been cut short before its name was."""
+    fill(disk, 3)
+    disk.make_directory(ARCHIVE)
+    first = segments(disk)[0]
+    name = f"{first:020d}.seg"
+    content = disk.contents()[f"log/{name}"]
+    with closing(disk.create(ARCHIVE / name)) as copy:
+        copy.pwrite(content, 0)
+    archive_segments(FOLDER, segments(disk)[1], ARCHIVE, disk=disk)
+    disk.power_loss(Random(seed))
+    assert disk.contents()[f"archive/{name}"] == content
 
 
 def test_a_damaged_segment_is_not_archived_over_a_good_one(disk: PowerLossDisk) -> None:

@@ -306,6 +306,35 @@ async def test_a_clock_that_was_set_stamps_nothing_until_it_is_right_again(tmp_p
         assert world.shard.clock_fault() == ""
 
 
+async def test_what_was_taken_before_the_clock_was_set_is_stamped_by_the_time_before(tmp_path: Path) -> None:
+    """It waited for the group before it. With the wrong time in the log every later command would be refused, for years."""
+    wrong_ns = 0
+    held = HeldSync()
+    async with ShardWorld.on(tmp_path, WatchedDisk(before=held), clock=Clock(lambda: time.time_ns() + wrong_ns)) as world:
+        held.hold()
+        world.submit(place(), 1)
+        await world.until(held.waiting.is_set)
+        world.submit(place(), 2)
+        wrong_ns = 10 * 365 * 86_400 * 10**9
+        held.let_go()
+        await world.until(lambda: len(world.answers) == 2)
+        first, second = (answer.events[0][3] for answer in world.answers)
+        assert first <= second < first + 60_000_000
+        wrong_ns = 0
+        assert world.shard.clock_fault() == ""
+        await world.command(place())
+
+
+def test_a_clock_that_is_corrected_a_little_again_and_again_is_believed() -> None:
+    ahead_ns = 0
+    clock = Clock(lambda: time.time_ns() + ahead_ns)
+    for _ in range(30):
+        ahead_ns += 9 * 10**8
+        assert clock.fault(0) == ""
+    ahead_ns += 60 * 10**9
+    assert "the system's clock was set by +60 s" in clock.fault(0)
+
+
 def test_a_log_that_is_ahead_of_the_clock_is_told() -> None:
     """Nothing with a deadline could pass, and nobody would know why."""
     now_us = time.time_ns() // 1000
