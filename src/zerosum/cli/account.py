@@ -112,7 +112,7 @@ def known_account(door: Door, account: int) -> dict[str, Any]:
     """Refused where there is none."""
     found = find_account(door, account)
     if found is None:
-        raise Refused(f"{no_account(account)}: open it with `zerosum account open {account}`.")
+        raise Refused(f"{no_account(account)}: open it with `zerosum account open`.")
     return found
 
 

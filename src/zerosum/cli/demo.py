@@ -85,6 +85,7 @@ class DemoMarket:
         self._websocket = websocket
         self._path = embedded.data.root / NAME
         self._bots: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Found the market if nothing is in the log, print how to try it, and start the bots; or say why there is no demo."""
@@ -103,10 +104,17 @@ class DemoMarket:
         self._bots = await asyncio.create_subprocess_exec(sys.executable, "-m", "zerosum.cli.demo_bots", stdin=asyncio.subprocess.PIPE)
         assert self._bots.stdin is not None
         self._bots.stdin.write(json.dumps(config).encode() + b"\n")  # the pipe stays open: the bots end when it is closed
+        self._watch = asyncio.create_task(self._tell_of_end(self._bots), name="bots")
+
+    async def _tell_of_end(self, bots: asyncio.subprocess.Process) -> None:
+        """Without them the market stands still, and whoever trades there would look for the fault in their own bot."""
+        code = await bots.wait()
+        tell(f"The demo market's bots have ended, with exit code {code}: nobody trades there any more. The next start has them again.")
 
     async def stop(self) -> None:
-        if self._bots is None or self._bots.stdin is None:
+        if self._bots is None or self._bots.stdin is None or self._watch is None:
             return
+        self._watch.cancel()
         self._bots.stdin.close()
         try:
             await asyncio.wait_for(self._bots.wait(), BOTS_STOP_S)

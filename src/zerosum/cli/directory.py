@@ -9,6 +9,7 @@ Always true: only `up` and `init` make a directory, its log or its master key. A
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ class NoExchange(ConfigError):
 
 
 def existing(data: Path | None) -> DataDir:
-    """The data directory of a command that changes or shows an exchange. NoExchange."""
+    """The data directory of a command that changes or shows an exchange. NoExchange, ConfigError."""
+    settings_file.check_variables(os.environ)
     return held(DataDir(data or Path(os.environ.get(DATA_VARIABLE) or DATA_DIRECTORY)))
 
 
@@ -41,6 +43,11 @@ def held(directory: DataDir) -> DataDir:
             f" `zerosum up --data {directory.root}`, or name another with --data."
         )
     return directory
+
+
+def data_option(root: Path) -> str:
+    """What a command that is suggested needs to find the directory."""
+    return "" if str(root) == (os.environ.get(DATA_VARIABLE) or str(DATA_DIRECTORY)) else f" --data {root}"
 
 
 def holds_exchange(directory: DataDir) -> bool:
@@ -62,7 +69,9 @@ def make_directory(path: Path) -> None:
             path.mkdir(mode=0o700)
             disk.sync_directory(path.parent)
     except OSError as error:
-        why = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
+        why = error.strerror
+        if isinstance(error, FileExistsError):
+            why = "there is a file of that name" if path.exists() else os.strerror(errno.ENOTDIR)
         raise ConfigError(f"the data directory {path} can't be made: {why}. Name another with --data.") from error
 
 

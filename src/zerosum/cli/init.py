@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typer
 
-from zerosum.cli.directory import holds_exchange, load_settings, make_directory, master_key
+from zerosum.cli.directory import data_option, holds_exchange, load_settings, make_directory, master_key
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.errors import ConfigError
 from zerosum.services.datadir import DataDir
@@ -26,4 +26,5 @@ def init_command(data: DataOption = None, config: ConfigOption = None) -> None:
     make_directory(directory.root)
     master_key(settings, makes=True)
     open_log(directory, settings.log.segment_bytes).close()
-    typer.echo(f"made {directory.root}: list assets and symbols with `zerosum listing add`, start it with `zerosum up`")
+    where = data_option(directory.root)
+    typer.echo(f"made {directory.root}: list assets and symbols with `zerosum listing add FILE{where}`, start it with `zerosum up{where}`")

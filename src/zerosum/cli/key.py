@@ -14,7 +14,7 @@ import typer
 
 from zerosum.cli.account import AccountArgument, known_account
 from zerosum.cli.directory import held, load_settings, master_key
-from zerosum.cli.door import door_to
+from zerosum.cli.door import Refused, door_to
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
@@ -44,7 +44,8 @@ def create(
     """Make a key that acts for an account. Its secret is shown this once, and kept encrypted."""
     with keys_of(data, config) as (directory, keys):
         with door_to(directory, only_asks=True) as door:
-            known_account(door, account)
+            if known_account(door, account)["status"] == "closed":
+                raise Refused(f"account {account} is closed: a key for it could do nothing.")
         api_key, secret = keys.create(account, (TRADE, USER_DATA) if trade else (USER_DATA,))
     if as_json:
         typer.echo(json.dumps({"api_key": api_key, "secret": secret, "account": account}))

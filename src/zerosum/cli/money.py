@@ -116,6 +116,8 @@ def atoms_of(amount: str, decimals: int, asset: str) -> int:
     try:
         atoms = units(amount, decimals)
     except NotDecimal:
+        if amount.startswith("-"):
+            raise Refused(f"amount {shortened(amount)} is below 0: money comes in by `deposit` and goes out by `withdraw`.") from None
         raise Refused(f"amount {shortened(amount)} is no decimal number: write digits, and a point between them, such as 0.5.") from None
     except NotWhole:
         raise Refused(f"amount {amount} has more decimals than {asset}, which has {decimals}.") from None

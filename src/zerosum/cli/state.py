@@ -11,7 +11,7 @@ import typer
 
 from zerosum.cli.directory import existing
 from zerosum.cli.door import running_end
-from zerosum.cli.options import ArchiveOption, DataArgument, JsonOption
+from zerosum.cli.options import ArchiveOption, DataArgument, DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.services.machine import Machine
 from zerosum.services.past import balances_of, machine_at
@@ -19,13 +19,14 @@ from zerosum.services.past import balances_of, machine_at
 
 def state_command(
     data: DataArgument = None,
+    data_option: DataOption = None,
     at: Annotated[int | None, typer.Option("--at", help="A sequence of the log. Default: its end.", min=0)] = None,
     depth: Annotated[int, typer.Option(help="Price levels a side.", min=1)] = 10,
     archive: ArchiveOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show every balance and book as they were after a command of the log: amounts in atoms, prices in ticks, quantities in lots."""
-    directory = existing(data)
+    directory = existing(data or data_option)
     machine = machine_at(directory, at, archive=archive, end=running_end(directory))
     state = state_of(machine, depth)
     if as_json:

@@ -37,6 +37,7 @@ from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
+from zerosum.services.collector import keep_collections_short
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
 from zerosum.services.follower import SnapshotPolicy
@@ -128,6 +129,7 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves, nothing can be lost: Ctrl-C ends even a long replay at once
         await embedded.start()
+        keep_collections_short()
         running.push_async_callback(stop_in_time, embedded)
         add_checks(readiness, embedded)
         add_metrics(metrics, embedded)

@@ -4,8 +4,8 @@ Client order ids of open orders: up to 36 characters that a client chose, unique
     client id (8 words)   HASH  LINK  HOLD  TEXT (5 words: 40 bytes, the text and then zeros)
 
 HASH is a mix of the text, plus the account times an odd number, modulo 2**62: for one text, two accounts never share a hash. So hash and
-text together name one account's id exactly, and an id of one account never meets another's. Ids of one account that collide share a
-chain, which is no longer than that account's open orders.
+text together name one account's id exactly, and an id of one account is never taken for another's. Ids that collide share a chain. The mix
+is no secret: who picks ids on purpose can have all their open orders in one chain, and accounts that work together those of all of them.
 """
 
 from __future__ import annotations

@@ -109,6 +109,14 @@ def check(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given
     return found
 
 
+def check_variables(env: Mapping[str, str]) -> None:
+    """For a command that reads no settings but where the data are: a misspelled variable is not to send it elsewhere. ConfigError."""
+    faults: list[str] = []
+    _from_environment(env, faults)
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
 # -- how it is done: names to values, values to settings, faults gathered on the way
 
 

@@ -127,7 +127,7 @@ class FollowerLink:
         try:
             async for line in reader:
                 self._hear(json.loads(line))
-        except ConnectionResetError:
+        except ConnectionError:
             pass  # killed: its end is seen below
         finally:
             self._waiting = False

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from zerosum.errors import ZerosumError
+from zerosum.services.collector import keep_collections_short
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import Follower, SnapshotPolicy, can_wait
 
@@ -41,6 +42,7 @@ def run(data: DataDir, link: socket.socket, policy: SnapshotPolicy) -> None:
     lines = link.makefile("rb")
     try:
         follower.follow(follower.settled_sequence)  # what is settled is this log's, or the exchange is not to start
+        keep_collections_short()
         send(link, follower.progress())
         for line in lines:
             message = json.loads(line)

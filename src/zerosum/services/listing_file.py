@@ -12,6 +12,7 @@ file and with the numbers that show why.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,13 +50,15 @@ class Listing:
 
 
 def read_listing(path: Path) -> Entry:
-    """A file's content. ConfigError where it can't be read."""
+    """A file's content, TOML or JSON. ConfigError where it can't be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        entry: Entry = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        return entry
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or a number of 5,000 digits
-        raise ConfigError(f"{path} is no TOML: {error}. What a listing is: docs/reference/listing.md") from error
+        raise ConfigError(f"{path} is neither TOML nor JSON: {error}. What a listing is: docs/reference/listing.md") from error
 
 
 def load_listing(table: Entry, where: str, *, assets: list[Asset] | None = None, symbols: list[Symbol] | None = None) -> Listing:

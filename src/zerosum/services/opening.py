@@ -44,20 +44,23 @@ def open_log(
     data: DataDir, segment_bytes: int = SEGMENT_BYTES, report: Callable[[str], None] = lambda line: None, *, creates: bool = True
 ) -> FileLog:
     """
-    The log, mended if its last stop was not clean; if it `creates`, a new one where nothing was.
+    The log, mended if its last stop was not clean; if it `creates`, a new one where nothing was. What comes before the oldest snapshot is
+    not read through: a start does not need it, and an audit does it.
 
     LogMissing, LogBehindFollower, NotOfThisLog, and what FileLog.open raises.
     """
-    snapshot = max(SnapshotStore(data.snapshots).sequences(), default=0)
+    snapshots = SnapshotStore(data.snapshots).sequences()
     settled, settled_from = settled_before(data)
-    followed = max(snapshot, settled)
+    followed = max([*snapshots, settled])
 
     def progress(read: int, segments: int) -> None:
         if read and read % PROGRESS_SEGMENTS == 0:
             report(f"read {read} of {segments} segments of the log")
 
     try:
-        log = FileLog.open(data.log, segment_bytes=segment_bytes, must_reach=followed, progress=progress)
+        log = FileLog.open(
+            data.log, segment_bytes=segment_bytes, must_reach=followed, verify_after=min(snapshots, default=0), progress=progress
+        )
     except LogMissing:
         if followed:
             raise LogBehindFollower(data.log, last_sequence=0, must_reach=followed) from None

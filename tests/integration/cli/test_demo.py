@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import Cli
+from tests.support.exchange import children
 from tests.support.running import running, zerosum
 from tests.support.serving import serving
 from zerosum.cli.demo import NAME, DemoMarket, founding
@@ -111,3 +115,16 @@ def log_id(data: Path) -> str:
 def test_the_founding_fits_in_one_group_whatever_the_settings() -> None:
     """So that a crash leaves all of it or none: log.group_bytes_max is 4,096 at least."""
     assert sum(map(len, founding())) < 4_096
+
+
+def test_whoever_trades_there_is_told_when_the_bots_have_ended(tmp_path: Path) -> None:
+    """The market then stands still, and the fault would be looked for elsewhere."""
+    with running(tmp_path / "data") as exchange:
+        (bots,) = [pid for pid in children(exchange.process.pid) if b"demo_bots" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(bots, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while "The demo market's bots have ended, with exit code -9" not in exchange.output.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert exchange.stop() == 0
+    assert exchange.output.read_text().count("bots have ended") == 1

@@ -318,13 +318,10 @@ def test_a_symbol_is_halted_by_its_name(market: Path, tmp_path: Path, cli: Cli) 
 
 
 def test_what_is_shown_can_be_listed_elsewhere(market: Path, tmp_path: Path, cli: Cli) -> None:
-    shown = json.loads(cli("listing", "show", "--data", market, "--json").out)
-    lines = []
-    for table, entries in shown.items():
-        for entry in entries:
-            lines += [f"[[{table}]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
-    file = tmp_path / "again.toml"
-    file.write_text("\n".join(lines))
+    text = cli("listing", "show", "--data", market, "--json").out
+    shown = json.loads(text)
+    file = tmp_path / "again.json"
+    file.write_text(text)
     assert "left as they are BTCUSDT" in cli("listing", "add", file, "--data", market).out
     cli("init", "--data", tmp_path / "copy")
     assert "listed the symbols BTCUSDT" in cli("listing", "add", file, "--data", tmp_path / "copy").out
@@ -335,9 +332,9 @@ def test_a_file_that_is_refused_lists_nothing(offline: Path, tmp_path: Path, cli
     file = tmp_path / "market.toml"
     file.write_text(BTC_MARKET.replace('max_qty = "1000"', 'max_qty = "100000000000000"'))
     assert "passes 4611686018427387903" in cli("listing", "add", file, "--data", offline).err
-    for content in (b"\xff\xfe", b"name 5", b"x = " + b"9" * 5000, b"x = " + b"[" * 5000):
+    for content in (b"\xff\xfe", b"name 5", b"x = " + b"9" * 5000, b"x = " + b"[" * 5000, b"{", b'{"x":' + b"[" * 100_000):
         file.write_bytes(content)
-        assert "is no TOML" in cli("listing", "add", file, "--data", offline).err
+        assert "is neither TOML nor JSON" in cli("listing", "add", file, "--data", offline).err
     assert "can't be read: No such file" in cli("listing", "add", tmp_path / "nope.toml", "--data", offline).err
     assert "can't be read: Is a directory" in cli("listing", "add", tmp_path, "--data", offline).err
     assert json.loads(cli("listing", "show", "--data", offline, "--json").out) == {"assets": [], "symbols": []}
@@ -364,3 +361,31 @@ def test_a_lost_master_key_is_not_replaced_beside_keys_that_it_sealed(offline: P
     monkeypatch.delenv("ZEROSUM_MASTER_KEY_FILE")
     (offline / "zerosum.toml").write_text(f'master_key_file = "{aside}"')
     assert key["api_key"] in cli("key", "list", "--data", offline).out, "as `up` finds it"
+
+
+def test_a_misspelled_variable_sends_no_command_elsewhere(market: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was to name another data directory: money would go into the wrong exchange."""
+    monkeypatch.setenv("ZEROSUM_DATA_DIR", "/elsewhere")
+    for command in (["deposit", 1001, "USDT", 1], ["account", "show", 1001], ["audit"], ["state"]):
+        said = cli(*command, "--data", market)
+        assert (said.code, "ZEROSUM_DATA_DIR in the environment is no setting. Did you mean ZEROSUM_DATA_DIRECTORY?" in said.err) == (
+            1,
+            True,
+        )
+
+
+def test_an_amount_below_zero_is_told_what_there_is_for_it(market: Path, cli: Cli) -> None:
+    said = cli("deposit", 1001, "USDT", "--data", market, "--", "-5")
+    assert (said.code, said.err.strip()) == (1, "Refused: amount '-5' is below 0: money comes in by `deposit` and goes out by `withdraw`.")
+
+
+def test_a_closed_account_gets_no_key(market: Path, cli: Cli) -> None:
+    assert cli("account", "open", 1077, "--data", market).code == 0
+    assert cli("account", "status", 1077, "closed", "--data", market).code == 0
+    said = cli("key", "create", 1077, "--data", market)
+    assert (said.code, "account 1077 is closed: a key for it could do nothing" in said.err) == (1, True)
+
+
+def test_what_is_suggested_finds_the_same_directory(tmp_path: Path, cli: Cli) -> None:
+    data = tmp_path / "data"
+    assert f"`zerosum listing add FILE --data {data}`, start it with `zerosum up --data {data}`" in cli("init", "--data", data).out

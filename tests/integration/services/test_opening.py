@@ -9,8 +9,11 @@ import pytest
 
 from tests.support.serving import serving
 from tests.support.written_log import data_directory, settle
+from zerosum.log.errors import LogDamaged
 from zerosum.log.reader import log_id_of
 from zerosum.services import opening
+from zerosum.services.audit import Audit
+from zerosum.services.follower import SnapshotPolicy
 
 COMMANDS = 3000
 
@@ -23,6 +26,22 @@ def test_a_start_from_the_whole_log_keeps_no_order_that_ended_and_is_settled(tmp
     ended = [order.ended_by for order in views.accounts.ended]
     assert ended == [] or min(ended) > COMMANDS - 100
     assert len(views.accounts.orders) == machine.exchange.matching.orders.live + len(ended)
+
+
+def test_a_start_reads_nothing_through_that_comes_before_its_oldest_snapshot(tmp_path: Path) -> None:
+    """A log of years takes hours to read. An audit does."""
+    data = data_directory(tmp_path / "data", COMMANDS)
+    settle(data, COMMANDS, SnapshotPolicy(every_records=1000, keep=2), step=500)
+    first, *_ = sorted(data.log.glob("*.seg"))
+    content = bytearray(first.read_bytes())
+    content[1000] ^= 1
+    first.write_bytes(content)
+    opening.open_log(data).close()
+    assert [verdict.check for verdict in Audit(data).run() if not verdict.holds] == ["log"]
+    for snapshot in data.snapshots.iterdir():
+        snapshot.unlink()
+    with pytest.raises(LogDamaged):
+        opening.open_log(data)
 
 
 async def test_a_long_start_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
