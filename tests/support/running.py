@@ -47,6 +47,13 @@ class Running:
         url = f"{self.base_url}{path}?{query}&signature={signature}"
         return httpx.request(method, url, headers={"X-MBX-APIKEY": key["api_key"]}, timeout=10)
 
+    def wait_for_bids(self) -> None:
+        """The demo market's bots begin once it serves."""
+        deadline = time.monotonic() + START_S
+        while not self.get("/api/v3/depth", symbol="BTCUSDT")["bids"]:
+            assert time.monotonic() < deadline, "nobody bids"
+            time.sleep(0.02)
+
     def stop(self) -> int:
         """As Ctrl-C does; its exit code."""
         if self.process.poll() is None:

@@ -40,6 +40,7 @@ def test_the_first_quarter_of_an_hour(clone: Path) -> None:
     up, look, trade, money, audit, past = blocks("docs/start.md")
     assert up == "make up\n"
     with running(clone / "zerosum-data") as exchange:
+        exchange.wait_for_bids()
 
         def here(script: str) -> str:
             """On this exchange's port."""
@@ -89,6 +90,7 @@ def test_the_example_tells_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     strange.mkdir()
     (strange / "demo.json").write_text(f'{{"demo": {{"api_key": "{"x" * 64}", "secret": "y"}}}}')
     with running(data) as exchange:
+        exchange.wait_for_bids()
         for arguments, said in (
             (("nope",), "nope/demo.json has no key: "),
             ((data, "http://127.0.0.1:1"), "http://127.0.0.1:1 does not answer: "),
