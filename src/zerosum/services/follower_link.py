@@ -169,4 +169,4 @@ class FollowerLink:
 
 
 def how_it_ended(code: int) -> str:
-    return f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+    return f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"

@@ -102,7 +102,7 @@ async def test_a_follower_killed_at_random_moments_ends_with_the_same_record(tmp
         await followed.settles(COMMANDS)
         assert followed.settled == sorted(followed.settled), "what it once called settled stays settled"
         assert len(followed.warned) == KILLS, "whoever operates the exchange hears of each"
-        assert followed.warned[0].startswith("the follower was ended by signal 9 (SIGKILL), and is started again; ")
+        assert followed.warned[0].startswith("the follower was ended by signal 9 (Killed), and is started again; ")
     assert tables(data.settled) == rows_of_log(data, tmp_path / "aside")
     assert [verdict for verdict in Audit(data).run() if not verdict.holds] == []
 

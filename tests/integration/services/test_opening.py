@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.serving import serving
@@ -16,6 +17,19 @@ from zerosum.services.audit import Audit
 from zerosum.services.follower import SnapshotPolicy
 
 COMMANDS = 3000
+
+
+async def test_a_stop_does_not_wait_for_what_is_read_of_the_past(tmp_path: Path) -> None:
+    """Nobody hears it any more. This read would take an hour."""
+    async with serving(data_directory(tmp_path / "data", 100)) as exchange:
+        endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000000) SELECT max(x) FROM n"
+        reading = exchange.executor.submit(lambda: exchange.history._connection.execute(endless).fetchall())
+        waiting = exchange.executor.submit(exchange.history.position)
+        while not reading.running():  # noqa: ASYNC110  another thread does it
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+    assert isinstance(reading.exception(), apsw.InterruptError)
+    assert waiting.cancelled()
 
 
 def test_a_start_from_the_whole_log_keeps_no_order_that_ended_and_is_settled(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.serving import ask, serving
 from tests.support.shard_world import ANN, opening, place
+from tests.support.written_log import data_directory
 from zerosum.core import records
 from zerosum.log.archive import archive_segments
 from zerosum.services import pruning
@@ -69,6 +70,21 @@ async def test_what_is_archived_is_not_gone_through_again_without_a_need(tmp_pat
         await trade(exchange, lambda: first_kept(data) > 300)
     assert len(asked) > 2
     assert asked == sorted(set(asked))
+
+
+async def test_only_what_is_in_the_archive_is_pruned(tmp_path: Path) -> None:
+    """A snapshot of the log's end covers its last segment too; that one is written on, and is not in the archive."""
+    data = data_directory(tmp_path / "data", 2000)
+    segments = sorted(int(segment.stem) for segment in data.log.glob("*.seg"))
+    pruned: list[int] = []
+    one = pruning.Pruning(data.log, tmp_path / "archive", pruned.append, lambda line: None)
+    one.snapshots_from(2000)
+    async with asyncio.timeout(30):
+        while not pruned:
+            await asyncio.sleep(0.005)
+    await one.stop()
+    assert pruned == [segments[-1]]
+    assert sorted(int(copy.stem) for copy in (tmp_path / "archive").iterdir()) == segments[:-1]
 
 
 @pytest.mark.parametrize("wrong", ["a file", "another log's"])
