@@ -58,7 +58,7 @@ def sentence(door: Door, command: bytes, reason: int) -> str:
             most = grouped(decimal_text(AMOUNT_MAX, asset["decimals"]))
             return f"all accounts hold {grouped(asset['supply'])} {name}; with {asked} more that would pass {most}"
         case codes.TRANSFER_ID_REUSED:
-            return f"movement {fields['transfer_id']} was another one: {movement_text(door, fields['transfer_id'])}"
+            return f"movement {fields['transfer_id']} was another one: {movement_text(door, fields['account'], fields['transfer_id'])}"
         case codes.BAD_AMOUNT:
             return f"an amount is 1 to {AMOUNT_MAX} of the asset's smallest unit, and a movement's number 1 or more"
         case codes.UNKNOWN_ASSET | codes.UNKNOWN_SYMBOL | codes.BAD_LISTING:
@@ -117,8 +117,8 @@ def available(door: Door, number: int, asset: str) -> str:
     return next((grouped(balance["available"]) for balance in found["balances"] if balance["asset"] == asset), "0")
 
 
-def movement_text(door: Door, number: int) -> str:
-    found = door.ask(show="movement", id=number)["movement"]
+def movement_text(door: Door, account: int, number: int) -> str:
+    found = door.ask(show="movement", account=account, id=number)["movement"]
     if found is None:
         return "it is gone"
     to = f" to account {found['to_account']}" if found["to_account"] else ""

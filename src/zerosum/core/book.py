@@ -222,11 +222,11 @@ class Book:
     The reference price is that of the last trade, until then the listing's (0: none, and no band).
     """
 
-    STATE_WORDS: Final = 12
+    STATE_WORDS: Final = 14
 
     __slots__ = (
-        "asks", "band_down_ppm", "band_up_ppm", "bids", "level_orders_max", "min_notional", "reference_ticks", "status", "symbol",
-        "tick_lot_atoms", "ticks", "trades",
+        "asks", "band_down_ppm", "band_up_ppm", "bids", "level_orders_max", "min_notional", "reference_ticks", "rules_revision", "status",
+        "status_revision", "symbol", "tick_lot_atoms", "ticks", "trades",
     )  # fmt: skip
 
     def __init__(self, symbol: i64, ticks: i64, orders: Pool, levels: Pool, nodes: Pool) -> None:
@@ -242,6 +242,8 @@ class Book:
         self.min_notional: i64 = 0  # in ticks x lots
         self.tick_lot_atoms: i64 = 1
         self.trades: i64 = 0  # the last trade id
+        self.rules_revision: i64 = 0  # of the listings: which change of them the rules, and which the status, are of
+        self.status_revision: i64 = 0
 
     def side(self, side: i64) -> BookSide:
         if side == BUY:
@@ -271,14 +273,15 @@ class Book:
         """What is not in the orders: for the state's hash."""
         return [
             self.symbol, self.ticks, self.status, self.reference_ticks, self.band_down_ppm, self.band_up_ppm, self.level_orders_max,
-            self.min_notional, self.trades,
+            self.min_notional, self.trades, self.rules_revision, self.status_revision,
         ]  # fmt: skip
 
     def state(self) -> list[i64]:
         """Everything but the pools, for a snapshot: STATE_WORDS words, the symbol and the ticks first."""
         return [
             self.symbol, self.ticks, self.status, self.reference_ticks, self.band_down_ppm, self.band_up_ppm, self.level_orders_max,
-            self.min_notional, self.trades, self.tick_lot_atoms, self.bids.tree.root, self.asks.tree.root,
+            self.min_notional, self.trades, self.tick_lot_atoms, self.bids.tree.root, self.asks.tree.root, self.rules_revision,
+            self.status_revision,
         ]  # fmt: skip
 
     def restore(self, state: list[i64]) -> None:
@@ -292,6 +295,8 @@ class Book:
         self.tick_lot_atoms = state[9]
         self.bids.tree.root = state[10]
         self.asks.tree.root = state[11]
+        self.rules_revision = state[12]
+        self.status_revision = state[13]
         self.bids.find_best()
         self.asks.find_best()
 

@@ -100,3 +100,4 @@ BAD_LISTING: Final = 36  # see listings.asset_fault and listings.symbol_fault fo
 CANCEL_FAILED: Final = 37  # a cancel-replace that stops on failure: its cancel failed, so nothing was placed
 BAD_RECORD: Final = 38  # a kind, format or length that this core does not know
 QUARANTINED: Final = 39  # an operator had this record passed over
+WRONG_SHARD: Final = 40  # for an account of another shard, or for the one that all listings go to first

@@ -1,7 +1,9 @@
 """
 Writes the machines' events, each stream numbered densely from 1. Layouts: `records`.
 
-Embedded, one AccountEvents and one MarketEvents are all there is; their bytes are what views and settlement read.
+    AccountEvents   of one UBSCore: of its accounts alone        MarketEvents   of one matching engine: of its symbols alone
+
+Their bytes are what views and settlement read. Embedded, one of each is all there is.
 """
 
 from __future__ import annotations
@@ -18,21 +20,22 @@ FORMAT_BITS: Final = records.FORMAT << 8
 
 @final
 class Stream:
-    """The bytes of one stream's events since they were last taken, and the number of the last."""
+    """The bytes of one stream's records since they were last taken, and the number of the last."""
 
-    __slots__ = ("cause", "out", "sequence", "time_us")
+    __slots__ = ("cause", "head_bits", "out", "sequence", "time_us")
 
-    def __init__(self) -> None:
+    def __init__(self, origin: i64 = 0) -> None:
+        self.head_bits: i64 = FORMAT_BITS | origin << 32
         self.out = BytesWriter()
         self.sequence: i64 = 0
         self.cause: i64 = 0
         self.time_us: i64 = 0
 
     def begin(self, kind: i64, words: i64) -> BytesWriter:
-        """An event's first four words."""
+        """A record's first four words."""
         self.sequence += 1
         out = self.out
-        write_i64_le(out, kind | FORMAT_BITS | words << 16)
+        write_i64_le(out, kind | self.head_bits | words << 16)
         write_i64_le(out, self.sequence)
         write_i64_le(out, self.cause)
         write_i64_le(out, self.time_us)
@@ -48,8 +51,8 @@ class Stream:
 class AccountEvents:
     __slots__ = ("stream",)
 
-    def __init__(self) -> None:
-        self.stream = Stream()
+    def __init__(self, origin: i64 = 0) -> None:
+        self.stream = Stream(origin)
 
     def admitted(
         self, order_id: i64, account_id: i64, terms: i64, price_ticks: i64, qty_lots: i64, budget_atoms: i64, available: i64, frozen: i64,
@@ -72,6 +75,11 @@ class AccountEvents:
 
     def accepted(self, order_id: i64, account_id: i64) -> None:
         out = self.stream.begin(records.ACCEPTED, 6)
+        write_i64_le(out, order_id)
+        write_i64_le(out, account_id)
+
+    def rested(self, order_id: i64, account_id: i64) -> None:
+        out = self.stream.begin(records.RESTED, 6)
         write_i64_le(out, order_id)
         write_i64_le(out, account_id)
 
@@ -130,6 +138,12 @@ class AccountEvents:
         write_i64_le(out, d)
         write_i64_le(out, e)
 
+    def cancel_all_admitted(self, account_id: i64, symbol: i64, orders: i64) -> None:
+        out = self.stream.begin(records.CANCEL_ALL_ADMITTED, 7)
+        write_i64_le(out, account_id)
+        write_i64_le(out, symbol)
+        write_i64_le(out, orders)
+
     def transferred(
         self, transfer_id: i64, command: i64, asset: i64, atoms: i64, source: i64, source_available: i64, target: i64, target_available: i64
     ) -> None:
@@ -152,7 +166,7 @@ class AccountEvents:
         write_i64_le(out, orders_max)
 
     def words(self, kind: i64, fields: list[i64]) -> None:
-        """A rare event: ASSET_LISTED, SYMBOL_LISTED, CHECKPOINTED, VERSION_SET, PASSED_OVER."""
+        """A rare event: what is listed, transfers between shards, checkpoints, versions, what is passed over."""
         out = self.stream.begin(kind, 4 + i64(len(fields)))
         for field in fields:
             write_i64_le(out, field)
@@ -162,8 +176,8 @@ class AccountEvents:
 class MarketEvents:
     __slots__ = ("stream",)
 
-    def __init__(self) -> None:
-        self.stream = Stream()
+    def __init__(self, origin: i64 = 0) -> None:
+        self.stream = Stream(origin)
 
     def book(self, order_id: i64, symbol_side: i64, price_ticks: i64, open_lots: i64, level_lots: i64) -> None:
         """A resting order as it now is (open 0: no longer there), and its level's lots."""
@@ -191,8 +205,15 @@ class MarketEvents:
         write_i64_le(out, maker_open_lots)
         write_i64_le(out, level_lots)
 
-    def market_status(self, symbol: i64, status: i64, reference_ticks: i64) -> None:
-        out = self.stream.begin(records.MARKET_STATUS, 7)
+    def market_status(self, symbol: i64, status: i64, reference_ticks: i64, tick_lot_atoms: i64) -> None:
+        out = self.stream.begin(records.MARKET_STATUS, 8)
         write_i64_le(out, symbol)
         write_i64_le(out, status)
         write_i64_le(out, reference_ticks)
+        write_i64_le(out, tick_lot_atoms)
+
+    def words(self, kind: i64, fields: list[i64]) -> None:
+        """A rare event: checkpoints, versions, what is passed over."""
+        out = self.stream.begin(kind, 4 + i64(len(fields)))
+        for field in fields:
+            write_i64_le(out, field)

@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from typing import Final, final
 
 from librt.strings import read_i64_le
-from librt.vecs import vec
 from mypy_extensions import i64
 
 from zerosum.core import book, holds, records, snapshot
 from zerosum.core.codes import BAD_RECORD
+from zerosum.core.commands import FORMAT_SHIFT, KIND_MASK, WORDS_MASK, WORDS_SHIFT, apply_command, command_lengths
 from zerosum.core.events import AccountEvents, MarketEvents
 from zerosum.core.ledger import AVAILABLE, FROZEN
-from zerosum.core.listings import Asset, Symbol
 from zerosum.core.matching import MatchingEngine
 from zerosum.core.pool import NONE
 from zerosum.core.statehash import records_looked_at, state_hash
@@ -30,19 +29,6 @@ from zerosum.core.ubscore import UBSCore
 CORE_VERSION_MAX: Final = 1  # the newest behaviour that this build knows
 RESERVE: Final = 1 << 22  # records of room in each pool: memory is taken only as they are used
 OUTPUT_BYTES_MAX: Final = 1 << 20  # after which a call to `advance` returns
-
-KIND_MASK: Final = 0xFF
-FORMAT_SHIFT: Final = 8
-WORDS_SHIFT: Final = 16
-WORDS_MASK: Final = 0xFFFF
-
-
-def command_lengths() -> vec[i64]:
-    """By kind, the words of a command; 0 for a kind that does not exist."""
-    lengths = vec[i64]([0] * 256)
-    for kind, (_, fields) in records.COMMANDS.items():
-        lengths[kind] = records.FIELDS + i64(len(fields))
-    return lengths
 
 
 @final
@@ -108,49 +94,18 @@ class Exchange:
             self.account_events.words(records.PASSED_OVER, [kind])
         elif self.lengths[kind] != words or head >> FORMAT_SHIFT & KIND_MASK != records.FORMAT:
             self.account_events.refused(kind, BAD_RECORD, 0, 0)
-        elif kind == records.MOVE:
-            self.ubscore.move(data, at)
-        elif kind == records.PLACE:
-            self.ubscore.place(data, at)
-        elif kind == records.CANCEL:
-            self.ubscore.cancel(data, at)
-        elif kind == records.REDUCE:
-            self.ubscore.reduce(data, at)
-        elif kind == records.CANCEL_REPLACE:
-            self.ubscore.cancel_replace(data, at)
-        elif kind == records.CANCEL_ALL:
-            self.ubscore.cancel_all(data, at)
-        else:
-            self.apply_rare(kind, [read_i64_le(data, at + (i << 3)) for i in range(records.FIELDS, words)])
-        return words << 3
-
-    def apply_rare(self, kind: i64, fields: list[i64]) -> None:
-        """Everything but orders."""
-        treasury = self.ubscore.treasury
-        if kind == records.DEPOSIT:
-            treasury.deposit(fields[1], fields[0], fields[2], fields[3])
-        elif kind == records.WITHDRAW:
-            treasury.withdraw(fields[1], fields[0], fields[2], fields[3])
-        elif kind == records.TRANSFER:
-            treasury.transfer(fields[1], fields[0], fields[2], fields[3], fields[4])
-        elif kind == records.OPEN_ACCOUNT:
-            treasury.open_account(fields[0], fields[1], fields[2], fields[3])
-        elif kind == records.SET_ACCOUNT_STATUS:
-            treasury.set_status(fields[0], fields[1])
-        elif kind == records.SET_ACCOUNT_FEES:
-            treasury.set_fees(fields[0], fields[1], fields[2])
-        elif kind == records.LIST_ASSET:
-            self.ubscore.list_asset(Asset(fields[0], fields[1], text(fields[2:])), fields)
-        elif kind == records.LIST_SYMBOL:
-            self.ubscore.list_symbol(symbol_of(fields), fields)
-        elif kind == records.SET_SYMBOL_STATUS:
-            self.ubscore.set_symbol_status(fields[0], fields[1])
         elif kind == records.CHECKPOINT:
             self.account_events.words(records.CHECKPOINTED, state_hash(self.ubscore, self.matching))
         elif kind == records.SET_CORE_VERSION:
-            assert 1 <= fields[0] <= CORE_VERSION_MAX, "this build knows the core version that the log asks for"
-            self.version = fields[0]
-            self.account_events.words(records.VERSION_SET, fields)
+            self.set_version(read_i64_le(data, at + (records.FIELDS << 3)))
+        else:
+            apply_command(self.ubscore, kind, data, at)
+        return words << 3
+
+    def set_version(self, version: i64) -> None:
+        assert 1 <= version <= CORE_VERSION_MAX, "this build knows the core version that the log asks for"
+        self.version = version
+        self.account_events.words(records.VERSION_SET, [version])
 
     def take_account_events(self) -> bytes:
         return self.account_events.stream.take()
@@ -176,13 +131,15 @@ class Exchange:
     def sections(self) -> Iterator[tuple[str, bytes]]:
         """The whole state in named sections. Not between the steps of one command."""
         assert not self.unfinished(), "a snapshot stands between commands"
-        yield from snapshot.sections(self.ubscore, self.matching)
+        yield from snapshot.ubscore_sections(self.ubscore)
+        yield from snapshot.matching_sections(self.matching)
         sequences = [self.account_events.stream.sequence, self.market_events.stream.sequence]
         yield "exchange", snapshot.numbers([self.sequence, self.version, *sequences])
 
     def load(self, sections: dict[str, bytes]) -> None:
         """Take the state of a snapshot. Only into a fresh Exchange."""
-        snapshot.load(self.ubscore, self.matching, sections)
+        snapshot.load_ubscore(self.ubscore, sections)
+        snapshot.load_matching(self.matching, sections)
         numbers = snapshot.words_of(sections["exchange"])
         assert 1 <= numbers[1] <= CORE_VERSION_MAX, "this build knows the core version that the snapshot was taken with"
         self.sequence = numbers[0]
@@ -201,15 +158,3 @@ class Exchange:
             assert hold_words[hold] == order_words[order], "an order's handle leads to its hold"
             assert hold_words[hold + holds.ORDER] == order, "a hold's handle leads to its order"
             assert hold_words[hold + holds.OPEN_LOTS] == order_words[order + book.OPEN_LOTS], "a hold has its order's open lots"
-
-
-def text(words: list[i64]) -> str:
-    """A name; what is no ASCII text becomes '?', which no name may have."""
-    return b"".join([(int(word) & (1 << 64) - 1).to_bytes(8, "little") for word in words]).rstrip(b"\0").decode("ascii", "replace")
-
-
-def symbol_of(fields: list[i64]) -> Symbol:
-    return Symbol(
-        fields[0], fields[1], fields[2], fields[3], fields[4], fields[5], fields[6], fields[7], fields[8], fields[9], fields[10],
-        fields[11], fields[12], fields[13], fields[14], fields[15], fields[16], fields[17], fields[18], text(fields[19:22]),
-    )  # fmt: skip

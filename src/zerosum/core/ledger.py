@@ -11,7 +11,9 @@ Every account and balance of one shard, by double entry: each movement takes fro
 
     house balances of each asset:  OUTSIDE (where deposits come from), FEES, CLEARING (what a trade's two legs pass through)
 
-Always true (see Ledger.check): per asset, available + frozen over all accounts is 0; only OUTSIDE, and between legs CLEARING, is negative.
+Always true (see Ledger.check): per asset, available + frozen over all accounts is 0; of balances only OUTSIDE's and CLEARING's can be
+negative. Where there is one shard, CLEARING is back at zero after each trade; where there are several, it is all of theirs that sum to
+zero, together with the legs and transfers that are on their way.
 Knows nothing of orders, prices or books.
 """
 
@@ -48,9 +50,11 @@ HOUSE_ACCOUNTS: Final = 3
 
 @final
 class Ledger:
-    __slots__ = ("accounts", "accounts_by_id", "balances", "balances_by_owner", "house")
+    __slots__ = ("accounts", "accounts_by_id", "balances", "balances_by_owner", "house", "shards", "supply_max")
 
-    def __init__(self, reserve: i64) -> None:
+    def __init__(self, reserve: i64, shards: i64 = 1) -> None:
+        self.shards = shards
+        self.supply_max: i64 = AMOUNT_MAX // shards  # what may come in here, so that the supply of all shards together stays within bounds
         self.accounts = Pool(ACCOUNT_WORDS, reserve)
         self.balances = Pool(BALANCE_WORDS, reserve)
         self.accounts_by_id = Index(self.accounts, reserve)
@@ -141,7 +145,7 @@ class Ledger:
 
     def supply_left(self, asset: i64) -> i64:
         """How much more may come in before an asset's supply passes its bound."""
-        return AMOUNT_MAX + self.balances.words[self.house_balance(OUTSIDE, asset) + AVAILABLE]
+        return self.supply_max + self.balances.words[self.house_balance(OUTSIDE, asset) + AVAILABLE]
 
     def is_empty(self, account: i64) -> bool:
         """Whether every balance of an account is zero."""
@@ -177,8 +181,9 @@ class Ledger:
                 account_id = balances[balance + OWNER] >> ASSET_BITS
                 assert account_id == accounts[account + ID], "a balance hangs on its own account"
                 assert balances[balance + FROZEN] >= 0, "nothing frozen is negative"
-                assert balances[balance + AVAILABLE] >= 0 or account_id == OUTSIDE, "no balance is negative"
-                assert account_id != CLEARING or balances[balance + AVAILABLE] == 0, "clearing is back at zero after each trade"
+                assert balances[balance + AVAILABLE] >= 0 or account_id in (OUTSIDE, CLEARING), "no balance is negative"
+                if account_id == CLEARING and self.shards == 1:
+                    assert balances[balance + AVAILABLE] == 0, "clearing is back at zero after each trade"
                 assert account_id != FEES or balances[balance + FROZEN] == 0, "the house places no orders"
                 balance = balances[balance + NEXT]
         assert chained == self.balances.live, "every balance has an account"

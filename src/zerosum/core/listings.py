@@ -188,7 +188,7 @@ def derived_atoms(symbol: Symbol, assets: list[Asset]) -> tuple[int, int]:
 class Listings:
     """What is listed. `symbols` has each symbol's numbers at its offset, for admission and settlement."""
 
-    __slots__ = ("assets", "count", "ledger", "listed", "symbols")
+    __slots__ = ("assets", "count", "ledger", "listed", "revision", "symbols")
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -196,6 +196,7 @@ class Listings:
         self.listed: list[Symbol] = []
         self.symbols: vec[i64] = vec[i64]()
         self.count: i64 = 0
+        self.revision: i64 = 0  # how many changes of listings, status included, there have been
 
     def add_asset(self, asset: Asset) -> bool:
         """False: refused, and nothing changed."""

@@ -45,6 +45,7 @@ from zerosum.core.codes import (
     EXPIRE_TAKER,
     FOK,
     GTC,
+    HALT,
     INSUFFICIENT_BALANCE,
     LEVEL_FULL,
     LIMIT,
@@ -83,8 +84,8 @@ CODE_MASK: Final = 0xFF
 @final
 class MatchingEngine(Orders):
     __slots__ = (
-        "books", "events", "levels", "nodes", "orders", "orders_by_id", "out", "sweep_budget", "sweep_limit", "sweep_rest_ticks",
-        "sweep_stp", "sweep_symbol_side", "sweep_taker", "walk",
+        "books", "events", "levels", "no_book", "nodes", "orders", "orders_by_id", "out", "sweep_budget", "sweep_limit",
+        "sweep_rest_ticks", "sweep_stp", "sweep_symbol_side", "sweep_taker", "walk",
     )  # fmt: skip
 
     def __init__(self, out: Outcomes, events: MarketEvents, reserve: i64) -> None:
@@ -95,6 +96,8 @@ class MatchingEngine(Orders):
         self.orders_by_id = Index(self.orders, reserve)
         self.levels = Pool(LEVEL_WORDS, reserve)
         self.nodes = Pool(NODE_WORDS, reserve)
+        self.no_book = Book(-1, 1, self.orders, self.levels, self.nodes)  # stands where another engine has the symbol
+        self.no_book.status = HALT
         self.walk = Walk(self.orders, self.levels)
         self.sweep_taker: i64 = NONE  # the order that an unfinished sweep takes for
         self.sweep_symbol_side: i64 = 0
@@ -106,13 +109,20 @@ class MatchingEngine(Orders):
     # ------------------------------------------------------------------ symbols
 
     def list_symbol(
-        self, symbol: i64, ticks: i64, tick_lot_atoms: i64, min_notional_atoms: i64, band_down_ppm: i64, band_up_ppm: i64,
+        self, revision: i64, symbol: i64, ticks: i64, tick_lot_atoms: i64, min_notional_atoms: i64, band_down_ppm: i64, band_up_ppm: i64,
         reference_ticks: i64, level_orders_max: i64, status: i64,
     ) -> None:  # fmt: skip
-        """Open the next symbol's book, for prices 1 .. ticks - 1; or change the rules of an open one, but not its status."""
-        if symbol == len(self.books):
+        """
+        Open a symbol's book, for prices 1 .. ticks - 1; or change the rules of an open one, but not its status. Nothing, if a later
+        revision is known: every shard tells of each.
+        """
+        if not self.has_book(symbol):
             self.open_book(symbol, ticks, tick_lot_atoms, reference_ticks, status)
+            self.books[symbol].status_revision = revision
         book = self.books[symbol]
+        if revision <= book.rules_revision:
+            return
+        book.rules_revision = revision
         book.band_down_ppm = band_down_ppm
         book.band_up_ppm = band_up_ppm
         book.level_orders_max = level_orders_max
@@ -125,13 +135,28 @@ class MatchingEngine(Orders):
         book.tick_lot_atoms = tick_lot_atoms
         book.reference_ticks = reference_ticks
         book.status = status
-        self.books.append(book)
-        self.events.market_status(symbol, status, reference_ticks)
+        self.put_book(book)
+        self.events.market_status(symbol, status, reference_ticks, tick_lot_atoms)
 
-    def set_status(self, symbol: i64, status: i64) -> None:
+    def put_book(self, book: Book) -> None:
+        """In its symbol's place; those before it may be other engines'."""
+        while len(self.books) <= book.symbol:
+            self.books.append(self.no_book)
+        self.books[book.symbol] = book
+
+    def has_book(self, symbol: i64) -> bool:
+        return symbol < len(self.books) and self.books[symbol] is not self.no_book
+
+    def own_books(self) -> list[Book]:
+        return [book for book in self.books if book is not self.no_book]
+
+    def set_status(self, revision: i64, symbol: i64, status: i64) -> None:
         book = self.books[symbol]
+        if revision <= book.status_revision:
+            return
+        book.status_revision = revision
         book.status = status
-        self.events.market_status(symbol, status, book.reference_ticks)
+        self.events.market_status(symbol, status, book.reference_ticks, book.tick_lot_atoms)
 
     # ------------------------------------------------------------------ placing
 
@@ -244,14 +269,14 @@ class MatchingEngine(Orders):
 
     # ------------------------------------------------------------------ changing
 
-    def cancel(self, order_id: i64, order: i64, request: i64) -> None:
+    def cancel(self, symbol: i64, order_id: i64, order: i64, request: i64) -> None:
         order = self.find(order, order_id)
         if order == NONE:
             return self.out.cancel_rejected(order_id, UNKNOWN_ORDER, request)
         self.take_out(order, self.symbol_side_of(order))
         self.end(order, BY_OWNER, request)
 
-    def reduce(self, order_id: i64, order: i64, by_lots: i64, request: i64) -> None:
+    def reduce(self, symbol: i64, order_id: i64, order: i64, by_lots: i64, request: i64) -> None:
         order = self.find(order, order_id)
         if order == NONE:
             return self.out.cancel_rejected(order_id, UNKNOWN_ORDER, request)
@@ -262,7 +287,7 @@ class MatchingEngine(Orders):
         self.shrink(order, by_lots)
         self.out.reduced(orders[order + HOLD], order_id, by_lots, BY_OWNER)
 
-    def move(self, order_id: i64, order: i64, hold: i64, price_ticks: i64, stp: i64) -> None:
+    def move(self, symbol: i64, order_id: i64, order: i64, hold: i64, price_ticks: i64, stp: i64) -> None:
         """Out of the book, to `price_ticks` as a taker, and the rest behind all others there."""
         order = self.find(order, order_id)
         if order == NONE:
@@ -457,7 +482,7 @@ class MatchingEngine(Orders):
         assert self.orders_by_id.count == self.orders.live, "every order is in the index"
         nodes: i64 = 0
         resting: i64 = 0
-        for book in self.books:
+        for book in self.own_books():
             if not self.unfinished():
                 book.check()
             nodes += book.bids.tree.check() + book.asks.tree.check()

@@ -1,10 +1,14 @@
 """
-The layouts of all records: commands that go into the machines, and events that come out.
+The layouts of all records: commands that go into the machines, events that come out, and what machines in different processes tell each
+other.
 
-    word 0   kind : 8 | format : 8 | words : 16 | unused : 32       low bits first; a word is 8 bytes, little-endian, signed
+    word 0   kind : 8 | format : 8 | words : 16 | origin : 32       low bits first; a word is 8 bytes, little-endian, signed
     command  HEAD  TIME  fields ...                                 TIME: the log's, in microseconds since 1970
-    event    HEAD  SEQUENCE  CAUSE  TIME  fields ...                SEQUENCE: dense, from 1, per stream; CAUSE: the command's place in
-                                                                    the log
+    event    HEAD  SEQUENCE  CAUSE  TIME  fields ...                SEQUENCE: dense, from 1, per origin and stream; CAUSE: the place of the
+    link     HEAD  SEQUENCE  CAUSE  TIME  fields ...                command that it all began with
+
+    origin   who numbered it: shards from 0, engine partitions after the shards, in account and market events the stream's own number.
+             0 in the embedded exchange, and in a command
 
     terms    side : 8 | type : 8 | tif : 8 | stp : 8 | symbol : 32
     texts    (names, client order ids) are ASCII, padded with zeros to whole words
@@ -45,6 +49,29 @@ REDUCE: Final = 43
 MOVE: Final = 44
 CANCEL_REPLACE: Final = 45
 
+# Kinds of links: from a shard to an engine, from an engine to a shard, from a shard to another. See `links`.
+ENGINE_LIST: Final = 60
+ENGINE_STATUS: Final = 61
+ENGINE_PLACE: Final = 62
+ENGINE_CANCEL: Final = 63
+ENGINE_REDUCE: Final = 64
+ENGINE_MOVE: Final = 65
+ENGINE_CHECKPOINT: Final = 66
+ENGINE_VERSION: Final = 67
+OUTCOME_ACCEPTED: Final = 70
+OUTCOME_FILL: Final = 71
+OUTCOME_REDUCED: Final = 72
+OUTCOME_MOVED: Final = 73
+OUTCOME_MOVE_REJECTED: Final = 74
+OUTCOME_DONE: Final = 75
+OUTCOME_REJECTED: Final = 76
+OUTCOME_CANCEL_REJECTED: Final = 77
+OUTCOME_RESTED: Final = 78
+HANDED_ON: Final = 80
+CREDIT: Final = 81
+CREDIT_RETURNED: Final = 82
+FIRST_LINK: Final = ENGINE_LIST
+
 # Kinds of account events, from UBSCore.
 ADMITTED: Final = 101
 ACCEPTED: Final = 102
@@ -58,18 +85,28 @@ CANCEL_REJECTED: Final = 109
 REFUSED: Final = 110
 CANCEL_ADMITTED: Final = 111
 MOVE_ADMITTED: Final = 112
+CANCEL_ALL_ADMITTED: Final = 113
+RESTED: Final = 114
 TRANSFERRED: Final = 120
 ACCOUNT_CHANGED: Final = 121
 ASSET_LISTED: Final = 122
 SYMBOL_LISTED: Final = 123
+TRANSFER_SENT: Final = 124
+TRANSFER_ARRIVED: Final = 125
+TRANSFER_RETURNED: Final = 126
 CHECKPOINTED: Final = 130
 VERSION_SET: Final = 131
 PASSED_OVER: Final = 132
+FOREIGN: Final = 133
 
 # Kinds of market events, from the matching engine.
 BOOK: Final = 201
 TRADE: Final = 202
 MARKET_STATUS: Final = 203
+MARKET_CHECKPOINTED: Final = 210
+MARKET_VERSION_SET: Final = 211
+MARKET_PASSED_OVER: Final = 212
+MARKET_FOREIGN: Final = 213
 
 # Where the fields of the commands for orders stand, in words (see COMMANDS).
 ACCOUNT_AT: Final = 2
@@ -128,6 +165,36 @@ COMMANDS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     ),
 }  # fmt: skip
 
+LINK_WORDS: Final = 4  # HEAD  SEQUENCE  CAUSE  TIME
+LINKS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
+    ENGINE_LIST: (
+        "ENGINE_LIST",
+        (
+            "revision", "symbol", "ticks", "tick_lot_atoms", "min_notional_atoms", "band_down_ppm", "band_up_ppm", "reference_ticks",
+            "level_orders_max", "status",
+        ),
+    ),
+    ENGINE_STATUS: ("ENGINE_STATUS", ("revision", "symbol", "status")),
+    ENGINE_PLACE: ("ENGINE_PLACE", ("order_id", "hold", "account", "terms", "price_ticks", "qty_lots", "budget")),
+    ENGINE_CANCEL: ("ENGINE_CANCEL", ("order_id", "order")),
+    ENGINE_REDUCE: ("ENGINE_REDUCE", ("order_id", "order", "by_lots")),
+    ENGINE_MOVE: ("ENGINE_MOVE", ("order_id", "order", "hold", "price_ticks", "stp")),
+    ENGINE_CHECKPOINT: ("ENGINE_CHECKPOINT", ()),
+    ENGINE_VERSION: ("ENGINE_VERSION", ("version",)),
+    OUTCOME_ACCEPTED: ("OUTCOME_ACCEPTED", ("hold", "order_id", "order")),
+    OUTCOME_FILL: ("OUTCOME_FILL", ("hold", "order_id", "is_taker", "trade_id", "price_ticks", "qty_lots")),
+    OUTCOME_REDUCED: ("OUTCOME_REDUCED", ("hold", "order_id", "by_lots", "reason")),
+    OUTCOME_MOVED: ("OUTCOME_MOVED", ("hold", "order_id")),
+    OUTCOME_MOVE_REJECTED: ("OUTCOME_MOVE_REJECTED", ("hold", "order_id", "reason")),
+    OUTCOME_DONE: ("OUTCOME_DONE", ("hold", "order_id", "reason", "request")),
+    OUTCOME_REJECTED: ("OUTCOME_REJECTED", ("hold", "order_id", "reason")),
+    OUTCOME_CANCEL_REJECTED: ("OUTCOME_CANCEL_REJECTED", ("order_id", "reason", "request")),
+    OUTCOME_RESTED: ("OUTCOME_RESTED", ("order_id",)),
+    HANDED_ON: ("HANDED_ON", ()),  # and then a whole command
+    CREDIT: ("CREDIT", ("transfer_id", "asset", "atoms", "from_account", "to_account")),
+    CREDIT_RETURNED: ("CREDIT_RETURNED", ("transfer_id", "asset", "atoms", "from_account", "to_account", "reason")),
+}  # fmt: skip
+
 EVENT_HEAD: Final = ("head", "sequence", "cause", "time_us")
 ACCOUNT_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     ADMITTED: (
@@ -151,6 +218,8 @@ ACCOUNT_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     REFUSED: ("REFUSED", ("command", "reason", "account", "order_id")),
     CANCEL_ADMITTED: ("CANCEL_ADMITTED", ("order_id", "account", *NEW_CLIENT)),
     MOVE_ADMITTED: ("MOVE_ADMITTED", ("order_id", "account", "terms", "price_ticks", "open_lots", "available_atoms", "frozen_atoms")),
+    CANCEL_ALL_ADMITTED: ("CANCEL_ALL_ADMITTED", ("account", "symbol", "orders")),
+    RESTED: ("RESTED", ("order_id", "account")),
     TRANSFERRED: (
         "TRANSFERRED",
         ("transfer_id", "command", "asset", "atoms", "from_account", "from_available_atoms", "to_account", "to_available_atoms"),
@@ -158,9 +227,13 @@ ACCOUNT_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     ACCOUNT_CHANGED: ("ACCOUNT_CHANGED", ("account", "status", "maker_ppm", "taker_ppm", "orders_max")),
     ASSET_LISTED: ("ASSET_LISTED", ("asset", "decimals", "name_1", "name_2")),
     SYMBOL_LISTED: ("SYMBOL_LISTED", (*SYMBOL_FIELDS, "lot_atoms", "tick_lot_atoms")),
+    TRANSFER_SENT: ("TRANSFER_SENT", ("transfer_id", "asset", "atoms", "account", "available_atoms", "to_account")),
+    TRANSFER_ARRIVED: ("TRANSFER_ARRIVED", ("transfer_id", "asset", "atoms", "account", "available_atoms", "from_account")),
+    TRANSFER_RETURNED: ("TRANSFER_RETURNED", ("transfer_id", "asset", "atoms", "account", "available_atoms", "to_account", "reason")),
     CHECKPOINTED: ("CHECKPOINTED", ("hash_1", "hash_2", "hash_3", "hash_4")),
     VERSION_SET: ("VERSION_SET", ("version",)),
     PASSED_OVER: ("PASSED_OVER", ("command",)),
+    FOREIGN: ("FOREIGN", ("record", "sender", "number")),
 }  # fmt: skip
 MARKET_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     BOOK: ("BOOK", ("order_id", "symbol_side", "price_ticks", "open_lots", "level_lots")),
@@ -171,7 +244,11 @@ MARKET_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
             "maker_open_lots", "level_lots",
         ),
     ),
-    MARKET_STATUS: ("MARKET_STATUS", ("symbol", "status", "reference_ticks")),
+    MARKET_STATUS: ("MARKET_STATUS", ("symbol", "status", "reference_ticks", "tick_lot_atoms")),
+    MARKET_CHECKPOINTED: ("MARKET_CHECKPOINTED", ("hash_1", "hash_2", "hash_3", "hash_4")),
+    MARKET_VERSION_SET: ("MARKET_VERSION_SET", ("version",)),
+    MARKET_PASSED_OVER: ("MARKET_PASSED_OVER", ("record",)),
+    MARKET_FOREIGN: ("MARKET_FOREIGN", ("record", "sender", "number")),
 }  # fmt: skip
 
 
@@ -215,14 +292,14 @@ def records(data: bytes) -> Iterator[tuple[int, ...]]:
 
 
 def named(record: tuple[int, ...]) -> dict[str, int]:
-    """An event's fields by name, kind first (slow: for people and tests)."""
+    """The fields of an event or a link by name, kind first (slow: for people and tests)."""
     kind = record[0] & 0xFF
-    _, names = ACCOUNT_EVENTS.get(kind) or MARKET_EVENTS[kind]
+    _, names = ACCOUNT_EVENTS.get(kind) or MARKET_EVENTS.get(kind) or LINKS[kind]
     return {"kind": kind, **dict(zip((*EVENT_HEAD[1:], *names), record[1:], strict=True))}
 
 
 def kind_name(kind: int) -> str:
-    for table in (COMMANDS, ACCOUNT_EVENTS, MARKET_EVENTS):
+    for table in (COMMANDS, LINKS, ACCOUNT_EVENTS, MARKET_EVENTS):
         if kind in table:
             return table[kind][0]
     return f"kind {kind}"

@@ -24,6 +24,7 @@ PRICE: Final = 5
 QTY: Final = 6
 BUDGET: Final = 7
 CLIENT: Final = 8
+CLIENT_WORDS: Final = 5
 REPLACEMENT_WORDS: Final = 16
 
 

@@ -31,7 +31,7 @@ def words_of(data: bytes) -> list[i64]:
     return list(struct.unpack(f"<{len(data) // 8}q", data))
 
 
-def pools(ubscore: UBSCore, matching: MatchingEngine) -> list[tuple[str, Pool]]:
+def ubscore_pools(ubscore: UBSCore) -> list[tuple[str, Pool]]:
     return [
         ("accounts", ubscore.ledger.accounts),
         ("balances", ubscore.ledger.balances),
@@ -40,42 +40,48 @@ def pools(ubscore: UBSCore, matching: MatchingEngine) -> list[tuple[str, Pool]]:
         ("client_ids", ubscore.holds.client_ids.pool),
         ("transfers", ubscore.transfers.pool),
         ("replacements", ubscore.replacements.pool),
-        ("orders", matching.orders),
-        ("levels", matching.levels),
-        ("nodes", matching.nodes),
     ]
 
 
-def indexes(ubscore: UBSCore, matching: MatchingEngine) -> list[tuple[str, Index]]:
+def ubscore_indexes(ubscore: UBSCore) -> list[tuple[str, Index]]:
     return [
         ("accounts_by_id", ubscore.ledger.accounts_by_id),
         ("balances_by_owner", ubscore.ledger.balances_by_owner),
         ("holds_by_id", ubscore.holds.by_id),
         ("seats_by_who", ubscore.holds.seats_by_who),
         ("client_ids_by_hash", ubscore.holds.client_ids.by_hash),
-        ("transfers_by_id", ubscore.transfers.by_id),
+        ("transfers_by_hash", ubscore.transfers.by_hash),
         ("replacements_by_request", ubscore.replacements.by_request),
-        ("orders_by_id", matching.orders_by_id),
     ]
 
 
-def sections(ubscore: UBSCore, matching: MatchingEngine) -> Iterator[tuple[str, bytes]]:
+def ubscore_sections(ubscore: UBSCore) -> Iterator[tuple[str, bytes]]:
     """One after the other, so that no two large ones need be held at once."""
-    for name, pool in pools(ubscore, matching):
+    for name, pool in ubscore_pools(ubscore):
         yield from pool.sections(name)
-    for name, index in indexes(ubscore, matching):
+    for name, index in ubscore_indexes(ubscore):
         yield from index.sections(name)
     yield "house", words_bytes(ubscore.ledger.house)
-    yield "ubscore", numbers([ubscore.now_us, ubscore.admitted])
+    yield "ubscore", numbers([ubscore.now_us, ubscore.admitted, ubscore.listings.revision])
     yield "assets", "\n".join([row(asset) for asset in ubscore.listings.assets]).encode()
     yield "symbols", "\n".join([row(symbol) for symbol in ubscore.listings.listed]).encode()
-    yield "books", b"".join([numbers(each.state()) for each in matching.books])
 
 
-def load(ubscore: UBSCore, matching: MatchingEngine, sections: dict[str, bytes]) -> None:
-    for name, pool in pools(ubscore, matching):
+def matching_sections(matching: MatchingEngine) -> Iterator[tuple[str, bytes]]:
+    for name, pool in matching_pools(matching):
+        yield from pool.sections(name)
+    yield from matching.orders_by_id.sections("orders_by_id")
+    yield "books", b"".join([numbers(each.state()) for each in matching.own_books()])
+
+
+def matching_pools(matching: MatchingEngine) -> list[tuple[str, Pool]]:
+    return [("orders", matching.orders), ("levels", matching.levels), ("nodes", matching.nodes)]
+
+
+def load_ubscore(ubscore: UBSCore, sections: dict[str, bytes]) -> None:
+    for name, pool in ubscore_pools(ubscore):
         pool.load(name, sections)
-    for name, index in indexes(ubscore, matching):
+    for name, index in ubscore_indexes(ubscore):
         index.load(name, sections)
     ubscore.ledger.house = words_from(sections["house"], 0)
     head = words_of(sections["ubscore"])
@@ -85,6 +91,13 @@ def load(ubscore: UBSCore, matching: MatchingEngine, sections: dict[str, bytes])
         ubscore.listings.assets.append(Asset(int(fields[0]), int(fields[1]), fields[2]))
     for fields in rows(sections["symbols"]):
         ubscore.listings.restore_symbol(Symbol(*[int(field) for field in fields[:-1]], fields[-1]))  # type: ignore[arg-type, call-arg]
+    ubscore.listings.revision = head[2]
+
+
+def load_matching(matching: MatchingEngine, sections: dict[str, bytes]) -> None:
+    for name, pool in matching_pools(matching):
+        pool.load(name, sections)
+    matching.orders_by_id.load("orders_by_id", sections)
     load_books(matching, words_of(sections["books"]))
 
 
@@ -93,7 +106,7 @@ def load_books(matching: MatchingEngine, states: list[i64]) -> None:
     for at in range(0, len(states), width):
         book = Book(states[at], states[at + 1], matching.orders, matching.levels, matching.nodes)
         book.restore(states[at : at + width])
-        matching.books.append(book)
+        matching.put_book(book)
 
 
 def row(fields: tuple[object, ...]) -> str:

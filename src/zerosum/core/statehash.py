@@ -17,7 +17,7 @@ from typing import final
 
 from mypy_extensions import i64
 
-from zerosum.core import book, clientids, holds, ledger, transfers
+from zerosum.core import book, clientids, holds, ledger, replacements, transfers
 from zerosum.core.bits import MASK_62, MULTIPLIER, OTHER_MULTIPLIER, mix
 from zerosum.core.matching import MatchingEngine
 from zerosum.core.pool import NONE
@@ -49,17 +49,38 @@ class Sum:
 
 
 def state_hash(ubscore: UBSCore, matching: MatchingEngine) -> list[i64]:
-    """Four words."""
-    sums = [
-        accounts_sum(ubscore), balances_sum(ubscore), holds_sum(ubscore), transfers_sum(ubscore), client_ids_sum(ubscore),
-        orders_sum(matching), books_sum(matching),
-    ]  # fmt: skip
+    """Of both machines together, as the embedded exchange has them. Four words."""
     digest = hashlib.sha256()
-    for part in sums:
-        digest.update(struct.pack("<qq", part.a, part.b))
-    digest.update(struct.pack("<qq", ubscore.now_us, ubscore.admitted))
-    digest.update(repr((ubscore.listings.assets, ubscore.listings.listed)).encode())
+    add_ubscore(digest, ubscore)
+    add_matching(digest, matching)
     return list(struct.unpack("<4q", digest.digest()))
+
+
+def ubscore_hash(ubscore: UBSCore) -> list[i64]:
+    digest = hashlib.sha256()
+    add_ubscore(digest, ubscore)
+    return list(struct.unpack("<4q", digest.digest()))
+
+
+def matching_hash(matching: MatchingEngine) -> list[i64]:
+    digest = hashlib.sha256()
+    add_matching(digest, matching)
+    return list(struct.unpack("<4q", digest.digest()))
+
+
+def add_ubscore(digest: hashlib._Hash, ubscore: UBSCore) -> None:
+    for part in (
+        accounts_sum(ubscore), balances_sum(ubscore), holds_sum(ubscore), transfers_sum(ubscore), client_ids_sum(ubscore),
+        replacements_sum(ubscore),
+    ):  # fmt: skip
+        digest.update(struct.pack("<qq", part.a, part.b))
+    digest.update(struct.pack("<qqq", ubscore.now_us, ubscore.admitted, ubscore.listings.revision))
+    digest.update(repr((ubscore.listings.assets, ubscore.listings.listed)).encode())
+
+
+def add_matching(digest: hashlib._Hash, matching: MatchingEngine) -> None:
+    for part in (orders_sum(matching), books_sum(matching)):
+        digest.update(struct.pack("<qq", part.a, part.b))
 
 
 def records_looked_at(ubscore: UBSCore, matching: MatchingEngine) -> i64:
@@ -119,8 +140,7 @@ def transfers_sum(ubscore: UBSCore) -> Sum:
     words = ubscore.transfers.pool.words
     total = Sum()
     for transfer in ubscore.transfers.pool.slots():
-        total.word(words[transfer + transfers.ID])
-        for offset in range(transfers.KIND, transfers.TO + 1):
+        for offset in range(transfers.ID, transfers.TO + 1):
             total.word(words[transfer + offset])
         total.end()
     return total
@@ -133,6 +153,17 @@ def client_ids_sum(ubscore: UBSCore) -> Sum:
         total.word(ubscore.holds.pool.words[words[client + clientids.HOLD]])
         for offset in range(clientids.TEXT, clientids.TEXT + clientids.TEXT_WORDS):
             total.word(words[client + offset])
+        total.end()
+    return total
+
+
+def replacements_sum(ubscore: UBSCore) -> Sum:
+    words = ubscore.replacements.pool.words
+    total = Sum()
+    for replacement in ubscore.replacements.pool.slots():
+        total.word(words[replacement + replacements.REQUEST])
+        for offset in range(replacements.MODE, replacements.CLIENT + replacements.CLIENT_WORDS):
+            total.word(words[replacement + offset])
         total.end()
     return total
 
@@ -158,7 +189,7 @@ def orders_sum(matching: MatchingEngine) -> Sum:
 
 def books_sum(matching: MatchingEngine) -> Sum:
     total = Sum()
-    for each in matching.books:
+    for each in matching.own_books():
         for value in each.rules():
             total.word(value)
         total.end()

@@ -1,9 +1,14 @@
 """
-The ids under which money was moved, each once: a repeat is told from a new movement for as long as the log lives.
+The movements of money that were made, each once: a repeat is told from a new movement for as long as the log lives.
 
-    transfer (8 words)   ID  LINK  KIND  ACCOUNT  ASSET  ATOMS  TO          KIND: the command's; TO: a transfer's receiver, else 0
+    transfer (8 words)   HASH  LINK  ID  KIND  ACCOUNT  ASSET  ATOMS  TO
 
-A movement that was refused leaves nothing here, so that it can be tried again under the same id.
+                         ID       the transfer id, which an account has once: another account's movement may have the same
+                         ACCOUNT  the one that the movement is of: who gets a deposit, who pays in all else
+                         KIND     the command's                    TO   a transfer's receiver, else 0
+
+HASH is a mix of account and id; movements that collide share a chain. A movement that was refused, or came back from another shard, leaves
+nothing here, so that it can be tried again under the same id.
 """
 
 from __future__ import annotations
@@ -12,34 +17,49 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from zerosum.core.bits import MULTIPLIER, mix
 from zerosum.core.codes import NO_REASON, TRANSFER_ID_REUSED, TRANSFER_REPEATED
 from zerosum.core.index import Index
 from zerosum.core.pool import NONE, Pool
 
-ID: Final = 0
-KIND: Final = 2
-ACCOUNT: Final = 3
-ASSET: Final = 4
-ATOMS: Final = 5
-TO: Final = 6
+HASH: Final = 0
+ID: Final = 2
+KIND: Final = 3
+ACCOUNT: Final = 4
+ASSET: Final = 5
+ATOMS: Final = 6
+TO: Final = 7
 TRANSFER_WORDS: Final = 8
+
+
+def hash_of(account_id: i64, transfer_id: i64) -> i64:
+    """1 .. 2**62."""
+    return mix(mix(0, account_id, MULTIPLIER), transfer_id, MULTIPLIER) + 1
 
 
 @final
 class Transfers:
-    __slots__ = ("by_id", "pool")
+    __slots__ = ("by_hash", "pool")
 
     def __init__(self, reserve: i64) -> None:
         self.pool = Pool(TRANSFER_WORDS, reserve)
-        self.by_id = Index(self.pool, reserve)
+        self.by_hash = Index(self.pool, reserve)
+
+    def find(self, account_id: i64, transfer_id: i64) -> i64:
+        """An account's movement of this id, or 0."""
+        slot = self.by_hash.get(hash_of(account_id, transfer_id))
+        words = self.pool.words
+        while slot != NONE and not (words[slot + ID] == transfer_id and words[slot + ACCOUNT] == account_id):
+            slot = self.by_hash.same_after(slot)
+        return slot
 
     def seen(self, transfer_id: i64, kind: i64, account_id: i64, asset: i64, atoms: i64, to: i64) -> i64:
         """NO_REASON for a new id; else whether it was this very movement or another."""
-        slot = self.by_id.get(transfer_id)
+        slot = self.find(account_id, transfer_id)
         if slot == NONE:
             return NO_REASON
         words = self.pool.words
-        same = words[slot + KIND] == kind and words[slot + ACCOUNT] == account_id and words[slot + ASSET] == asset
+        same = words[slot + KIND] == kind and words[slot + ASSET] == asset
         if same and words[slot + ATOMS] == atoms and words[slot + TO] == to:
             return TRANSFER_REPEATED
         return TRANSFER_ID_REUSED
@@ -47,15 +67,21 @@ class Transfers:
     def remember(self, transfer_id: i64, kind: i64, account_id: i64, asset: i64, atoms: i64, to: i64) -> None:
         slot = self.pool.take()
         words = self.pool.words
+        words[slot + HASH] = hash_of(account_id, transfer_id)
         words[slot + ID] = transfer_id
         words[slot + KIND] = kind
         words[slot + ACCOUNT] = account_id
         words[slot + ASSET] = asset
         words[slot + ATOMS] = atoms
         words[slot + TO] = to
-        self.by_id.put(slot)
+        self.by_hash.put(slot)
+
+    def forget(self, account_id: i64, transfer_id: i64) -> None:
+        slot = self.find(account_id, transfer_id)
+        self.by_hash.remove(slot)
+        self.pool.give(slot)
 
     def check(self) -> None:
         self.pool.check()
-        self.by_id.check()
-        assert self.by_id.count == self.pool.live, "every transfer is in the index"
+        self.by_hash.check()
+        assert self.by_hash.count == self.pool.live, "every transfer is in the index"

@@ -23,6 +23,7 @@ from zerosum.core.codes import (
     AMOUNT_MAX,
     BAD_ACCOUNT,
     BAD_AMOUNT,
+    CLEARING,
     CLOSED,
     FEES,
     FIRST_USER,
@@ -35,10 +36,12 @@ from zerosum.core.codes import (
     SUSPENDED,
     UNKNOWN_ACCOUNT,
     UNKNOWN_ASSET,
+    WRONG_SHARD,
 )  # fmt: skip
 from zerosum.core.events import AccountEvents
 from zerosum.core.ledger import Ledger
 from zerosum.core.pool import NONE
+from zerosum.core.roles import Peers
 from zerosum.core.transfers import Transfers
 
 DEFAULT_ORDERS_MAX: Final = 1000
@@ -50,16 +53,25 @@ def is_rate(ppm: i64) -> bool:
 
 @final
 class Treasury:
-    __slots__ = ("events", "ledger", "transfers")
+    __slots__ = ("events", "ledger", "peers", "shard", "shards", "transfers")
 
-    def __init__(self, ledger: Ledger, transfers: Transfers, events: AccountEvents) -> None:
+    def __init__(self, ledger: Ledger, transfers: Transfers, events: AccountEvents, shard: i64, shards: i64) -> None:
         self.ledger = ledger
         self.transfers = transfers
         self.events = events
+        self.shard = shard
+        self.shards = shards
+        self.peers = Peers()  # nobody, unless there are other shards
+
+    def is_ours(self, account_id: i64) -> bool:
+        """Whether an account is of this shard. The house has one of its own in each."""
+        return account_id < FIRST_USER or account_id % self.shards == self.shard
 
     # ------------------------------------------------------------------ accounts
 
     def open_account(self, account_id: i64, maker_ppm: i64, taker_ppm: i64, orders_max: i64) -> None:
+        if not self.is_ours(account_id):
+            return self.events.refused(records.OPEN_ACCOUNT, WRONG_SHARD, account_id, 0)
         if not FIRST_USER <= account_id <= ACCOUNT_MAX or not is_rate(maker_ppm) or not is_rate(taker_ppm) or orders_max < 0:
             return self.events.refused(records.OPEN_ACCOUNT, BAD_ACCOUNT, account_id, 0)
         if self.ledger.accounts_by_id.get(account_id) != NONE:
@@ -144,21 +156,59 @@ class Treasury:
         self.transfers.remember(transfer_id, records.WITHDRAW, account_id, asset, atoms, 0)
 
     def transfer(self, transfer_id: i64, account_id: i64, asset: i64, atoms: i64, to: i64) -> None:
+        """To an account of another shard: out of the payer's and into clearing here, and into the receiver's over there."""
+        leaves = not self.is_ours(to) and to <= ACCOUNT_MAX
         reason = self.movement_fault(records.TRANSFER, transfer_id, account_id, asset, atoms, to)
-        if reason == NO_REASON and (self.payer(account_id) == NONE or self.user(to) == NONE):
-            reason = UNKNOWN_ACCOUNT
+        if reason == NO_REASON:
+            reason = self.closed_fault(self.payer(account_id))
         if reason == NO_REASON and account_id == to:
             reason = BAD_ACCOUNT
         if reason == NO_REASON:
-            reason = self.closed_fault(self.payer(account_id))
-        if reason == NO_REASON:
-            reason = self.closed_fault(self.user(to))
-        if reason == NO_REASON:
             reason = self.payer_fault(self.payer(account_id), asset, atoms)
+        if reason == NO_REASON and not leaves:
+            reason = self.closed_fault(self.user(to))
         if reason != NO_REASON:
             return self.events.refused(records.TRANSFER, reason, account_id, 0)
-        self.move(records.TRANSFER, transfer_id, self.payer(account_id), self.user(to), asset, atoms)
         self.transfers.remember(transfer_id, records.TRANSFER, account_id, asset, atoms, to)
+        if leaves:
+            self.send(transfer_id, self.payer(account_id), asset, atoms, to)
+        else:
+            self.move(records.TRANSFER, transfer_id, self.payer(account_id), self.user(to), asset, atoms)
+
+    def send(self, transfer_id: i64, payer: i64, asset: i64, atoms: i64, to: i64) -> None:
+        account_id = self.ledger.accounts.words[payer + ledger.ID]
+        balance = self.ledger.balance_of(payer, asset)
+        self.ledger.transfer(balance, self.ledger.house_balance(CLEARING, asset), atoms)
+        self.events.words(records.TRANSFER_SENT, [transfer_id, asset, atoms, account_id, self.ledger.available(balance), to])
+        self.peers.credit(transfer_id, asset, atoms, account_id, to)
+
+    def credit(self, shard: i64, transfer_id: i64, asset: i64, atoms: i64, from_account: i64, to: i64) -> None:
+        """From another shard, where it was debited. What can't be credited goes back."""
+        account = self.user(to)
+        reason: i64 = NO_REASON
+        if not 0 <= asset < self.ledger.assets():
+            reason = UNKNOWN_ASSET  # its listing is still on its way here
+        else:
+            reason = self.closed_fault(account)
+        if reason != NO_REASON:
+            return self.peers.give_back(shard, transfer_id, asset, atoms, from_account, to, reason)
+        balance = self.ledger.balance_of(account, asset)
+        self.ledger.transfer(self.ledger.house_balance(CLEARING, asset), balance, atoms)
+        self.events.words(records.TRANSFER_ARRIVED, [transfer_id, asset, atoms, to, self.ledger.available(balance), from_account])
+
+    def take_back(self, transfer_id: i64, asset: i64, atoms: i64, account_id: i64, to: i64, reason: i64) -> None:
+        """
+        What could not be credited over there. The id is free again, as after any movement that was refused. A payer that has been closed
+        since is opened again, suspended: nobody loses what is theirs.
+        """
+        payer = self.ledger.accounts_by_id.get(account_id)
+        if self.ledger.accounts.words[payer + ledger.STATUS] == CLOSED:
+            self.ledger.accounts.words[payer + ledger.STATUS] = SUSPENDED
+            self.report(payer)
+        balance = self.ledger.balance_of(payer, asset)
+        self.ledger.transfer(self.ledger.house_balance(CLEARING, asset), balance, atoms)
+        self.transfers.forget(account_id, transfer_id)
+        self.events.words(records.TRANSFER_RETURNED, [transfer_id, asset, atoms, account_id, self.ledger.available(balance), to, reason])
 
     def movement_fault(self, kind: i64, transfer_id: i64, account_id: i64, asset: i64, atoms: i64, to: i64) -> i64:
         if transfer_id < 1 or not 1 <= atoms <= AMOUNT_MAX:

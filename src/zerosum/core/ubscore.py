@@ -129,29 +129,32 @@ def word(data: bytes, at: i64, index: i64) -> i64:
 @final
 class UBSCore(Outcomes):
     __slots__ = (
-        "admitted", "events", "holds", "ledger", "listings", "now_us", "orders", "ready", "replacements", "request", "transfers",
-        "treasury",
+        "admitted", "events", "holds", "ledger", "listings", "now_us", "orders", "ready", "replacements", "request", "shard", "shards",
+        "transfers", "treasury",
     )  # fmt: skip
 
-    def __init__(self, events: AccountEvents, reserve: i64) -> None:
+    def __init__(self, events: AccountEvents, reserve: i64, shard: i64 = 0, shards: i64 = 1) -> None:
+        """Of the accounts whose id modulo `shards` is `shard`."""
         self.events = events
-        self.ledger = Ledger(reserve)
+        self.shard = shard
+        self.shards = shards
+        self.ledger = Ledger(reserve, shards)
         self.listings = Listings(self.ledger)
         self.holds = Holds(self.ledger, self.listings, reserve)
         self.transfers = Transfers(reserve)
-        self.treasury = Treasury(self.ledger, self.transfers, events)
+        self.treasury = Treasury(self.ledger, self.transfers, events, shard, shards)
         self.replacements = Replacements()
         self.orders = Orders()  # nobody, until `connect`
         self.now_us: i64 = 0
-        self.request: i64 = 0  # the place in the input of the command being applied
-        self.admitted: i64 = 0  # the last order id
+        self.request: i64 = 0  # the place of the command that is being applied, or whose outcome is
+        self.admitted: i64 = 0  # how many orders
         self.ready: i64 = NONE  # the replacement whose cancel has just been answered
 
     def connect(self, orders: Orders) -> None:
         self.orders = orders
 
     def begin(self, request: i64, time_us: i64) -> None:
-        """The next command's place in the input and its time, which never goes back."""
+        """The place and the time of what is applied next. Time never goes back."""
         self.request = request
         self.now_us = max(self.now_us, time_us)
         self.events.stream.cause = request
@@ -162,16 +165,18 @@ class UBSCore(Outcomes):
     def list_asset(self, asset: Asset, fields: list[i64]) -> None:
         if not self.listings.add_asset(asset):
             return self.events.refused(records.LIST_ASSET, BAD_LISTING, 0, 0)
+        self.listings.revision += 1
         self.events.words(records.ASSET_LISTED, fields)
 
     def list_symbol(self, symbol: Symbol, fields: list[i64]) -> None:
         if not self.listings.put_symbol(symbol):
             return self.events.refused(records.LIST_SYMBOL, BAD_LISTING, 0, 0)
+        self.listings.revision += 1
         lot_atoms, tick_lot_atoms = derived_atoms(symbol, self.listings.assets)
         self.events.words(records.SYMBOL_LISTED, [*fields, lot_atoms, tick_lot_atoms])
         self.orders.list_symbol(
-            symbol.symbol, symbol.max_price_ticks + 1, tick_lot_atoms, symbol.min_notional_atoms, symbol.band_down_ppm, symbol.band_up_ppm,
-            symbol.reference_ticks, symbol.level_orders_max, symbol.status,
+            self.listings.revision, symbol.symbol, symbol.max_price_ticks + 1, tick_lot_atoms, symbol.min_notional_atoms,
+            symbol.band_down_ppm, symbol.band_up_ppm, symbol.reference_ticks, symbol.level_orders_max, symbol.status,
         )  # fmt: skip
 
     def set_symbol_status(self, symbol: i64, status: i64) -> None:
@@ -179,7 +184,8 @@ class UBSCore(Outcomes):
             return self.events.refused(records.SET_SYMBOL_STATUS, UNKNOWN_SYMBOL, 0, 0)
         if not TRADING <= status <= BREAK:
             return self.events.refused(records.SET_SYMBOL_STATUS, BAD_LISTING, 0, 0)
-        self.orders.set_status(symbol, status)
+        self.listings.revision += 1
+        self.orders.set_status(self.listings.revision, symbol, status)
 
     # ------------------------------------------------------------------ placing
 
@@ -257,7 +263,7 @@ class UBSCore(Outcomes):
         else:
             budget_atoms = 0
         self.admitted += 1
-        order_id = self.admitted
+        order_id = self.admitted * self.shards + self.shard
         hold = self.holds.open(order_id, seat, terms, price_ticks, qty_lots, atoms, pays, gets)
         if a != 0:
             client = self.holds.client_ids.add(hold, account_id, a, b, c, d, e)
@@ -425,7 +431,7 @@ class UBSCore(Outcomes):
                 word(data, at, client_at + 3),
                 word(data, at, client_at + 4),
             )
-        self.orders.cancel(order_id, holds[hold + ORDER], self.request)
+        self.orders.cancel(holds[hold + TERMS] >> SYMBOL_SHIFT, order_id, holds[hold + ORDER], self.request)
 
     def cancel_all(self, data: bytes, at: i64) -> None:
         account_id = word(data, at, records.ACCOUNT_AT)
@@ -434,6 +440,8 @@ class UBSCore(Outcomes):
         reason = self.command_fault(account_id, terms, word(data, at, records.CANCEL_ALL_DEADLINE_AT), hold)
         if reason != NO_REASON:
             return self.events.refused(records.CANCEL_ALL, reason, account_id, 0)
+        symbol = terms >> SYMBOL_SHIFT
+        self.events.cancel_all_admitted(account_id, symbol, self.holds.seats.words[self.holds.find_seat(account_id, symbol) + OPEN])
         while hold != NONE:
             following = self.holds.pool.words[hold + NEXT]  # read first: where the engine answers at once, the hold closes
             self.send_cancel(hold, account_id, data, at, records.CANCEL_ALL_CLIENT_AT)
@@ -459,7 +467,7 @@ class UBSCore(Outcomes):
         if by_lots < 1:
             return self.refuse(records.REDUCE, BAD_AMOUNT, data, at, hold)
         holds = self.holds.pool.words
-        self.orders.reduce(holds[hold], holds[hold + ORDER], by_lots, self.request)
+        self.orders.reduce(holds[hold + TERMS] >> SYMBOL_SHIFT, holds[hold], holds[hold + ORDER], by_lots, self.request)
 
     def move(self, data: bytes, at: i64) -> None:
         """Freeze for the dearer of the old and the new price until the engine answers: a fill at the old one may be on its way."""
@@ -484,7 +492,7 @@ class UBSCore(Outcomes):
                 return self.refuse(records.MOVE, INSUFFICIENT_BALANCE, data, at, hold)
             holds[hold + FROZEN] += more
             self.report(records.MOVE_ADMITTED, hold, price_ticks)
-        self.orders.move(holds[hold], holds[hold + ORDER], hold, price_ticks, stp)
+        self.orders.move(holds[hold + TERMS] >> SYMBOL_SHIFT, holds[hold], holds[hold + ORDER], hold, price_ticks, stp)
 
     def amend_fault(self, data: bytes, at: i64, terms: i64, stp: i64, hold: i64) -> i64:
         """Why an account may not change what it has on the symbol, whichever order it is about."""
@@ -692,6 +700,11 @@ class UBSCore(Outcomes):
             kind, holds[hold], holds[hold + OWNER_ID], holds[hold + TERMS], reason_or_price, holds[hold + OPEN_LOTS],
             balances[pays + AVAILABLE], balances[pays + ledger_words.FROZEN],
         )  # fmt: skip
+
+    def rested(self, order_id: i64) -> None:
+        """What came in, or was moved, has traded what it could, and stands in the book: the request is answered. Only a cluster says so."""
+        hold = self.holds.by_id.get(order_id)
+        self.events.rested(order_id, self.holds.pool.words[hold + OWNER_ID])
 
     def check(self) -> None:
         self.ledger.check()

@@ -4,7 +4,7 @@ What operators ask about an exchange, answered from its machines: of one that ru
     {"show": "listings"}                  assets and symbols, and what is held of each asset
     {"show": "accounts", "from": 0}       a page of accounts; `next` is the `from` of the next page
     {"show": "account", "account": 1001}  one, with its balances; null where there is none
-    {"show": "movement", "id": 7}         the deposit, withdrawal or transfer of that id; null where there is none
+    {"show": "movement", "account": 16, "id": 7}    the account's deposit, withdrawal or transfer of that id; null where there is none
     {"show": "position"}                  how far the log is applied
 
 Every answer has `sequence`, the place in the log that it holds for. Knows nothing of sockets, logs or files.
@@ -45,7 +45,7 @@ def answer(exchange: Exchange, question: object) -> Json:
     elif show == "account":
         found = {"account": account(exchange, number(question, "account"))}
     elif show == "movement":
-        found = {"movement": movement(exchange, number(question, "id"))}
+        found = {"movement": movement(exchange, number(question, "account"), number(question, "id"))}
     elif show == "position":
         found = {"open_orders": int(exchange.matching.orders.live)}
     else:
@@ -125,9 +125,9 @@ def balances(exchange: Exchange, account_slot: int) -> list[Json]:
     return [found[asset] for asset in sorted(found)]
 
 
-def movement(exchange: Exchange, movement_id: int) -> Json | None:
+def movement(exchange: Exchange, account_id: int, movement_id: int) -> Json | None:
     done = exchange.ubscore.transfers
-    slot = done.by_id.get(movement_id) if movement_id else NONE
+    slot = done.find(account_id, movement_id)
     if slot == NONE:
         return None
     words = done.pool.words

@@ -1,16 +1,15 @@
 """
-Account events to rows: orders, both sides of trades, every leg of money, balances, accounts and listings.
+Account events to rows: orders, sides of trades, every leg of money, balances, accounts and listings.
 
     event --> what it says of the balance --must fit--> what the record has of it, and what the event is about --> rows
 
-    FILL of a taker   pays 500 USDT   receives 1 BTC, less the fee   \\
-    FILL of a maker   pays 1 BTC      receives 500 USDT, less the fee / what one pays the other receives; fees go to FEES
+    FILL of a taker   pays 500 USDT   receives 1 BTC, less the fee
+    FILL of a maker   pays 1 BTC      receives 500 USDT, less the fee     what one pays the other receives (see pairing); fees go to FEES
 
 Always true of what comes out, or SettlementBroken is raised:
   - a balance changes by exactly what its event is about: nothing for an order's freezing and releasing
-  - the two fills of a trade follow each other, the taker's first; their legs sum to zero, asset by asset
   - what is frozen for an order is the most that it can still cost, and nothing once it has ended
-CLEARING, which the two legs of a trade pass through, is back at zero after each of them, so its legs are not written.
+Legs of CLEARING, which the two sides of a trade and transfers between shards pass through, are not written: they are the others', negated.
 """
 
 from __future__ import annotations
@@ -24,14 +23,19 @@ from zerosum.core.codes import BUY, FEES, OUTSIDE
 from zerosum.settlement import rows as row_types
 from zerosum.settlement.batch import ACCOUNT, SEQUENCE, Event
 from zerosum.settlement.errors import SettlementBroken
-from zerosum.settlement.orders import CODE_MASK, SYMBOL_SHIFT, Order
+from zerosum.settlement.orders import Order
+from zerosum.settlement.pairing import Told
 from zerosum.settlement.rows import (
     FEE,
     FILLED,
     LEG_BITS,
+    MOVED,
     PAY,
     RECEIVE,
+    RETURNED,
+    SENT,
     AccountRow,
+    ArrivalRow,
     AssetRow,
     BalanceRow,
     CheckpointRow,
@@ -49,11 +53,7 @@ ASSET_BITS: Final = 16
 ASSET_MASK: Final = 0xFFFF
 BALANCES_MAX: Final = 1 << 17  # remembered between batches, to save looking them up
 
-# Words of an event about an open order, and of a FILL.
-ORDER_ID: Final = 4
-ACCOUNT_ID: Final = 5
-TERMS: Final = 6
-TRADED: Final = slice(8, 11)  # trade id, price and lots
+TERMS: Final = 6  # word of an event about an open order
 
 CLIENT: Final = struct.Struct("<5q")
 
@@ -66,10 +66,6 @@ class Past(Protocol):
     def open_orders(self) -> Iterable[OrderRow]: ...
 
     def balance(self, account: int, asset: int) -> BalanceRow | None: ...
-
-
-Trade = tuple[int, ...]
-"""Symbol, trade id, price, lots, the taker's side, and the taker's and the maker's order ids and accounts: as two fills tell it."""
 
 
 @final
@@ -92,8 +88,7 @@ class AccountTranslator:
         self._orders = {row.order_id: Order.of(row) for row in past.open_orders()}
         self._balances: dict[int, Balance] = {}  # by account << ASSET_BITS | asset
         self._rows = Rows()
-        self._trades: list[Trade] = []
-        self._taker: Event = ()  # the taker's fill, until the maker's has come
+        self._legs: list[Told] = []
         self._touched_orders: dict[int, Order] = {}
         self._touched_balances: dict[int, Balance] = {}
         self._handlers = {kind | records.FORMAT << FORMAT_SHIFT: handler for kind, handler in self._handlers_by_kind()}
@@ -111,27 +106,29 @@ class AccountTranslator:
         yield records.ACCOUNT_CHANGED, self._account_changed
         yield records.ASSET_LISTED, self._asset_listed
         yield records.SYMBOL_LISTED, self._symbol_listed
+        yield records.TRANSFER_SENT, self._transfer_sent
+        yield records.TRANSFER_ARRIVED, self._transfer_arrived
+        yield records.TRANSFER_RETURNED, self._transfer_returned
         yield records.CHECKPOINTED, self._checkpointed
         # These change neither money nor an order, and leave no row.
         for kind in (
-            records.ACCEPTED, records.REFUSED, records.CANCEL_ADMITTED, records.CANCEL_REJECTED, records.VERSION_SET, records.PASSED_OVER,
+            records.ACCEPTED, records.REFUSED, records.CANCEL_ADMITTED, records.CANCEL_ALL_ADMITTED, records.CANCEL_REJECTED,
+            records.RESTED, records.VERSION_SET, records.PASSED_OVER, records.FOREIGN,
         ):  # fmt: skip
             yield kind, self._pass
 
-    def translate(self, events: Iterable[Event], rows: Rows) -> list[Trade]:
-        """Put what the events change into `rows`, and return the trades that they tell of. Of no more use after an exception."""
+    def translate(self, events: Iterable[Event], rows: Rows) -> list[Told]:
+        """Put what the events change into `rows`, and return the Legs that they tell of. Of no more use after an exception."""
         self._rows = rows
-        self._trades = []
+        self._legs = []
         handlers = self._handlers
         for event in events:
             handler = handlers.get(event[0] & HEAD_MASK)
             if handler is None:
                 broken(event, f"kind {event[0] & KIND_MASK} of format {event[0] >> FORMAT_SHIFT & KIND_MASK} is not known to this program")
             handler(event)
-        if self._taker:
-            broken(self._taker, "the batch ends within its trade")
         self._write_touched(rows)
-        return self._trades
+        return self._legs
 
     def _write_touched(self, rows: Rows) -> None:
         for order in self._touched_orders.values():
@@ -201,26 +198,7 @@ class AccountTranslator:
         else:
             self._check_frozen(event, order)
             self._touched_orders[order_id] = order
-        if is_taker:
-            if self._taker:
-                broken(event, "the trade before it has no maker")
-            self._taker = event
-        else:
-            self._pair(self._taker, event)
-            self._taker = ()
-
-    def _pair(self, taker: Event, maker: Event) -> None:
-        """
-        The two fills of a trade. Each has changed its account's balances by exactly its side of the price and lots that it names, and by
-        a fee that went to FEES. So where both name the same, and opposite sides, their legs sum to zero, asset by asset.
-        """
-        if not taker or taker[TRADED] != maker[TRADED] or taker[TERMS] >> SYMBOL_SHIFT != maker[TERMS] >> SYMBOL_SHIFT:
-            broken(maker, "the fill before it is not the taker's side of its trade")
-        if taker[TERMS] & CODE_MASK == maker[TERMS] & CODE_MASK:
-            broken(maker, "both sides of its trade are the same: its legs do not sum to zero")
-        side = taker[TERMS] & CODE_MASK
-        orders = (taker[ORDER_ID], maker[ORDER_ID], taker[ACCOUNT_ID], maker[ACCOUNT_ID])
-        self._trades.append((maker[TERMS] >> SYMBOL_SHIFT, *maker[TRADED], side, *orders))
+        self._legs.append((symbol, trade_id, price_ticks, qty_lots, order.side, is_taker, order_id, account))
 
     def _ended(self, event: Event) -> None:
         head, _, _, time_us, order_id, account, _, reason, open_lots, available, frozen = event
@@ -334,13 +312,36 @@ class AccountTranslator:
             self._rows.withdrawals.append(MovementRow(source, transfer_id, asset, atoms, time_us, cause))
         elif command == records.TRANSFER and OUTSIDE not in (source, target):
             kind = row_types.TRANSFER
-            self._rows.transfers.append(TransferRow(transfer_id, source, target, asset, atoms, time_us, cause))
+            self._rows.transfers.append(TransferRow(transfer_id, source, target, asset, atoms, time_us, cause, MOVED))
         else:
             broken(event, f"no command {command} moves money from account {source} to {target}")
         entry = sequence << LEG_BITS
         legs = self._rows.balance_ledger
         legs.append((entry, source, asset, kind, -atoms, source_available, source_frozen, cause, None, transfer_id, time_us))
         legs.append((entry | 1, target, asset, kind, atoms, target_available, target_frozen, cause, None, transfer_id, time_us))
+
+    def _transfer_sent(self, event: Event) -> None:
+        """Out of the account here and on its way to another shard."""
+        _, _, cause, time_us, transfer_id, asset, atoms, account, available, to_account = event
+        self._leg_of_transfer(event, account, asset, -atoms, available)
+        self._rows.transfers.append(TransferRow(transfer_id, account, to_account, asset, atoms, time_us, cause, SENT))
+
+    def _transfer_arrived(self, event: Event) -> None:
+        _, _, cause, time_us, transfer_id, asset, atoms, account, available, from_account = event
+        self._leg_of_transfer(event, account, asset, atoms, available)
+        self._rows.arrivals.append(ArrivalRow(account, from_account, transfer_id, asset, atoms, time_us, cause))
+
+    def _transfer_returned(self, event: Event) -> None:
+        _, _, cause, time_us, transfer_id, asset, atoms, account, available, to_account, _ = event
+        self._leg_of_transfer(event, account, asset, atoms, available)
+        self._rows.transfers.append(TransferRow(transfer_id, account, to_account, asset, atoms, time_us, cause, RETURNED))
+
+    def _leg_of_transfer(self, event: Event, account: int, asset: int, delta: int, available: int) -> None:
+        frozen = self._frozen(account, asset)
+        self._put(event, account, asset, available, frozen, delta)
+        entry = event[SEQUENCE] << LEG_BITS
+        leg = (entry, account, asset, row_types.TRANSFER, delta, available, frozen, event[2], None, event[4], event[3])
+        self._rows.balance_ledger.append(leg)
 
     def _frozen(self, account: int, asset: int) -> int:
         """What a movement leaves frozen: it is of available money only."""
@@ -358,7 +359,7 @@ class AccountTranslator:
         self._rows.assets.append(AssetRow(asset, records.words_text(tuple(name)), decimals, time_us))
 
     def _symbol_listed(self, event: Event) -> None:
-        """A listing again changes only rules: the status, and the price that it came with, are the market's to tell."""
+        """A listing again changes only rules; status and price stay as they were first listed. Those of now are the market's."""
         said = records.named(event)
         name = records.words_text((said["name_1"], said["name_2"], said["name_3"]))
         listed = self.symbols.get(said["symbol"])

@@ -1,8 +1,7 @@
 """
 Market events to rows: trades, klines, and the status of symbols.
 
-Always true of what comes out, or SettlementBroken is raised: each trade is the one that the account events tell of, in the same order, and
-trade ids are dense per symbol.
+Always true of what comes out, or SettlementBroken is raised: trade ids are dense per symbol.
 """
 
 from __future__ import annotations
@@ -12,21 +11,29 @@ from typing import Final, NoReturn, Protocol, final
 
 from zerosum.core import records
 from zerosum.core.codes import BUY
-from zerosum.settlement.accounts import Trade
 from zerosum.settlement.batch import MARKET, SEQUENCE, Event
 from zerosum.settlement.errors import SettlementBroken
 from zerosum.settlement.klines import MINUTE_US, STORED_US, Kline
-from zerosum.settlement.rows import KlineRow, Rows, SymbolRow
+from zerosum.settlement.pairing import Told
+from zerosum.settlement.rows import KlineRow, MarketRow, Rows
 
 KIND_MASK: Final = 0xFF
 HEAD_MASK: Final = 0xFFFF  # kind and format
-BOOK_HEAD: Final = records.BOOK | records.FORMAT << 8
 TRADE_HEAD: Final = records.TRADE | records.FORMAT << 8
 MARKET_STATUS_HEAD: Final = records.MARKET_STATUS | records.FORMAT << 8
+# Views show the book; the record keeps what was traded.
+NO_ROW_HEADS: Final = frozenset(
+    kind | records.FORMAT << 8
+    for kind in (
+        records.BOOK, records.MARKET_CHECKPOINTED, records.MARKET_VERSION_SET, records.MARKET_PASSED_OVER, records.MARKET_FOREIGN,
+    )
+)  # fmt: skip
 
 
 class MarketPast(Protocol):
     """What a record already holds."""
+
+    def markets(self) -> Iterable[MarketRow]: ...
 
     def last_trade_ids(self) -> Iterable[tuple[int, int]]:
         """Symbol and last trade id."""
@@ -37,46 +44,42 @@ class MarketPast(Protocol):
 
 @final
 class MarketTranslator:
-    """Between batches it remembers the last trade id and the newest klines of each symbol. `symbols` is kept by the AccountTranslator."""
+    """Between batches it remembers the last trade id and the newest klines of each symbol."""
 
-    def __init__(self, past: MarketPast, symbols: dict[int, SymbolRow]) -> None:
-        self._symbols = symbols
+    def __init__(self, past: MarketPast) -> None:
+        self._tick_lot_atoms = {row.symbol: row.tick_lot_atoms for row in past.markets()}
         self._last_trade_ids = dict(past.last_trade_ids())
         self._klines = {(row.symbol, row.interval_us): Kline.of(row) for row in past.last_klines()}
         self._pieces: dict[tuple[int, int], Kline] = {}  # by symbol and minute: what this batch traded
 
-    def translate(self, events: Iterable[Event], told: list[Trade], rows: Rows) -> None:
-        """Put what the events change into `rows`; `told`: the trades of the account events. Of no more use after an exception."""
-        at = 0
+    def translate(self, events: Iterable[Event], rows: Rows) -> list[Told]:
+        """Put what the events change into `rows`, and return the Trades that they tell of. Of no more use after an exception."""
+        trades: list[Told] = []
         for event in events:
             head = event[0] & HEAD_MASK
             if head == TRADE_HEAD:
-                if at == len(told):
-                    broken(event, "there are no fills for this trade")
-                self._trade(event, told[at], rows)
-                at += 1
+                trades.append(self._trade(event, rows))
             elif head == MARKET_STATUS_HEAD:
                 self._status(event, rows)
-            elif head != BOOK_HEAD:  # views show the book; the record keeps what was traded
+            elif head not in NO_ROW_HEADS:
                 broken(event, f"kind {head & KIND_MASK} of format {head >> 8} is not known to this program")
-        if at != len(told):
-            raise SettlementBroken(MARKET, 0, f"the fills of trade {told[at][1]} of symbol {told[at][0]} have no trade")
         self._write_klines(rows)
+        return trades
 
-    def _trade(self, event: Event, told: Trade, rows: Rows) -> None:
+    def _trade(self, event: Event, rows: Rows) -> Told:
         (
             _, sequence, _, time_us, trade_id, symbol_side, price_ticks, qty_lots, taker_order_id, maker_order_id, taker_account,
             maker_account, _, _,
         ) = event  # fmt: skip
         symbol = symbol_side >> 1
         side = symbol_side & 1
-        said = (symbol, trade_id, price_ticks, qty_lots, side, taker_order_id, maker_order_id, taker_account, maker_account)
-        if said != told:
-            broken(event, f"it is {said}, and its fills are {told}")
         if trade_id != self._last_trade_ids.get(symbol, 0) + 1:
             broken(event, f"the trade before it of symbol {symbol} is {self._last_trade_ids.get(symbol, 0)}, not {trade_id - 1}")
         self._last_trade_ids[symbol] = trade_id
-        quote_atoms = price_ticks * qty_lots * self._symbols[symbol].tick_lot_atoms
+        tick_lot_atoms = self._tick_lot_atoms.get(symbol)
+        if tick_lot_atoms is None:
+            broken(event, f"symbol {symbol} has no market")
+        quote_atoms = price_ticks * qty_lots * tick_lot_atoms
         buyer, seller = (taker_account, maker_account) if side == BUY else (maker_account, taker_account)
         rows.trades.append(
             (
@@ -89,6 +92,7 @@ class MarketTranslator:
         if piece is None:
             piece = self._pieces[symbol, open_us] = Kline(open_us, price_ticks)
         piece.trade(price_ticks, qty_lots, quote_atoms, side == BUY)
+        return symbol, trade_id, price_ticks, qty_lots, side, taker_order_id, maker_order_id, taker_account, maker_account
 
     def _write_klines(self, rows: Rows) -> None:
         changed: dict[tuple[int, int, int], KlineRow] = {}
@@ -104,13 +108,9 @@ class MarketTranslator:
         self._pieces.clear()
 
     def _status(self, event: Event, rows: Rows) -> None:
-        _, _, _, _, symbol, status, reference_ticks = event
-        listed = self._symbols.get(symbol)
-        if listed is None:
-            broken(event, f"symbol {symbol} is not listed")
-        row = listed._replace(status=status, reference_ticks=reference_ticks)
-        self._symbols[symbol] = row
-        rows.symbols.append(row)
+        _, _, _, time_us, symbol, status, reference_ticks, tick_lot_atoms = event
+        self._tick_lot_atoms[symbol] = tick_lot_atoms
+        rows.markets.append(MarketRow(symbol, status, reference_ticks, tick_lot_atoms, time_us))
 
 
 def broken(event: Event, why: str) -> NoReturn:

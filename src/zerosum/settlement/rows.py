@@ -9,7 +9,9 @@ What a row of each table holds, in the order of its columns, and the rows that a
     balance_ledger                                 one per leg of a movement of money, with the balance after it
     balances                                       as they are now, the house's too
     klines                                         candles of a minute, an hour and a day
-    deposits  withdrawals  transfers  checkpoints
+    markets                                        the status of each symbol, as its engine last told
+    deposits  withdrawals  checkpoints
+    transfers  arrivals                            by who sends, and, where that is on another shard, by who receives
 
 Always true: every row is absolute, never an increment, and has one key, so that writing it twice changes nothing. Amounts are atoms, ticks
 and lots as in docs/reference/semantics.md; times are microseconds since 1970. Only sums over many trades (a kline's) can pass 63 bits, and
@@ -37,6 +39,11 @@ DEPOSIT: Final = 4
 WITHDRAWAL: Final = 5
 TRANSFER: Final = 6
 KINDS: Final = {PAY: "PAY", RECEIVE: "RECEIVE", FEE: "FEE", DEPOSIT: "DEPOSIT", WITHDRAWAL: "WITHDRAWAL", TRANSFER: "TRANSFER"}
+
+# Status of a transfer.
+MOVED: Final = "MOVED"
+SENT: Final = "SENT"
+RETURNED: Final = "RETURNED"
 
 LEG_BITS: Final = 3  # of a ledger entry's id: which leg of its event
 
@@ -69,9 +76,19 @@ class SymbolRow(NamedTuple):
     band_up_ppm: int
     orders_max: int
     level_orders_max: int
+    status: int  # this and the next as the symbol was first listed; see MarketRow
+    reference_ticks: int
+    listed_us: int
+
+
+class MarketRow(NamedTuple):
+    """`tick_lot_atoms` as in the listing, so that whoever settles the market needs nothing else."""
+
+    symbol: int
     status: int
     reference_ticks: int  # as it was when the status last changed
-    listed_us: int
+    tick_lot_atoms: int
+    changed_us: int
 
 
 class AccountRow(NamedTuple):
@@ -187,9 +204,24 @@ class MovementRow(NamedTuple):
 
 
 class TransferRow(NamedTuple):
+    """`status`: MOVED within a shard; SENT to another one; RETURNED from there, and then the id may be used again."""
+
     transfer_id: int
     from_account: int
     to_account: int
+    asset: int
+    atoms: int
+    time_us: int
+    cause: int
+    status: str
+
+
+class ArrivalRow(NamedTuple):
+    """A transfer from another shard."""
+
+    to_account: int
+    from_account: int
+    transfer_id: int
     asset: int
     atoms: int
     time_us: int
@@ -211,13 +243,14 @@ class Rows:
     """What a batch changes, table by table. `ended_orders`: keys to delete from active_orders. Where rows are many they are Values."""
 
     __slots__ = (
-        "accounts", "active_orders", "assets", "balance_ledger", "balances", "checkpoints", "deposits", "ended_orders", "klines", "orders",
-        "symbols", "trades", "transfers", "user_trades", "withdrawals",
+        "accounts", "active_orders", "arrivals", "assets", "balance_ledger", "balances", "checkpoints", "deposits", "ended_orders",
+        "klines", "markets", "orders", "symbols", "trades", "transfers", "user_trades", "withdrawals",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.assets: list[AssetRow] = []
         self.symbols: list[SymbolRow] = []
+        self.markets: list[MarketRow] = []
         self.accounts: list[AccountRow] = []
         self.ended_orders: list[Values] = []
         self.active_orders: list[Values] = []
@@ -230,4 +263,5 @@ class Rows:
         self.deposits: list[MovementRow] = []
         self.withdrawals: list[MovementRow] = []
         self.transfers: list[TransferRow] = []
+        self.arrivals: list[ArrivalRow] = []
         self.checkpoints: list[CheckpointRow] = []

@@ -251,7 +251,49 @@ INSERT INTO settlement_state VALUES (1, 0, 0, 0, x'', x'', 1, x'');
 # An order's id is no other's, and the key of the table follows it: so the trades of an order are one range, in order.
 TRADES_BY_ORDER: Final = "CREATE INDEX user_trades_by_order ON user_trades (order_id)"
 
-MIGRATIONS: Final = (Migration(1, "the settled record", FIRST), Migration(2, "trades by order", TRADES_BY_ORDER))
+# An id is of one account's movement, not of one in all; and what a symbol's status is now stands apart from its listing.
+TRANSFERS_BY_ACCOUNT: Final = """
+CREATE TABLE transfers_by_account (
+    transfer_id INTEGER NOT NULL,
+    from_account INTEGER NOT NULL,
+    to_account INTEGER NOT NULL,
+    asset INTEGER NOT NULL,
+    atoms INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    PRIMARY KEY (from_account, transfer_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO transfers_by_account SELECT transfer_id, from_account, to_account, asset, atoms, time_us, cause, 'MOVED' FROM transfers;
+DROP TABLE transfers;
+ALTER TABLE transfers_by_account RENAME TO transfers;
+
+CREATE TABLE arrivals (
+    to_account INTEGER NOT NULL,
+    from_account INTEGER NOT NULL,
+    transfer_id INTEGER NOT NULL,
+    asset INTEGER NOT NULL,
+    atoms INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    PRIMARY KEY (to_account, from_account, transfer_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE markets (
+    symbol INTEGER PRIMARY KEY,
+    status INTEGER NOT NULL,
+    reference_ticks INTEGER NOT NULL,
+    tick_lot_atoms INTEGER NOT NULL,
+    changed_us INTEGER NOT NULL
+) STRICT;
+INSERT INTO markets SELECT symbol, status, reference_ticks, tick_lot_atoms, listed_us FROM symbols;
+"""
+
+MIGRATIONS: Final = (
+    Migration(1, "the settled record", FIRST),
+    Migration(2, "trades by order", TRADES_BY_ORDER),
+    Migration(3, "transfers by account, markets", TRANSFERS_BY_ACCOUNT),
+)
 VERSION: Final = MIGRATIONS[-1].version
 
 VERSION_TABLE: Final = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"

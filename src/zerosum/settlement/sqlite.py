@@ -23,7 +23,7 @@ import apsw
 from zerosum.settlement.batch import Batch, Position
 from zerosum.settlement.errors import NotARecord, SettlementFailed, WrittenElsewhere
 from zerosum.settlement.klines import STORED_US
-from zerosum.settlement.rows import BalanceRow, KlineRow, OrderRow, SymbolRow
+from zerosum.settlement.rows import BalanceRow, KlineRow, MarketRow, OrderRow, SymbolRow
 from zerosum.settlement.schema import migrate
 from zerosum.settlement.translator import Translator
 
@@ -42,6 +42,7 @@ PRAGMA temp_store = MEMORY;
 # Table by table, in the order in which they are written.
 WRITES: Final = (
     ("assets", "INSERT INTO assets VALUES (?, ?, ?, ?)"),
+    ("markets", "REPLACE INTO markets VALUES (?, ?, ?, ?, ?)"),
     ("symbols", "REPLACE INTO symbols VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
     (
         "accounts",
@@ -58,7 +59,8 @@ WRITES: Final = (
     ("klines", "REPLACE INTO klines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
     ("deposits", "INSERT INTO deposits VALUES (?, ?, ?, ?, ?, ?)"),
     ("withdrawals", "INSERT INTO withdrawals VALUES (?, ?, ?, ?, ?, ?)"),
-    ("transfers", "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?)"),
+    ("transfers", "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+    ("arrivals", "INSERT INTO arrivals VALUES (?, ?, ?, ?, ?, ?, ?)"),
     ("checkpoints", "INSERT INTO checkpoints VALUES (?, ?, ?)"),
 )
 
@@ -78,6 +80,9 @@ class SqliteRecord:
 
     def symbols(self) -> Iterator[SymbolRow]:
         return map(SymbolRow._make, self._connection.execute("SELECT * FROM symbols"))
+
+    def markets(self) -> Iterator[MarketRow]:
+        return map(MarketRow._make, self._connection.execute("SELECT * FROM markets"))
 
     def open_orders(self) -> Iterator[OrderRow]:
         return map(OrderRow._make, self._connection.execute("SELECT * FROM active_orders"))

@@ -1,8 +1,8 @@
 """
 One batch of both streams to rows: pure, whatever the store.
 
-    batch --drop what is settled--> account events --> AccountTranslator --trades--> must be the same
-                                    market events  --> MarketTranslator  ------------^
+    batch --drop what is settled--> account events --> AccountTranslator --legs----> Pairing: nothing stays open
+                                    market events  --> MarketTranslator  --trades--^
 
 How a stream was cut into batches leaves no trace in the record.
 """
@@ -16,6 +16,7 @@ from zerosum.settlement.accounts import AccountTranslator, Past
 from zerosum.settlement.batch import ACCOUNT, MARKET, SEQUENCE, Batch, Event, Position, events_after
 from zerosum.settlement.errors import SettlementBroken
 from zerosum.settlement.market import MarketPast, MarketTranslator
+from zerosum.settlement.pairing import Pairing
 from zerosum.settlement.rows import Rows
 
 CAUSE: Final = 2  # word of an event
@@ -56,7 +57,8 @@ class Translator:
     def __init__(self, record: Record) -> None:
         self.position = record.position()
         self._accounts = AccountTranslator(record)
-        self._market = MarketTranslator(record, self._accounts.symbols)
+        self._market = MarketTranslator(record)
+        self._pairing = Pairing()
 
     def rows_of(self, batch: Batch) -> Rows | None:
         """
@@ -69,7 +71,10 @@ class Translator:
         rows = Rows()
         account_events = Stream(ACCOUNT, batch.account_events, self.position.account_sequence, batch.sequence)
         market_events = Stream(MARKET, batch.market_events, self.position.market_sequence, batch.sequence)
-        trades = self._accounts.translate(account_events, rows)
-        self._market.translate(market_events, trades, rows)
+        legs = self._accounts.translate(account_events, rows)
+        trades = self._market.translate(market_events, rows)
+        self._pairing.add(legs, trades)
+        for (symbol, trade_id), parts in self._pairing.open.items():
+            raise SettlementBroken(MARKET, market_events.last, f"trade {trade_id} of symbol {symbol} is told of only by half: {parts}")
         self.position = Position(batch.sequence, account_events.last, market_events.last, batch.account_chain, batch.market_chain)
         return rows

@@ -68,7 +68,7 @@ WHERE t.symbol = :symbol AND t.trade_id = :trade_id
 MOVEMENTS: Final = {
     DEPOSIT: "SELECT 1, account, asset, atoms FROM deposits WHERE account = :target AND transfer_id = :transfer_id",
     WITHDRAWAL: "SELECT account, 1, asset, atoms FROM withdrawals WHERE account = :source AND transfer_id = :transfer_id",
-    TRANSFER: "SELECT from_account, to_account, asset, atoms FROM transfers WHERE transfer_id = :transfer_id",
+    TRANSFER: "SELECT from_account, to_account, asset, atoms FROM transfers WHERE from_account = :source AND transfer_id = :transfer_id",
 }
 COUNTS: Final = (
     "SELECT (SELECT count(*) FROM balance_ledger WHERE kind = :pay), (SELECT count(*) FROM user_trades), 2 * (SELECT count(*) FROM trades),"
@@ -180,7 +180,7 @@ def legs_are_of_movements(connection: apsw.Connection) -> Iterator[str]:
     transfers; they sum to zero, asset by asset; and there are no others.
     """
     symbols = listings(connection)
-    for (symbol, reference), rows in groupby(ledger(connection), lambda row: (row.symbol, row.reference)):
+    for (symbol, reference, _), rows in groupby(ledger(connection), lambda row: (row.symbol, row.reference, row.cause)):
         legs: list[Leg] = sorted((row.account, row.asset, row.kind, row.delta_atoms) for row in rows)
         sums: dict[int, int] = defaultdict(int)
         for _, asset, _, atoms in legs:

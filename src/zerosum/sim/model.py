@@ -222,7 +222,7 @@ class Model:
         self.symbols: list[Symbol] = []
         self.accounts = {house: Account(house, codes.HOUSE) for house in (codes.OUTSIDE, codes.FEES, codes.CLEARING)}
         self.holdings: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-        self.transfers: dict[int, tuple[int, ...]] = {}
+        self.transfers: dict[tuple[int, int], tuple[int, ...]] = {}  # by account and id
         self.orders_admitted = 0
         self._account_events: list[Event] = []
         self._market_events: list[Event] = []
@@ -312,7 +312,7 @@ class Model:
 
     def _tell_status(self, number: int) -> None:
         symbol = self.symbols[number]
-        self._tell(records.MARKET_STATUS, number, symbol.status, symbol.reference_ticks)
+        self._tell(records.MARKET_STATUS, number, symbol.status, symbol.reference_ticks, symbol.tick_lot_atoms)
 
     def _tell_order(self, kind: int, order: Order, reason_or_price: int) -> None:
         """An account event that says how an order and the balance that pays for it now stand."""
@@ -458,12 +458,12 @@ class Model:
     def _transfer(self, fields: Fields) -> None:
         self._check_movement(records.TRANSFER, fields)
         payer = self._payer(fields["account"])
-        receiver = self._user(fields["to_account"])
-        _require(payer is not receiver, codes.BAD_ACCOUNT)
         _require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        _require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        _require(payer.account_id != fields["to_account"], codes.BAD_ACCOUNT)
         _require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
         _require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
+        receiver = self._user(fields["to_account"])
+        _require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
         self._move_money(records.TRANSFER, fields, payer.account_id, receiver.account_id)
 
     def _payer(self, account_id: int) -> Account:
@@ -472,13 +472,13 @@ class Model:
     def _check_movement(self, kind: int, fields: Fields) -> None:
         _require(fields["transfer_id"] >= 1 and 1 <= fields["atoms"] <= codes.AMOUNT_MAX, codes.BAD_AMOUNT)
         _require(0 <= fields["asset"] < len(self.assets), codes.UNKNOWN_ASSET)
-        done = self.transfers.get(fields["transfer_id"])
+        done = self.transfers.get((fields["account"], fields["transfer_id"]))
         _require(done != (kind, *fields.values()), codes.TRANSFER_REPEATED)
         _require(done is None, codes.TRANSFER_ID_REUSED)
 
     def _move_money(self, kind: int, fields: Fields, payer: int, receiver: int) -> None:
         asset, atoms = fields["asset"], fields["atoms"]
-        self.transfers[fields["transfer_id"]] = (kind, *fields.values())
+        self.transfers[fields["account"], fields["transfer_id"]] = (kind, *fields.values())
         self._pay(asset, payer, receiver, atoms)
         self._tell(
             records.TRANSFERRED, fields["transfer_id"], kind, asset, atoms, payer, self.balance(payer, asset)[0], receiver,
@@ -798,6 +798,7 @@ class Model:
         symbol, account = self._symbol_and_account(fields)
         orders = account.open_on(symbol)
         _require(bool(orders), codes.UNKNOWN_ORDER)
+        self._tell(records.CANCEL_ALL_ADMITTED, account.account_id, symbol.listing["symbol"], len(orders))
         for order in sorted(orders, key=lambda order: order.order_id, reverse=True):
             self._cancel_order(order, _client(fields, NEW_CLIENT))
 

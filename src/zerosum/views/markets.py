@@ -133,7 +133,7 @@ class Markets:
         market.trades.append(event)
 
     def market_status(self, event: Event) -> None:
-        _, sequence, _, _, symbol, status, reference_ticks = event
+        _, sequence, _, _, symbol, status, reference_ticks, _ = event
         market = self.add() if symbol == len(self.by_number) else self.by_number[symbol]
         market.last_update_id = sequence
         market.status = status

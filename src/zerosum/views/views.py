@@ -52,8 +52,8 @@ class Views:
         handlers[records.TRADE] = markets.trade
         handlers[records.MARKET_STATUS] = markets.market_status
         for kind in (
-            records.ACCEPTED, records.REFUSED, records.CANCEL_ADMITTED, records.CANCEL_REJECTED, records.CHECKPOINTED, records.VERSION_SET,
-            records.PASSED_OVER,
+            records.ACCEPTED, records.REFUSED, records.CANCEL_ADMITTED, records.CANCEL_ALL_ADMITTED, records.CANCEL_REJECTED,
+            records.CHECKPOINTED, records.VERSION_SET, records.PASSED_OVER,
         ):  # fmt: skip
             handlers[kind] = nothing
         return handlers

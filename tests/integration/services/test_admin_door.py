@@ -214,8 +214,8 @@ async def test_a_question_is_answered_from_what_is_applied(exchange: Embedded) -
         ("USDT", "720575940.37927936"),
     ]
     assert [(symbol["name"], symbol["status"]) for symbol in listings["symbols"]] == [("BTCUSDT", 0)]
-    assert (await question(exchange, show="movement", id=ANN << 1))["movement"]["kind"] == "DEPOSIT"
-    assert (await question(exchange, show="movement", id=1))["movement"] is None
+    assert (await question(exchange, show="movement", account=ANN, id=ANN << 1))["movement"]["kind"] == "DEPOSIT"
+    assert (await question(exchange, show="movement", account=ANN, id=1))["movement"] is None
 
 
 async def test_accounts_are_shown_a_page_at_a_time(exchange: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:

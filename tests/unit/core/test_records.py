@@ -55,12 +55,15 @@ def written(kind: int) -> bytes:
         records.CANCEL_REJECTED: account.cancel_rejected, records.REFUSED: account.refused,
         records.CANCEL_ADMITTED: account.cancel_admitted, records.TRANSFERRED: account.transferred,
         records.ACCOUNT_CHANGED: account.account_changed, records.BOOK: market.book, records.TRADE: market.trade,
-        records.MARKET_STATUS: market.market_status,
+        records.MARKET_STATUS: market.market_status, records.RESTED: account.rested,
+        records.CANCEL_ALL_ADMITTED: account.cancel_all_admitted,
     }  # fmt: skip
     if kind in plain:
         plain[kind](*fields)
     elif kind in (records.DONE, records.REJECTED, records.REDUCED, records.MOVED, records.MOVE_REJECTED, records.MOVE_ADMITTED):
         account.changed(kind, *fields)
+    elif kind in records.MARKET_EVENTS:
+        market.words(kind, list(fields))
     else:
         account.words(kind, list(fields))
     return account.stream.take() + market.stream.take()

@@ -37,6 +37,7 @@ from zerosum.settlement.rows import (
     FEE,
     FILLED,
     KINDS,
+    MOVED,
     NEW,
     PARTIALLY_FILLED,
     PAY,
@@ -286,7 +287,7 @@ def test_money_that_comes_goes_and_is_passed_on(run: Run, tmp_path: Path) -> Non
     passed_on = (run.time_us, run.exchange.sequence)
     path = settled(tmp_path / "settled.db", run)
     assert read(path, "SELECT * FROM withdrawals") == [(ALICE, 1_001, QUOTE, 100, *withdrawn)]
-    assert read(path, "SELECT * FROM transfers") == [(1_002, ALICE, BOB, QUOTE, 200, *passed_on)]
+    assert read(path, "SELECT * FROM transfers") == [(1_002, ALICE, BOB, QUOTE, 200, *passed_on, MOVED)]
     assert read(path, "SELECT account, asset, atoms FROM deposits WHERE account = ?", ALICE) == [
         (ALICE, BASE, FUNDS_ATOMS), (ALICE, QUOTE, FUNDS_ATOMS),
     ]  # fmt: skip
@@ -315,7 +316,10 @@ def test_listings_and_accounts(run: Run, tmp_path: Path) -> None:
     path = settled(tmp_path / "settled.db", run)
     assert read(path, "SELECT asset, name, decimals FROM assets") == [(BASE, "BTC", 3), (QUOTE, "USDT", 5)]
     assert read(path, "SELECT name, lot_atoms, tick_lot_atoms, status FROM symbols") == [
-        ("BTCUSDT", LOT_ATOMS, TICK_LOT_ATOMS, codes.BREAK)
+        ("BTCUSDT", LOT_ATOMS, TICK_LOT_ATOMS, codes.TRADING)
+    ]
+    assert read(path, "SELECT symbol, status, reference_ticks, tick_lot_atoms, changed_us FROM markets") == [
+        (SYMBOL, codes.BREAK, 0, TICK_LOT_ATOMS, run.time_us)
     ]
     ((status, maker_ppm, taker_ppm, opened_us, changed_us),) = read(
         path, "SELECT status, maker_ppm, taker_ppm, opened_us, changed_us FROM accounts WHERE account = ?", ALICE
@@ -326,13 +330,11 @@ def test_listings_and_accounts(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_symbol_listed_again_keeps_status_and_time_of_listing(run: Run, tmp_path: Path) -> None:
-    run.do(records.SET_SYMBOL_STATUS, SYMBOL, codes.HALT)
-    limits = (1, 1_000_000, 1, 777, 0, 0, 0, 0, 55, 0, 0, codes.TRADING)
+    limits = (1, 1_000_000, 1, 777, 0, 0, 0, 0, 55, 0, 0, codes.HALT)
     run.do(records.LIST_SYMBOL, SYMBOL, BASE, QUOTE, 1, 2, 1, 2, *limits, *text_words("BTCUSDT", 3))
-    ((max_qty_lots, status, reference_ticks, listed_us),) = read(
-        settled(tmp_path / "settled.db", run), "SELECT max_qty_lots, status, reference_ticks, listed_us FROM symbols"
-    )
-    assert (max_qty_lots, status, reference_ticks, listed_us) == (777, codes.HALT, 0, START_US + 3)
+    path = settled(tmp_path / "settled.db", run)
+    said = read(path, "SELECT max_qty_lots, status, reference_ticks, listed_us FROM symbols")
+    assert said == [(777, codes.TRADING, 0, START_US + 3)]
 
 
 def test_checkpoints_are_kept(run: Run, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ COLUMNS = {
     "deposits": rows.MovementRow._fields,
     "withdrawals": rows.MovementRow._fields,
     "transfers": rows.TransferRow._fields,
+    "arrivals": rows.ArrivalRow._fields,
+    "markets": rows.MarketRow._fields,
     "checkpoints": rows.CheckpointRow._fields,
 }
 

@@ -95,7 +95,7 @@ SPOILED = [
     ("UPDATE deposits SET atoms = atoms + 1 WHERE account = 16", {LEGS}),
     ("DELETE FROM withdrawals", {LEGS}),
     ("UPDATE transfers SET to_account = 16", {LEGS}),
-    ("INSERT INTO transfers VALUES (5000, 16, 17, 0, 1, 1, 1)", {LEGS}),
+    ("INSERT INTO transfers VALUES (5000, 16, 17, 0, 1, 1, 1, 'MOVED')", {LEGS}),
     ("UPDATE klines SET trades = trades + 1 WHERE interval_us = 60000000", {KLINES}),
     ("UPDATE klines SET volume_lots = '1' WHERE interval_us = 3600000000", {KLINES}),
     ("UPDATE klines SET volume_lots = 'many'", {KLINES}),
