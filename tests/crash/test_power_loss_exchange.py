@@ -2,7 +2,7 @@
 A shard whose power goes at any operation of its disk: whatever it answered is in the log that is found afterwards, with the same outcome.
 
 Each history is played from a seed: random commands in random bursts through a real shard and its log thread, on a disk in memory
-(tests/support/power_loss_disk.py) that keeps what it likes of the bytes that were not synced. ZEROSUM_POWER_LOSSES sets their number.
+(src/zerosum/sim/disk.py) that keeps what it likes of the bytes that were not synced. ZEROSUM_POWER_LOSSES sets their number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from tests.support.power_loss_disk import PowerLossDisk
 from tests.support.programs import live_program, unstamped
 from tests.support.watched_disk import Operation, WatchedDisk
 from zerosum.core import records
@@ -26,6 +25,7 @@ from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
 from zerosum.services.machine import Machine
 from zerosum.services.shard import Limits, Shard
+from zerosum.sim.disk import PowerLossDisk
 from zerosum.views.views import Views
 
 HISTORIES = int(os.environ.get("ZEROSUM_POWER_LOSSES", "60"))

@@ -16,11 +16,11 @@ from random import Random
 import pytest
 
 from tests.support.log_records import record
-from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.errors import LogBehindFollower, LogError, LogFailed
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
+from zerosum.sim.disk import PowerLossDisk
 
 FOLDER = Path("/data/log")
 SEEDS = 120

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.log_records import record
-from tests.support.power_loss_disk import SECTOR_BYTES, PowerLossDisk
 from zerosum.log.errors import LogDamaged, LogError, LogPruned
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import survey
+from zerosum.sim.disk import SECTOR_BYTES, PowerLossDisk
 
 FOLDER = Path("/log")
 SEGMENT_BYTES = 4096

@@ -8,12 +8,11 @@ a test puts it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
 from zerosum.core import records
 from zerosum.core.exchange import Exchange
-from zerosum.gateway.entry import Answer, Busy, Event
+from zerosum.gateway.entry import Answer, Busy, Event, Lost, Passed, unheard
 from zerosum.settlement.sqlite import Batch, SqliteStore
 from zerosum.views.events import unpacked
 from zerosum.views.views import Views
@@ -34,11 +33,11 @@ class DirectEntry:
         self.settles = True  # in time
         self.submitted = 0
         self._held: list[tuple[bytes, Answer]] | None = None
-        self._passed: list[Callable[[], None]] = []
+        self._passed: list[Passed] = []
 
     # ------------------------------------------------------------------ Entry
 
-    def submit(self, command: bytes, answer: Answer) -> None:
+    def submit(self, command: bytes, answer: Answer, lost: Lost = unheard) -> None:
         if self.busy:
             raise Busy(self.busy)
         self.submitted += 1
@@ -47,13 +46,13 @@ class DirectEntry:
         else:
             self._apply([(command, answer)])
 
-    def barrier(self, passed: Callable[[], None]) -> None:
+    def barrier(self, account_id: int, passed: Passed) -> None:
         if self._held:
             self._passed.append(passed)
         else:
-            passed()
+            passed(True)
 
-    def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
+    def settled(self, account_id: int, passed: Passed, timeout_s: float) -> None:
         assert timeout_s > 0
         if self.settles:
             self.settle()
@@ -74,7 +73,7 @@ class DirectEntry:
         self._apply(held)
         passed, self._passed = self._passed, []
         for call in passed:
-            call()
+            call(True)
 
     def settle(self) -> None:
         """Bring the settled record up to here."""

@@ -19,7 +19,7 @@ from zerosum.core.records import CLIENT, text_words
 from zerosum.gateway import answers, errors
 from zerosum.gateway.calls import Call
 from zerosum.gateway.decimals import Scale, ratio_text
-from zerosum.gateway.entry import Busy, Entry
+from zerosum.gateway.entry import Busy, Entry, Passed
 from zerosum.gateway.errors import TOO_PRECISE
 from zerosum.gateway.history import History
 from zerosum.gateway.instruments import Instrument, Instruments
@@ -66,7 +66,7 @@ class AccountData:
     def order(self, call: Call) -> None:
         instrument = self.instruments.of(call.params)
         order_id, client = named_order(call.params)
-        self.entry.barrier(partial(call.run, self.tell_order, call, instrument, order_id, client))
+        self.when_current(call, partial(self.tell_order, call, instrument, order_id, client))
 
     def tell_order(self, call: Call, instrument: Instrument, order_id: int | None, client: str | None) -> None:
         words = None if client is None else text_words(client, len(CLIENT))
@@ -95,7 +95,7 @@ class AccountData:
         instrument = self.instruments.of(call.params) if "symbol" in call.params else None
         if instrument is None:
             call.use_weight(OPEN_ORDERS_OF_ALL_SYMBOLS_WEIGHT - OPEN_ORDERS_WEIGHT)
-        self.entry.barrier(partial(call.run, self.tell_open_orders, call, instrument))
+        self.when_current(call, partial(self.tell_open_orders, call, instrument))
 
     def tell_open_orders(self, call: Call, instrument: Instrument | None) -> None:
         account = self.views.account(call.account_id)
@@ -142,7 +142,7 @@ class AccountData:
 
     def account(self, call: Call) -> None:
         omits_zeros = boolean(call.params, "omitZeroBalances", False)
-        self.entry.barrier(partial(call.run, self.tell_account, call, omits_zeros))
+        self.when_current(call, partial(self.tell_account, call, omits_zeros))
 
     def tell_account(self, call: Call, omits_zeros: bool) -> None:
         account = self.views.account(call.account_id)
@@ -175,13 +175,12 @@ class AccountData:
 
     def read_settled(self, call: Call, find: Callable[[], T], tell: Callable[[T], None]) -> None:
         """Read once the settled record has everything that is applied now."""
-        when_settled = partial(call.run, self.read_if_settled, call, find, tell)
-        self.entry.barrier(partial(call.run, self.entry.settled, when_settled, SETTLED_TIMEOUT_S))
+        when_settled = in_time(call, partial(self.read, call, find, tell))
+        self.when_current(call, partial(self.entry.settled, call.account_id, when_settled, SETTLED_TIMEOUT_S))
 
-    def read_if_settled(self, call: Call, find: Callable[[], T], tell: Callable[[T], None], in_time: bool) -> None:
-        if not in_time:
-            raise errors.TIMEOUT.of()
-        self.read(call, find, tell)
+    def when_current(self, call: Call, part: Callable[[], None]) -> None:
+        """Go on once the views show what the account has sent before."""
+        self.entry.barrier(call.account_id, in_time(call, part))
 
     def read(self, call: Call, find: Callable[[], T], tell: Callable[[T], None]) -> None:
         """Run `find` away from the event loop, and `tell` in it. Busy where too many reads wait for their turn."""
@@ -197,3 +196,14 @@ class AccountData:
 
         self.reads += 1
         asyncio.get_running_loop().run_in_executor(self.executor, find).add_done_callback(found)
+
+
+def in_time(call: Call, part: Callable[[], None]) -> Passed:
+    """A part of an operation, to be run once something is so; where that takes too long, the call fails."""
+
+    def go_on(is_so: bool) -> None:
+        if not is_so:
+            raise errors.TIMEOUT.of()
+        part()
+
+    return partial(call.run, go_on)

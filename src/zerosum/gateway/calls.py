@@ -78,6 +78,10 @@ class Call(ABC):
     def use_order(self) -> None:
         self.orders_lately, self.orders_today = self.limits.use_order(self.account_id, self.now_us)
 
+    def lost(self) -> None:
+        """What became of the command that was submitted can't be known."""
+        self.fail(errors.TIMEOUT.of())
+
     @abstractmethod
     def ok(self, body: bytes) -> None:
         """Answer with JSON. Once, and not after `fail`."""

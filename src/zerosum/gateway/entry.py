@@ -17,6 +17,15 @@ Event = tuple[int, ...]
 Answer = Callable[[list[Event]], None]
 """Called in the event loop, with every account event that the command caused, in order. It does not raise."""
 
+Lost = Callable[[], None]
+"""Called in the event loop when whether a command was done can't be known: its sender is to look later, or to repeat it by its own id."""
+
+Passed = Callable[[bool], None]
+
+
+def unheard() -> None:
+    """Nobody wants to know."""
+
 
 class Busy(Exception):
     """Nothing is taken now; the text says why (settlement is behind, the disk is full, keys can't be read). Nothing was submitted."""
@@ -25,17 +34,21 @@ class Busy(Exception):
 class Entry(Protocol):
     """Takes commands and answers them once they are durable and applied."""
 
-    def submit(self, command: bytes, answer: Answer) -> None:
+    def submit(self, command: bytes, answer: Answer, lost: Lost = unheard) -> None:
         """
-        Hand over one command, its TIME left 0: the log stamps it. Commands are applied in the order of these calls. Raises Busy, and then
-        nothing was submitted. If the process ends before the answer, whether the command is in the log is not known: -1007 to a client.
+        Hand over one command, its TIME left 0: the log stamps it. An account's commands are applied in the order of these calls. Raises
+        Busy, and then nothing was submitted. Calls `lost` instead of `answer` where it can't be known whether the command is in the log;
+        the same goes for a process that ends before either.
         """
 
-    def barrier(self, passed: Callable[[], None]) -> None:
-        """Call `passed` once every command submitted before this call is applied: at once if there is none under way."""
+    def barrier(self, account_id: int, passed: Passed) -> None:
+        """
+        Call `passed(True)` once every command for the account that was durable, or submitted here, before this call is applied: at once if
+        there is none under way. `passed(False)` if that takes too long.
+        """
 
-    def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
-        """Call `passed(True)` once the settled record holds everything applied before this call; `passed(False)` if that takes too long."""
+    def settled(self, account_id: int, passed: Passed, timeout_s: float) -> None:
+        """Call `passed(True)` once the settled record holds what was applied of the account; `passed(False)` if that takes too long."""
 
     def now_us(self) -> int:
         """The clock that commands are stamped by, in microseconds since 1970."""

@@ -194,7 +194,7 @@ class Orders:
         cap_ticks = price_ticks or instrument.cap_ticks(terms >> 8 & 0xFF, terms & 1, qty_lots)
         command = pack_place(call.account_id, terms, cap_ticks, qty_lots, budget_atoms, call.deadline_us, client.encode("ascii"))
         call.submitted = True
-        self.entry.submit(command, Placing(call, order, client).answer)
+        self.entry.submit(command, Placing(call, order, client).answer, call.lost)
 
     def test(self, call: Call) -> None:
         """Everything that `place` checks before it submits."""
@@ -224,14 +224,14 @@ class Orders:
             cancel_id.encode("ascii"),
         )  # fmt: skip
         call.submitted = True
-        self.entry.submit(command, Canceling(call, instrument, self.views, cancel_id).answer)
+        self.entry.submit(command, Canceling(call, instrument, self.views, cancel_id).answer, call.lost)
 
     def cancel_all(self, call: Call) -> None:
         instrument = self.instruments.of(call.params)
         cancel_id = next(self.ids)
         command = pack_cancel_all(call.account_id, instrument.number << 32, call.deadline_us, cancel_id.encode("ascii"))
         call.submitted = True
-        self.entry.submit(command, Canceling(call, instrument, self.views, cancel_id).answer_all)
+        self.entry.submit(command, Canceling(call, instrument, self.views, cancel_id).answer_all, call.lost)
 
 
 @final

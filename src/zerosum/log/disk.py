@@ -1,5 +1,5 @@
 """
-The few things the log asks of a disk, as a seam: the real one here, one that loses power in tests/support/power_loss_disk.py.
+The few things the log asks of a disk, as a seam: the real one here, one that loses power in src/zerosum/sim/disk.py.
 
 Promises that callers rely on:
   - pwrite writes everything or raises; it is durable only after sync

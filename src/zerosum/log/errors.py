@@ -8,6 +8,7 @@ What can go wrong with a log or a snapshot, told to the operator.
         LogPruned                                  asked for what is no longer kept
         LogFailed                                  a write or sync failed: the process must end
         LogNotArchived                             the archive failed; the segment stays where it is
+      MessageDamaged                               a message of a stream is not what was sent
       DiskFull                                     nothing was changed: make room and go on
       SnapshotError
         SnapshotDamaged  SnapshotTooNew  SnapshotFailed
@@ -142,3 +143,12 @@ class SnapshotTooNew(SnapshotError):
 
 class SnapshotFailed(SnapshotError):
     """The snapshot could not be written. The ones before it are untouched."""
+
+
+class MessageDamaged(ZerosumError):
+    """A message of a stream is not what was sent."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(
+            f"{where}: the message is damaged: {why}. Nothing after it is read. Put the stream back from a replica that has it whole."
+        )

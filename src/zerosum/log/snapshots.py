@@ -116,6 +116,14 @@ class SnapshotStore:
             raise SnapshotDamaged(path, f"it holds sequence {snapshot.sequence}, not the one in its name")
         return snapshot
 
+    def remove(self, path: Path) -> None:
+        """One that can't be read back. SnapshotFailed when the disk refuses."""
+        try:
+            self._disk.unlink(path)
+            self._disk.sync_directory(self._folder)
+        except OSError as error:
+            raise SnapshotFailed(f"{path}: it is damaged, and could not be removed: {error}. Look after the disk.") from error
+
     def keep(self, count: int) -> list[str]:
         """Remove all but the last `count`, oldest first; their names. SnapshotFailed when the disk refuses."""
         assert count > 0, "the newest snapshot is always kept"

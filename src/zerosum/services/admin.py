@@ -96,7 +96,7 @@ class AdminDoor:
 
     async def _answer(self, question: bytes) -> bytes:
         applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._shard.barrier(lambda: applied.set_result(None))
+        self._shard.when_applied(lambda: applied.set_result(None))
         await applied
         try:
             found = overview.answer(self._shard.machine.exchange, json.loads(question))

@@ -163,7 +163,7 @@ class Follower:
         try:
             self._snapshots.load(path)  # read back: the log may be pruned up to it, and older ones go
         except SnapshotDamaged:
-            path.unlink()  # it is not to count as one of those that are kept
+            self._snapshots.remove(path)  # it is not to count as one of those that are kept
             raise
         self._snapshots.keep(self._policy.keep)
 

@@ -29,7 +29,7 @@ from zerosum.views.views import Views
 
 PROGRESS_RECORDS: Final = 100_000
 PROGRESS_SEGMENTS: Final = 16
-STATE_FORMAT: Final = 1  # of a snapshot's sections
+STATE_FORMAT: Final = 2  # of a snapshot's sections
 
 
 class NotOfThisLog(ZerosumError):

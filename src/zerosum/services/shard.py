@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from zerosum.core import records
-from zerosum.gateway.entry import Answer, Busy
+from zerosum.gateway.entry import Answer, Busy, Lost, Passed, unheard
 from zerosum.log.errors import DiskFull
 from zerosum.log.file_log import FileLog
 from zerosum.services.applier import Applier, Group, Reader
@@ -50,7 +50,7 @@ class SettlementWait:
     """Somebody who waits until everything up to `sequence` is settled."""
 
     sequence: int
-    passed: Callable[[bool], None]
+    passed: Passed
     timer: asyncio.TimerHandle = field(init=False)
 
 
@@ -88,7 +88,8 @@ class Shard:
 
     # ------------------------------------------------------------------ Entry
 
-    def submit(self, command: bytes, answer: Answer) -> None:
+    def submit(self, command: bytes, answer: Answer, lost: Lost = unheard) -> None:
+        """Never `lost`: while the process lives, what is submitted is applied and answered."""
         reason = self.refusal(command)
         if reason:
             raise Busy(reason)
@@ -99,10 +100,14 @@ class Shard:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
-    def barrier(self, passed: Callable[[], None]) -> None:
+    def barrier(self, account_id: int, passed: Passed) -> None:
+        self.when_applied(lambda: passed(True))
+
+    def when_applied(self, passed: Callable[[], None]) -> None:
+        """Call `passed` once everything submitted before this call is applied and answered."""
         self._applier.barrier(self._submitted, passed)
 
-    def settled(self, passed: Callable[[bool], None], timeout_s: float) -> None:
+    def settled(self, account_id: int, passed: Passed, timeout_s: float) -> None:
         sequence = self.applied_sequence
         if sequence <= self.settled_sequence:
             passed(True)
@@ -290,7 +295,7 @@ class Shard:
         """Take nothing more, finish what is under way, seal the log."""
         self._closing = True
         applied: asyncio.Future[BaseException | None] = self._loop.create_future()
-        self.barrier(lambda: applied.set_result(None))
+        self.when_applied(lambda: applied.set_result(None))
         await asyncio.wait([applied, self.stopped], return_when=asyncio.FIRST_COMPLETED)
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join)

@@ -139,6 +139,23 @@ class AccountTranslator:
             rows.balances.append((owner >> ASSET_BITS, owner & ASSET_MASK, balance.available, balance.frozen, balance.version))
         self._touched_balances.clear()
 
+    # ------------------------------------------------------------------ what it remembers
+
+    def open_orders(self) -> Iterable[Order]:
+        return self._orders.values()
+
+    def balances(self) -> Iterable[tuple[int, Balance]]:
+        """By account << ASSET_BITS | asset: those that were asked for."""
+        return self._balances.items()
+
+    def moving(self) -> list[tuple[int, int]]:
+        """The orders that are being moved up: order id, and the price that is frozen for."""
+        return [(order.order_id, order.frozen_ticks) for order in self._orders.values() if order.frozen_ticks != order.price_ticks]
+
+    def set_moving(self, moving: dict[int, int]) -> None:
+        for order_id, frozen_ticks in moving.items():
+            self._orders[order_id].frozen_ticks = frozen_ticks
+
     def trim(self) -> None:
         """Forget the balances when they have become many: they can be looked up again. Only once the rows are written."""
         if len(self._balances) > BALANCES_MAX:

@@ -60,6 +60,11 @@ def events_after(stream: str, data: bytes, last: int) -> Iterator[Event]:
         yield event
 
 
+def unpacked(data: bytes) -> Iterator[Event]:
+    """All events of a stream's bytes."""
+    return records.records(data)
+
+
 def offset_after(data: bytes, last: int) -> int:
     """Where the first event past `last` begins; the end if there is none."""
     at = 0

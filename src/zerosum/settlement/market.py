@@ -47,10 +47,21 @@ class MarketTranslator:
     """Between batches it remembers the last trade id and the newest klines of each symbol."""
 
     def __init__(self, past: MarketPast) -> None:
-        self._tick_lot_atoms = {row.symbol: row.tick_lot_atoms for row in past.markets()}
+        self._markets = {row.symbol: row for row in past.markets()}
         self._last_trade_ids = dict(past.last_trade_ids())
         self._klines = {(row.symbol, row.interval_us): Kline.of(row) for row in past.last_klines()}
         self._pieces: dict[tuple[int, int], Kline] = {}  # by symbol and minute: what this batch traded
+
+    def markets(self) -> list[MarketRow]:
+        """Of each symbol, as last told."""
+        return list(self._markets.values())
+
+    def last_trade_ids(self) -> list[tuple[int, int]]:
+        return list(self._last_trade_ids.items())
+
+    def last_klines(self) -> list[KlineRow]:
+        """Of each symbol and interval."""
+        return [kline.row(symbol, interval_us) for (symbol, interval_us), kline in self._klines.items()]
 
     def translate(self, events: Iterable[Event], rows: Rows) -> list[Told]:
         """Put what the events change into `rows`, and return the Trades that they tell of. Of no more use after an exception."""
@@ -76,10 +87,10 @@ class MarketTranslator:
         if trade_id != self._last_trade_ids.get(symbol, 0) + 1:
             broken(event, f"the trade before it of symbol {symbol} is {self._last_trade_ids.get(symbol, 0)}, not {trade_id - 1}")
         self._last_trade_ids[symbol] = trade_id
-        tick_lot_atoms = self._tick_lot_atoms.get(symbol)
-        if tick_lot_atoms is None:
+        market = self._markets.get(symbol)
+        if market is None:
             broken(event, f"symbol {symbol} has no market")
-        quote_atoms = price_ticks * qty_lots * tick_lot_atoms
+        quote_atoms = price_ticks * qty_lots * market.tick_lot_atoms
         buyer, seller = (taker_account, maker_account) if side == BUY else (maker_account, taker_account)
         rows.trades.append(
             (
@@ -109,8 +120,8 @@ class MarketTranslator:
 
     def _status(self, event: Event, rows: Rows) -> None:
         _, _, _, time_us, symbol, status, reference_ticks, tick_lot_atoms = event
-        self._tick_lot_atoms[symbol] = tick_lot_atoms
-        rows.markets.append(MarketRow(symbol, status, reference_ticks, tick_lot_atoms, time_us))
+        self._markets[symbol] = MarketRow(symbol, status, reference_ticks, tick_lot_atoms, time_us)
+        rows.markets.append(self._markets[symbol])
 
 
 def broken(event: Event, why: str) -> NoReturn:

@@ -17,7 +17,9 @@ from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
 from zerosum.core.matching_role import MatchingRole
 from zerosum.core.ubscore_role import HOME, UBSCoreRole, is_for_all
+from zerosum.log.messages import position
 
+FIRST_POSITION = position(0)
 WORD_BYTES = 8
 ACCOUNT_WORD = slice(records.ACCOUNT_AT * WORD_BYTES, (records.ACCOUNT_AT + 1) * WORD_BYTES)
 
@@ -71,7 +73,7 @@ class Machines:
     def _apply_commands(self, shard: int) -> None:
         time_us, data = self.commands[shard].popleft()
         role = self.ubscores[shard]
-        role.begin_message(role.position, time_us)
+        role.begin_message(max(role.position, FIRST_POSITION), time_us)
         at = 0
         while at < len(data):
             at = role.advance(data, at)
@@ -86,7 +88,7 @@ class Machines:
     def _apply_orders(self, partition: int) -> None:
         time_us, data = self.orders[partition].popleft()
         role = self.engines[partition]
-        role.begin_message(role.position, time_us)
+        role.begin_message(max(role.position, FIRST_POSITION), time_us)
         at = 0
         while at < len(data) or role.unfinished():
             at = role.advance(data, at)

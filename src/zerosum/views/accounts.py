@@ -27,7 +27,7 @@ NO_BALANCE: Final = (0, 0)
 NO_CLIENT: Final = (0, 0, 0, 0, 0)
 ORDER_NUMBERS: Final = (
     "order_id", "terms", "price_ticks", "qty_lots", "budget_atoms", "created_us", "updated_us", "open_lots", "executed_lots",
-    "quote_tick_lots", "prevented_lots", "state", "reason", "ended_by",
+    "quote_tick_lots", "prevented_lots", "state", "reason", "ended_by", "ended_at",
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class Order:
     An order of a user, open or ended.
 
     `qty_lots` shrinks when its owner reduces it; what self-trade prevention takes is `prevented_lots`. `quote_tick_lots` is the sum of
-    price x lots of its fills. `ended_by` is the place in the log of the command that ended it.
+    price x lots of its fills. `ended_by` is the place of the command that ended it, `ended_at` the number of the event that says so.
     """
 
     __slots__ = (*ORDER_NUMBERS, "account", "client", "gets", "pays")
@@ -62,6 +62,7 @@ class Order:
         self.state = OPEN
         self.reason = NO_REASON
         self.ended_by = 0
+        self.ended_at = 0
         self.pays = 0
         self.gets = 0
 
@@ -124,6 +125,11 @@ class Accounts:
         if target >= FIRST_USER:
             self.set_available(target, asset, target_available, time_us)
 
+    def transfer_passed(self, event: Event) -> None:
+        """TRANSFER_SENT, TRANSFER_ARRIVED, TRANSFER_RETURNED: this shard's side of a transfer to or from another."""
+        if event[7] >= FIRST_USER:
+            self.set_available(event[7], event[5], event[8], event[3])
+
     def set_available(self, account_id: int, asset: int, available: int, time_us: int) -> None:
         account = self.by_id[account_id]
         account.balances[asset] = (available, account.balances.get(asset, NO_BALANCE)[1])
@@ -150,16 +156,16 @@ class Accounts:
         account.balances[order.gets] = event[15:17]
         account.updated_us = event[3]
         if event[12] == 0:
-            self.end(order, FILLED, NO_REASON, event[2])
+            self.end(order, FILLED, NO_REASON, event)
 
     def done(self, event: Event) -> None:
         order = self.changed(event)
         if event[7] == SELF_TRADE:
             order.prevented_lots += event[8]
-        self.end(order, ENDED, event[7], event[2])
+        self.end(order, ENDED, event[7], event)
 
     def rejected(self, event: Event) -> None:
-        self.end(self.changed(event), REJECTED, event[7], event[2])
+        self.end(self.changed(event), REJECTED, event[7], event)
 
     def reduced(self, event: Event) -> None:
         order = self.orders[event[4]]
@@ -188,10 +194,11 @@ class Accounts:
         order.account.balances[order.pays] = event[9:11]
         order.account.updated_us = event[3]
 
-    def end(self, order: Order, state: int, reason: int, cause: int) -> None:
+    def end(self, order: Order, state: int, reason: int, event: Event) -> None:
         order.state = state
         order.reason = reason
-        order.ended_by = cause
+        order.ended_by = event[2]
+        order.ended_at = event[1]
         del order.account.open_orders[order.order_id]
         self.ended.append(order)
 
@@ -199,10 +206,16 @@ class Accounts:
 
     def forget(self, place: int) -> None:
         """Let go of the orders that commands up to this place in the log ended."""
-        ended = self.ended
-        while ended and ended[0].ended_by <= place:
-            order = ended.popleft()
-            del self.orders[order.order_id]
-            by_client = order.account.by_client
-            if by_client.get(order.client) is order:
-                del by_client[order.client]
+        while self.ended and self.ended[0].ended_by <= place:
+            self.forget_order(self.ended.popleft())
+
+    def forget_up_to(self, sequence: int) -> None:
+        """Let go of the orders that ended by the events up to this one."""
+        while self.ended and self.ended[0].ended_at <= sequence:
+            self.forget_order(self.ended.popleft())
+
+    def forget_order(self, order: Order) -> None:
+        del self.orders[order.order_id]
+        by_client = order.account.by_client
+        if by_client.get(order.client) is order:
+            del by_client[order.client]

@@ -109,14 +109,13 @@ class Markets:
     __slots__ = ("by_number", "ladders")
 
     def __init__(self) -> None:
-        self.by_number: list[Market] = []
-        self.ladders: list[Ladder] = []  # by symbol << 1 | side
+        self.by_number: dict[int, Market] = {}
+        self.ladders: dict[int, Ladder] = {}  # by symbol << 1 | side
 
-    def add(self) -> Market:
-        """The next symbol's."""
-        market = Market()
-        self.by_number.append(market)
-        self.ladders += [market.bids, market.asks]
+    def add(self, symbol: int) -> Market:
+        market = self.by_number[symbol] = Market()
+        self.ladders[symbol << 1] = market.bids
+        self.ladders[symbol << 1 | 1] = market.asks
         return market
 
     def book(self, event: Event) -> None:
@@ -134,7 +133,7 @@ class Markets:
 
     def market_status(self, event: Event) -> None:
         _, sequence, _, _, symbol, status, reference_ticks, _ = event
-        market = self.add() if symbol == len(self.by_number) else self.by_number[symbol]
+        market = self.by_number.get(symbol) or self.add(symbol)
         market.last_update_id = sequence
         market.status = status
         market.reference_ticks = reference_ticks

@@ -1,5 +1,5 @@
 """
-The views as named sections of bytes, and back: rows of words, one section for each kind of thing.
+The views of an embedded exchange as named sections of bytes, and back: rows of words, one section for each kind of thing.
 
 So that a start need not read the log from its beginning: a snapshot of the machines has no ended orders, fills so far or last trades.
 """
@@ -29,17 +29,22 @@ def rows_of(data: bytes, words: int) -> Iterator[Event]:
 
 def sections(views: Views) -> Iterator[tuple[str, bytes]]:
     """Everything, between two batches of events."""
-    markets = views.markets.by_number
+    markets = views.markets.by_number.values()
     accounts = views.accounts.by_id.values()
-    yield "views.sequences", packed([(views.account_sequence, views.market_sequence)])
+    yield "views.sequences", packed([(views.shards[0].sequence, views.market_sequences[0])])
     yield "views.assets", packed((asset.asset, asset.decimals, *text_words(asset.name, 2)) for asset in views.listings.assets)
     yield "views.symbols", packed(symbol_row(listing) for listing in views.listings.by_number)
-    yield "views.markets", packed((market.status, market.reference_ticks, market.last_update_id) for market in markets)
+    yield (
+        "views.markets",
+        packed(
+            (symbol, market.status, market.reference_ticks, market.last_update_id) for symbol, market in views.markets.by_number.items()
+        ),
+    )
     yield (
         "views.levels",
         packed(
             (symbol_side, key * ladder.sign, ladder.lots[key])
-            for symbol_side, ladder in enumerate(views.markets.ladders)
+            for symbol_side, ladder in views.markets.ladders.items()
             for key in ladder.keys
         ),
     )
@@ -52,14 +57,14 @@ def sections(views: Views) -> Iterator[tuple[str, bytes]]:
 
 def load(views: Views, saved: dict[str, bytes]) -> None:
     """Take what `sections` gave. Only into fresh Views."""
-    ((views.account_sequence, views.market_sequence),) = rows_of(saved["views.sequences"], 2)
+    ((views.shards[0].sequence, views.market_sequences[0]),) = rows_of(saved["views.sequences"], 2)
     for row in rows_of(saved["views.assets"], 4):
         views.listings.put_asset(row)
     for row in rows_of(saved["views.symbols"], 24):
         views.listings.put_symbol(row)
-    for row in rows_of(saved["views.markets"], 3):
-        market = views.markets.add()
-        market.status, market.reference_ticks, market.last_update_id = row
+    for symbol, status, reference_ticks, last_update_id in rows_of(saved["views.markets"], 4):
+        market = views.markets.add(symbol)
+        market.status, market.reference_ticks, market.last_update_id = status, reference_ticks, last_update_id
     for symbol_side, price_ticks, level_lots in rows_of(saved["views.levels"], 3):
         views.markets.ladders[symbol_side].put(price_ticks, level_lots)
     for row in rows_of(saved["views.trades"], 14):

@@ -169,7 +169,7 @@ def test_depth_is_told_best_first(world: World) -> None:
         world.place(world.bob, side="SELL", quantity="2", price=price)
     depth = world.get("depth", symbol="BTCUSDT").body
     assert depth == {
-        "lastUpdateId": world.views.market_sequence,
+        "lastUpdateId": world.views.market_sequences[0],
         "bids": [["99.00000000", "1.50000000"], ["98.00000000", "1.00000000"], ["97.50000000", "1.00000000"]],
         "asks": [["101.00000000", "2.00000000"], ["103.00000000", "2.00000000"]],
     }

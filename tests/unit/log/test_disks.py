@@ -11,10 +11,10 @@ from random import Random
 import pytest
 
 from tests.support.log_records import records
-from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.disk import Disk, OsDisk, is_full
 from zerosum.log.errors import LogInUse
 from zerosum.log.file_log import FileLog
+from zerosum.sim.disk import PowerLossDisk
 
 
 @pytest.fixture(params=["os", "power loss"])

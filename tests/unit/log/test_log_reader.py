@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.log_records import record, records
-from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.cursor import Group
 from zerosum.log.errors import LogDamaged, LogMissing, LogPruned
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import GROUP_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES, split_records
 from zerosum.log.reader import LogReader
+from zerosum.sim.disk import PowerLossDisk
 
 FOLDER = Path("/log")
 SEGMENT_BYTES = 8192

@@ -9,7 +9,6 @@ from zlib import crc32
 import pytest
 
 from tests.support.log_records import record
-from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.errors import LogBehindFollower, LogDamaged, LogTooNew
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import (
@@ -25,6 +24,7 @@ from zerosum.log.layout import (
 )
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import SECTOR_BYTES, survey
+from zerosum.sim.disk import PowerLossDisk
 
 FOLDER = Path("/log")
 SEGMENT_BYTES = 8192

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.support.log_records import record, records
-from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.archive import archive_segments
 from zerosum.log.errors import DiskFull, LogBehindFollower, LogDamaged, LogExists, LogFailed, LogInUse, LogMissing, LogNotArchived
 from zerosum.log.file_log import SEGMENT_BYTES, FileLog
 from zerosum.log.layout import Attestation, split_records
 from zerosum.log.reader import LogReader
+from zerosum.sim.disk import PowerLossDisk
 
 FOLDER = Path("/log")
 STEP = 4096

@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from tests.support.power_loss_disk import PowerLossDisk
 from zerosum.log.errors import DiskFull, SnapshotDamaged, SnapshotFailed, SnapshotTooNew
 from zerosum.log.snapshots import FORMAT, Snapshot, SnapshotStore
+from zerosum.sim.disk import PowerLossDisk
 
 FOLDER = Path("/snapshots")
 META: dict[str, int | str] = {"core_version": 3, "state_hash": "é0ff", "supply": 1 << 80}

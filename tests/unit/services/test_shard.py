@@ -89,20 +89,20 @@ async def test_nothing_is_answered_shown_or_settled_before_it_is_durable(tmp_pat
     async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
         told: list[int] = []
         world.shard.on_durable = told.append
-        shown = world.views.account_sequence
+        shown = world.views.shards[0].sequence
         held.hold()
         world.submit(place())
         await world.until(held.waiting.is_set)
         passed: list[str] = []
-        world.shard.barrier(lambda: passed.append("barrier"))
+        world.shard.when_applied(lambda: passed.append("barrier"))
         await asyncio.sleep(0.1)
         assert (world.answers, passed, told) == ([], [], [])
-        assert (world.machine.sequence, world.views.account_sequence, world.shard.under_way) == (OPENED, shown, 1)
+        assert (world.machine.sequence, world.views.shards[0].sequence, world.shard.under_way) == (OPENED, shown, 1)
         held.let_go()
         await world.until(lambda: bool(world.answers))
         assert (passed, told) == (["barrier"], [OPENED + 1])
         assert (world.machine.sequence, world.shard.under_way) == (OPENED + 1, 0)
-        assert world.views.account_sequence > shown
+        assert world.views.shards[0].sequence > shown
 
 
 async def test_a_group_is_applied_whole_before_any_of_it_is_answered(tmp_path: Path) -> None:
@@ -210,15 +210,15 @@ async def test_a_barrier_waits_for_what_was_submitted_before_it_and_for_no_more(
     held = HeldSync()
     async with ShardWorld.on(tmp_path, WatchedDisk(before=held)) as world:
         passed: list[tuple[str, int]] = []
-        world.shard.barrier(lambda: passed.append(("idle", world.machine.sequence)))
+        world.shard.when_applied(lambda: passed.append(("idle", world.machine.sequence)))
         assert passed == [("idle", OPENED)], "with nothing under way it is passed at once"
         held.hold()
         world.submit(place())
-        world.shard.barrier(lambda: passed.append(("first", world.machine.sequence)))
+        world.shard.when_applied(lambda: passed.append(("first", world.machine.sequence)))
         await world.until(held.waiting.is_set)
         world.submit(place())
         world.submit(place())
-        world.shard.barrier(lambda: passed.append(("third", world.machine.sequence)))
+        world.shard.when_applied(lambda: passed.append(("third", world.machine.sequence)))
         await asyncio.sleep(0.02)
         assert len(passed) == 1
         held.let_go()
@@ -237,8 +237,8 @@ async def test_a_barrier_is_passed_before_what_was_submitted_after_it(tmp_path: 
         seen: list[tuple[int, int, int]] = []
         for number in range(50):
             world.submit(place(), number)
-            world.shard.barrier(lambda: seen.append((len(world.answers), world.machine.sequence, len(world.views.accounts.orders))))
-            world.shard.barrier(lambda: seen.append((len(world.answers), world.machine.sequence, len(world.views.accounts.orders))))
+            world.shard.when_applied(lambda: seen.append((len(world.answers), world.machine.sequence, len(world.views.accounts.orders))))
+            world.shard.when_applied(lambda: seen.append((len(world.answers), world.machine.sequence, len(world.views.accounts.orders))))
             world.submit(cancel(number + 1), 1000 + number)
         held.let_go()
         await world.until(lambda: len(world.answers) == 101)
@@ -264,7 +264,7 @@ async def test_a_long_sweep_does_not_keep_the_loop(tmp_path: Path) -> None:
 
         world.submit(sell(qty_lots=makers), 7)
         turn()
-        world.shard.barrier(lambda: turns.append(-1))
+        world.shard.when_applied(lambda: turns.append(-1))
         await world.until(lambda: len(world.answers) == makers + 1)
         assert kinds(world.answers[-1].events).count(records.FILL) == 2 * makers
         assert len({left for left in turns if 0 < left < makers}) >= 3, "between the steps, others had their turn"
@@ -282,9 +282,9 @@ async def test_an_answer_that_raises_takes_no_other_with_it(tmp_path: Path) -> N
 
         world.submit(place(), 1)
         world.shard.submit(place(), raises)
-        world.shard.barrier(raises)
+        world.shard.when_applied(raises)
         world.submit(place(), 3)
-        world.shard.barrier(lambda: world.answers.append(Answered(4, [])))
+        world.shard.when_applied(lambda: world.answers.append(Answered(4, [])))
         await world.until(lambda: len(world.answers) == 3)
         assert [answer.name for answer in world.answers] == [1, 3, 4]
         assert reported == ["a bug of one client's answer"] * 2
@@ -346,16 +346,16 @@ def test_a_log_that_is_ahead_of_the_clock_is_told() -> None:
 async def test_settled_is_passed_once_the_follower_is_there(tmp_path: Path) -> None:
     async with ShardWorld.on(tmp_path) as world:
         passed: list[tuple[str, bool]] = []
-        world.shard.settled(lambda in_time: passed.append(("first", in_time)), timeout_s=30)
+        world.shard.settled(ANN, lambda in_time: passed.append(("first", in_time)), timeout_s=30)
         await world.command(place())
-        world.shard.settled(lambda in_time: passed.append(("second", in_time)), timeout_s=30)
+        world.shard.settled(ANN, lambda in_time: passed.append(("second", in_time)), timeout_s=30)
         world.shard.settled_up_to(OPENED - 1)
         assert passed == []
         world.shard.settled_up_to(OPENED)
         assert passed == [("first", True)]
         world.shard.settled_up_to(OPENED + 1)
         assert passed == [("first", True), ("second", True)]
-        world.shard.settled(lambda in_time: passed.append(("at once", in_time)), timeout_s=30)
+        world.shard.settled(ANN, lambda in_time: passed.append(("at once", in_time)), timeout_s=30)
         assert passed[2:] == [("at once", True)]
         world.shard.settled_up_to(3)
         assert world.shard.settled_sequence == OPENED + 1, "a follower that starts again does not take back what was settled"
@@ -365,9 +365,9 @@ async def test_each_wait_for_settlement_ends_at_its_own_time(tmp_path: Path) -> 
     """A short wait behind a long one must not end the long one, nor be forgotten."""
     async with ShardWorld.on(tmp_path) as world:
         ended: list[tuple[str, bool]] = []
-        world.shard.settled(lambda in_time: ended.append(("long", in_time)), timeout_s=30)
-        world.shard.settled(lambda in_time: ended.append(("short", in_time)), timeout_s=0.02)
-        world.shard.settled(lambda in_time: ended.append(("shorter", in_time)), timeout_s=0.01)
+        world.shard.settled(ANN, lambda in_time: ended.append(("long", in_time)), timeout_s=30)
+        world.shard.settled(ANN, lambda in_time: ended.append(("short", in_time)), timeout_s=0.02)
+        world.shard.settled(ANN, lambda in_time: ended.append(("shorter", in_time)), timeout_s=0.01)
         await world.until(lambda: len(ended) == 2)
         assert ended == [("shorter", False), ("short", False)]
         world.shard.settled_up_to(OPENED)

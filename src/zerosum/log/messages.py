@@ -1,0 +1,88 @@
+"""
+Messages: how records travel in a stream, many at a time.
+
+    | header, 40 bytes | records |
+
+    header   magic, format  WRITER  COUNT  UPTO  SEQUENCE  CHECK     CHECK: CRC-32 of all else: what a stream has damaged is noticed
+
+Where a message begins and ends means nothing to a machine. UPTO and SEQUENCE are for whoever reads a stream that one role alone writes:
+with this message, all that the records of its input before position UPTO cause has come out, in the streams that it shares with others too,
+and all of its own records up to number SEQUENCE. A message without records says only that: it marks progress.
+
+A record's position in a stream: (offset of its message + 1) << 16 | its index there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from zerosum.log.errors import MessageDamaged
+from zerosum.log.layout import count_records
+
+FORMAT: Final = 1
+MAGIC: Final = b"ZSMS"
+_HEADER: Final = struct.Struct("<4sHHIIqqI4x")
+_UNCHECKED: Final = struct.Struct("<4sHHIIqq")
+HEADER_BYTES: Final = _HEADER.size
+INDEX_BITS: Final = 16
+RECORDS_MAX: Final = 1 << INDEX_BITS
+RECORDS_BYTES_MAX: Final = 900_000  # with its header, below what brokers take by default; of the shortest records, too few for the index
+
+
+class Message(NamedTuple):
+    """`writer`: who sent it, to tell copies apart in a report; nothing depends on it."""
+
+    writer: int
+    upto: int
+    sequence: int
+    records: bytes
+
+
+def position(offset: int, index: int = 0) -> int:
+    """Of a record in a stream; never 0."""
+    return (offset + 1) << INDEX_BITS | index
+
+
+def offset_of(position: int) -> int:
+    """Of the message that a position is in."""
+    return (position >> INDEX_BITS) - 1
+
+
+def pack(records: bytes, *, writer: int = 0, upto: int = 0, sequence: int = 0) -> bytes:
+    count = count_records(records)
+    assert 0 <= count <= RECORDS_MAX, "a message holds whole records, and not too many"
+    unchecked = _UNCHECKED.pack(MAGIC, FORMAT, HEADER_BYTES, writer, count, upto, sequence)
+    return b"".join((unchecked, struct.pack("<I4x", crc32(records, crc32(unchecked))), records))
+
+
+def unpack(data: bytes, where: str) -> Message:
+    """MessageDamaged, with `where` it stands in its stream."""
+    if len(data) < HEADER_BYTES:
+        raise MessageDamaged(where, f"it has {len(data)} bytes, and a header alone {HEADER_BYTES}")
+    magic, found, header_bytes, writer, count, upto, sequence, check = _HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise MessageDamaged(where, "it does not begin as a message does")
+    if found != FORMAT or header_bytes != HEADER_BYTES:
+        raise MessageDamaged(where, f"it is of format {found}, and this program knows {FORMAT}")
+    records = data[HEADER_BYTES:]
+    if crc32(records, crc32(data[: _UNCHECKED.size])) != check:
+        raise MessageDamaged(where, "its checksum is another than its bytes give")
+    if count_records(records) != count:
+        raise MessageDamaged(where, f"its records are not {count} whole ones")
+    return Message(writer, upto, sequence, records)
+
+
+def cut(records: bytes, bytes_max: int = RECORDS_BYTES_MAX) -> Iterator[bytes]:
+    """Records in pieces that each fit in a message; nothing for none."""
+    start = at = 0
+    while len(records) - start > bytes_max:
+        size = int.from_bytes(records[at + 2 : at + 4], "little") * 8
+        if at + size - start > bytes_max and at > start:
+            yield records[start:at]
+            start = at
+        at += size
+    if start < len(records):
+        yield records[start:]

@@ -1,0 +1,3 @@
+"""
+The roles of a cluster, each a page, and what joins them.
+"""

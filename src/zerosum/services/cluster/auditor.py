@@ -1,0 +1,64 @@
+"""
+The auditor: follows every stream of events, and checks all the time that nothing is made or lost between the shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, final
+
+from zerosum.errors import ZerosumError
+from zerosum.log.messages import unpack
+from zerosum.log.sequences import Sequence
+from zerosum.log.streams import Stream
+from zerosum.services.cluster.topology import Streams
+from zerosum.settlement.batch import unpacked
+from zerosum.settlement.cut import Cut
+
+CHECK_S: Final = 1.0
+
+
+class NotConserved(ZerosumError):
+    """Money was made or lost."""
+
+
+@final
+class Auditor:
+    """`checks`: how many times all was found in order."""
+
+    def __init__(self, streams: Streams, every_s: float = CHECK_S) -> None:
+        self.cut = Cut()
+        self.checks = 0
+        self._streams = streams
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """NotConserved, with what does not add up."""
+        async with asyncio.TaskGroup() as tasks:
+            for shard, stream in enumerate(self._streams.account_events):
+                tasks.create_task(self._follow(stream, lambda records, shard=shard: self.cut.account_events(shard, unpacked(records))))
+            for stream in self._streams.market_events:
+                tasks.create_task(self._follow(stream, lambda records: self.cut.market_events(unpacked(records))))
+            tasks.create_task(self._check_all_the_time())
+
+    async def _follow(self, stream: Stream, take: Callable[[bytes], None]) -> None:
+        sequence = Sequence(stream.name)
+        at = 0
+        while True:
+            for appended in await stream.read(at):
+                message = unpack(appended.data, f"{stream.name}, message {appended.offset}")
+                take(sequence.take(message.records))
+                at = appended.offset + 1
+
+    async def _check_all_the_time(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            self.check()
+
+    def check(self) -> None:
+        """NotConserved."""
+        findings = list(self.cut.findings())
+        if findings:
+            raise NotConserved("\n".join(findings))
+        self.checks += 1

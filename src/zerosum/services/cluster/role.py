@@ -1,0 +1,175 @@
+"""
+The loop that every machine of a cluster runs in: one copy of a shard or of an engine partition.
+
+    restore  the newest good snapshot that everything is out up to, and then
+    apply    input --> machine --> outbox
+    emit     outbox --> shared streams, all durable --> own stream           (a standby: only when that is late)
+    watch    own stream --> outbox: what is out already      --> twins: is it what this copy made?
+
+A copy begins as a standby with `patience_s`: it emits once something it made has not come out for that long. There is no election: where
+two copies emit, they emit the same, and whoever reads drops the repeats. A copy that has begun to emit goes on until it ends.
+
+Always true: the own stream is written last, and its messages say up to where of the input everything is out; a snapshot is gone on from
+only if that is at least its place. So what a copy made and did not send, the next one makes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from zerosum.log.disk import Disk
+from zerosum.log.messages import cut, offset_of, pack, unpack
+from zerosum.log.sequences import Sequence as Numbered
+from zerosum.log.sequences import last_sequence
+from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
+from zerosum.services.cluster.control import passed_over
+from zerosum.services.cluster.machines import RoleMachine
+from zerosum.services.cluster.outbox import Due, Outbox
+from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
+from zerosum.services.cluster.twins import Twins
+
+OUTBOX_BYTES_MAX: Final = 8 << 20  # waiting to be emitted, after which nothing more is applied
+OWN_END_MESSAGES: Final = 8  # at the end of the own stream that are looked at: a copy that lags may have written the very last
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSettings:
+    """`writer`: this copy's number, for reports."""
+
+    snapshots: SnapshotSettings
+    patience_s: float = 0.3
+    writer: int = 0
+
+
+@final
+class Role:
+    """
+    `shared`: the machine's destinations, in its numbering. A role is run once; whatever ends `run` ends the copy, which is started again
+    from its snapshots.
+    """
+
+    def __init__(
+        self, machine: RoleMachine, source: Stream, shared: Sequence[Stream], own: Stream, control: Stream, settings: RoleSettings,
+        disk: Disk, report: Callable[[str], None] = lambda line: None,
+    ) -> None:  # fmt: skip
+        self.machine = machine
+        self.emits = settings.patience_s == 0
+        self.outbox = Outbox()
+        self.twins = Twins(own.name)
+        self._source = source
+        self._own = own
+        self._control = control
+        self._settings = settings
+        self._report = report
+        self._snapshots = RoleSnapshots(machine.name, settings.snapshots, disk, report)
+        self._shared_writers: list[Writer] = [stream.writer() for stream in shared]
+        self._own_writer = own.writer()
+        self._own_sequence = Numbered(own.name)
+        self._own_offset = 0  # of the next message of the own stream to be read
+        self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
+
+    async def run(self) -> None:
+        await self._restore()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._apply())
+            tasks.create_task(self._emit())
+            tasks.create_task(self._watch())
+
+    # ------------------------------------------------------------------ restore
+
+    async def _restore(self) -> None:
+        await self._find_own_end()
+        # Up to it everything must be out: what this copy, or another, made and did not send is to be made again.
+        snapshot = self._snapshots.newest(at_most=max(0, offset_of(self.outbox.seen.upto)))
+        if snapshot is not None:
+            self.machine.load(snapshot.sections)
+            self.machine.next_offset = snapshot.sequence
+        self.machine.quarantine(await passed_over(self._control, self.machine.name))
+        ends = await self._source.ends()
+        if self.machine.next_offset < ends.first:
+            raise StreamPruned(self._source.name, self.machine.next_offset, ends.first)
+
+    async def _find_own_end(self) -> None:
+        """How far the last messages of the own stream say that everything is out."""
+        ends = await self._own.ends()
+        self._own_offset = max(ends.first, ends.next - OWN_END_MESSAGES)
+        while self._own_offset < ends.next:
+            for appended in await self._own.read(self._own_offset):
+                message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
+                self.outbox.see(message.upto, message.sequence)
+                self._own_offset = appended.offset + 1
+        self._own_sequence.last = self.outbox.seen.own_sequence
+
+    # ------------------------------------------------------------------ apply
+
+    async def _apply(self) -> None:
+        while True:
+            for appended in await self._source.read(self.machine.next_offset):
+                await self._apply_message(appended)
+                self._snapshots.take_if_due(self.machine.next_offset, self.machine.sections)
+
+    async def _apply_message(self, appended: Appended) -> None:
+        for output in self.machine.steps(appended):
+            self.twins.made(output.own)
+            self.outbox.put(output, asyncio.get_running_loop().time())
+            self._changed.set()
+            while self.outbox.bytes > OUTBOX_BYTES_MAX:
+                await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    # ------------------------------------------------------------------ emit
+
+    async def _emit(self) -> None:
+        while True:
+            await self._wait_until_due()
+            await self._send(self.outbox.due())
+
+    async def _wait_until_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            since = self.outbox.waits_since()
+            if since is None:
+                await self._change()
+            elif self.emits:
+                return
+            elif (left := since + self._settings.patience_s - loop.time()) <= 0:
+                self._report(f"{self.machine.name}: takes over, from position {self.outbox.seen.upto} of its input")
+                self.emits = True
+            else:
+                await asyncio.sleep(left)
+
+    async def _send(self, due: Due) -> None:
+        """The shared streams first. What the own one then says is true, whatever happens in between."""
+        writer = self._settings.writer
+        async with asyncio.TaskGroup() as sends:
+            for destination, records in due.shared.items():
+                for piece in cut(records):
+                    sends.create_task(self._shared_writers[destination].append(pack(piece, writer=writer)))
+        upto, pieces = self.outbox.seen.upto, list(cut(due.own)) or [b""]
+        async with asyncio.TaskGroup() as sends:
+            for number, piece in enumerate(pieces, start=1):
+                if number == len(pieces):
+                    upto = due.upto
+                sequence = last_sequence(piece) or due.own_sequence
+                sends.create_task(self._own_writer.append(pack(piece, writer=writer, upto=upto, sequence=sequence)))
+        self.outbox.see(due.upto, due.own_sequence)
+        self._changed.set()
+
+    # ------------------------------------------------------------------ watch
+
+    async def _watch(self) -> None:
+        while True:
+            for appended in await self._own.read(self._own_offset):
+                message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
+                self.twins.read(self._own_sequence.take(message.records))
+                self.outbox.see(message.upto, message.sequence)
+                self._own_offset = appended.offset + 1
+                self._changed.set()
+                while self.twins.waiting_bytes > OUTBOX_BYTES_MAX:
+                    await self._change()

@@ -1,0 +1,79 @@
+"""
+The snapshots of one copy of a role: of its state before a message of its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from zerosum.errors import ZerosumError
+from zerosum.log.disk import Disk
+from zerosum.log.errors import DiskFull, SnapshotDamaged
+from zerosum.log.snapshots import Snapshot, SnapshotStore
+
+STATE_FORMAT: Final = 1  # of the sections
+
+
+class NotOfThisRole(ZerosumError):
+    """A snapshot was taken by another role, or by another version of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    """`every`: messages of the input."""
+
+    folder: Path
+    every: int = 2_000
+    keep: int = 3
+
+
+@final
+class RoleSnapshots:
+    def __init__(self, role: str, settings: SnapshotSettings, disk: Disk, report: Callable[[str], None]) -> None:
+        self._role = role
+        self._settings = settings
+        self._report = report
+        self._store = SnapshotStore(settings.folder, disk=disk)
+        self._last_offset = 0
+
+    def newest(self, *, at_most: int | None = None) -> Snapshot | None:
+        """The newest good one, of the state before message `at_most` or an earlier one. NotOfThisRole."""
+        snapshot, passed = self._store.newest(at_most=at_most)
+        for each in passed:
+            self._report(f"{self._role}: snapshot {each.path} is passed over: {each.why}")
+        if snapshot is None:
+            return None
+        role, state_format = snapshot.meta.get("role"), snapshot.meta.get("state_format")
+        if (role, state_format) != (self._role, STATE_FORMAT):
+            raise NotOfThisRole(
+                f"{self._settings.folder} has a snapshot of {role}, format {state_format}; this is {self._role}, format {STATE_FORMAT}."
+                " Name the folder that belongs to it."
+            )
+        self._last_offset = snapshot.sequence
+        return snapshot
+
+    def earliest(self) -> int:
+        """The input before this message is no longer needed to go on from the oldest that is kept; 0 without one."""
+        return min(self._store.sequences(), default=0)
+
+    def take_if_due(self, next_offset: int, sections: Callable[[], Iterable[tuple[str, bytes]]], **meta: int) -> None:
+        if next_offset - self._last_offset >= self._settings.every:
+            self.take(next_offset, sections(), **meta)
+
+    def take(self, next_offset: int, sections: Iterable[tuple[str, bytes]], **meta: int) -> None:
+        """On a full disk there is none; where it can't be read back it is removed. The older ones stay then."""
+        self._last_offset = next_offset
+        said: dict[str, int | str] = {"role": self._role, "state_format": STATE_FORMAT, **meta}
+        try:
+            path = self._store.write(next_offset, said, sections)
+            try:
+                self._store.load(path)
+            except SnapshotDamaged:
+                self._store.remove(path)
+                raise
+            self._store.keep(self._settings.keep)
+        except (DiskFull, SnapshotDamaged) as error:
+            self._report(f"{self._role}: no snapshot before message {next_offset}: {error}")

@@ -1,0 +1,123 @@
+"""
+Settlement in a cluster: one stream of events into the record. One for each shard's account events, one for each engine's market events.
+
+    stream --next in number--> Translator --rows--> store (upserts, and the position last) --> snapshot of the translator, now and then
+
+The translators are the embedded exchange's. Here they go on from their own snapshots and not from the record: after a crash that may hold
+rows of a batch that was not finished. Each row is absolute and written with the number of the last event it follows from; of two versions
+the later wins. So a batch that is written again, whole or cut otherwise, changes nothing.
+
+Always true: the record's position is that of a batch all of whose rows are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol, final
+
+from zerosum.log.chain import Chain
+from zerosum.log.disk import Disk
+from zerosum.log.messages import unpack
+from zerosum.log.sequences import Sequence, after, last_sequence
+from zerosum.log.streams import Stream, StreamPruned
+from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
+from zerosum.settlement.batch import Event, unpacked
+from zerosum.settlement.errors import SettlementBroken
+from zerosum.settlement.remembered import AccountMemory, MarketMemory
+from zerosum.settlement.row_store import RowStore, Settled, StoreFailed
+from zerosum.settlement.rows import Rows
+
+RETRY_S: Final = 0.1
+RETRY_S_MAX: Final = 5.0
+BATCH_BYTES: Final = 1 << 20
+
+
+class Memory(Protocol):
+    """What a translator remembers between batches, and the translator."""
+
+    def translate(self, events: Iterable[Event], rows: Rows) -> None: ...
+
+    def sections(self) -> list[tuple[str, bytes]]: ...
+
+
+@final
+class Settlement:
+    def __init__(
+        self, stream: Stream, make: Callable[[dict[str, bytes] | None], Memory], store: RowStore, snapshots: SnapshotSettings, disk: Disk,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:  # fmt: skip
+        """`make` makes the memory: empty, or as the sections of a snapshot have it. See `account_memory` and `market_memory`."""
+        self.name = f"settlement of {stream.name}"
+        self.settled = Settled(0, b"")
+        self._stream = stream
+        self._store = store
+        self._report = report
+        self._snapshots = RoleSnapshots(self.name, snapshots, disk, report)
+        snapshot = self._snapshots.newest()
+        sections = snapshot.sections if snapshot is not None else None
+        self._memory = make(sections)
+        self._next_offset = snapshot.sequence if snapshot is not None else 0
+        self._sequence = Sequence(stream.name, int(snapshot.meta["sequence"]) if snapshot is not None else 0)
+        self._chain = Chain.restore(sections["chain"]) if sections is not None else Chain()
+
+    async def run(self) -> None:
+        self.settled = await self._store.settled(self._stream.name)
+        ends = await self._stream.ends()
+        if self._next_offset < ends.first:
+            raise StreamPruned(self._stream.name, self._next_offset, ends.first)
+        while True:
+            records = bytearray()
+            for appended in await self._stream.read(self._next_offset):
+                message = unpack(appended.data, f"{self._stream.name}, message {appended.offset}")
+                records += self._sequence.take(message.records)
+                self._next_offset = appended.offset + 1
+                if len(records) > BATCH_BYTES:
+                    break
+            for part in parts(bytes(records), self.settled.sequence):
+                await self._settle(part)
+            self._snapshots.take_if_due(self._next_offset, self._sections, sequence=self._sequence.last)
+
+    async def _settle(self, records: bytes) -> None:
+        rows = Rows()
+        self._memory.translate(unpacked(records), rows)
+        self._chain.update(records)
+        settled = Settled(last_sequence(records), self._chain.head())
+        if settled.sequence == self.settled.sequence and settled.chain != self.settled.chain:
+            raise SettlementBroken(
+                self._stream.name, settled.sequence, "the record was settled from other events than these: it belongs to another stream"
+            )
+        await self._write(rows, settled)
+        if settled.sequence > self.settled.sequence:
+            self.settled = settled
+
+    async def _write(self, rows: Rows, settled: Settled) -> None:
+        """Until it is written. A write that failed may have happened: it is made again, which changes nothing then."""
+        wait_s = RETRY_S
+        while True:
+            try:
+                return await self._store.write(self._stream.name, rows, settled)
+            except StoreFailed as error:
+                self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_S_MAX)
+
+    def _sections(self) -> list[tuple[str, bytes]]:
+        return [*self._memory.sections(), ("chain", self._chain.state())]
+
+
+def parts(records: bytes, sequence: int) -> Iterator[bytes]:
+    """Records cut behind the one of a number, if it is among them: where the record ends, the chains of both are to be compared."""
+    rest = after(records, sequence)
+    if len(rest) < len(records):
+        yield records[: len(records) - len(rest)]
+    if rest:
+        yield rest
+
+
+def account_memory(sections: dict[str, bytes] | None) -> Memory:
+    return AccountMemory(sections)
+
+
+def market_memory(sections: dict[str, bytes] | None) -> Memory:
+    return MarketMemory(sections)
