@@ -25,7 +25,7 @@ from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
 from zerosum.services.machine import Machine
 from zerosum.services.shard import Limits, Shard
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 from zerosum.views.views import Views
 
 HISTORIES = int(os.environ.get("ZEROSUM_POWER_LOSSES", "60"))
@@ -42,7 +42,7 @@ class PowerIsOut(Exception):
 class PowerCut:
     """Takes the power away at one operation of the disk. Nothing reaches the disk after that."""
 
-    def __init__(self, disk: PowerLossDisk, rng: Random) -> None:
+    def __init__(self, disk: SimDisk, rng: Random) -> None:
         self.left = rng.randrange(1, OPERATIONS_MAX)
         self.is_out = False
         self._disk = disk
@@ -74,7 +74,7 @@ class Recorder:
 
 
 class History:
-    def __init__(self, seed: int, disk: PowerLossDisk) -> None:
+    def __init__(self, seed: int, disk: SimDisk) -> None:
         self.rng = Random(seed)
         self.disk = disk
         self.program = live_program(seed)
@@ -150,7 +150,7 @@ async def test_what_was_answered_survives_the_loss_of_power() -> None:
     """Invariant 3 of the exchange, with everything between a command and its answer in the way. A failure names its seed."""
     answered = lost = 0
     for seed in range(HISTORIES):
-        history = History(seed, PowerLossDisk())
+        history = History(seed, SimDisk())
         try:
             await history.run()
         except BaseException as error:
@@ -167,7 +167,7 @@ async def test_without_the_sync_the_loss_is_found_out() -> None:
     found_out = 0
     for seed in range(20):
         try:
-            await History(seed, PowerLossDisk(sync_works=False)).run()
+            await History(seed, SimDisk(sync_works=False)).run()
         except (AssertionError, LogError):
             found_out += 1
     assert found_out > 15

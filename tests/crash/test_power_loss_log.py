@@ -20,7 +20,7 @@ from zerosum.log.errors import LogBehindFollower, LogError, LogFailed
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 
 FOLDER = Path("/data/log")
 SEEDS = 120
@@ -30,7 +30,7 @@ STEPS = 60
 class History:
     """One log's life, with the list that it must agree with."""
 
-    def __init__(self, seed: int, disk: PowerLossDisk) -> None:
+    def __init__(self, seed: int, disk: SimDisk) -> None:
         self.rng = Random(seed)
         self.disk = disk
         self.appended: list[bytes] = []  # the record of sequence n is at n - 1
@@ -140,7 +140,7 @@ def test_what_was_synced_survives_every_crash(seed: int) -> None:
     """Invariant 3 of the exchange: nothing acknowledged is lost. A failure names its seed."""
     crashes = 0
     for one in range(seed, seed + 10):
-        history = History(one, PowerLossDisk())
+        history = History(one, SimDisk())
         try:
             history.run(STEPS)
         except BaseException as error:
@@ -156,7 +156,7 @@ def test_a_disk_that_does_not_sync_is_found_out(lie: str) -> None:
     found_out = 0
     for seed in range(20):
         try:
-            History(seed, PowerLossDisk(**{lie: False})).run(STEPS)
+            History(seed, SimDisk(**{lie: False})).run(STEPS)
         except (AssertionError, LogError):
             found_out += 1
     assert found_out > 15
@@ -202,7 +202,7 @@ def test_kill_9_loses_nothing_that_was_synced(tmp_path: Path) -> None:
 
 def test_a_log_put_back_from_an_older_copy_is_not_served() -> None:
     """The follower has seen further: other records under the same numbers would split it from the log for ever."""
-    disk = PowerLossDisk()
+    disk = SimDisk()
     history = History(1, disk)
     history.append()
     history.sync()

@@ -19,13 +19,13 @@ from zerosum.log.file_log import FileLog
 from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import survey
-from zerosum.sim.disk import SECTOR_BYTES, PowerLossDisk
+from zerosum.sim.disk import SECTOR_BYTES, SimDisk
 
 FOLDER = Path("/log")
 SEGMENT_BYTES = 4096
 
 
-def read_all(disk: PowerLossDisk, after_sequence: int, up_to_sequence: int) -> list[bytes]:
+def read_all(disk: SimDisk, after_sequence: int, up_to_sequence: int) -> list[bytes]:
     with LogReader(FOLDER, after_sequence=after_sequence, disk=disk) as reader:
         return [bytes(one) for group in reader.read(up_to_sequence) for one in split_records(group.records)]
 
@@ -36,7 +36,7 @@ class FileLogMachine(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 1 << 32))
     def create(self, seed: int) -> None:
         self.rng = Random(seed)
-        self.disk = PowerLossDisk()
+        self.disk = SimDisk()
         self.log = FileLog.create(FOLDER, disk=self.disk, segment_bytes=SEGMENT_BYTES)
         self.model: list[bytes] = []
         self.durable = 0
@@ -112,12 +112,12 @@ class FileLogMachine(RuleBasedStateMachine):
         copy.overwrite(path, bytes(content[:size]))
         assert self.last_of(copy) is None
 
-    def copy_of_a_segment(self) -> tuple[PowerLossDisk, Path, bytearray]:
+    def copy_of_a_segment(self) -> tuple[SimDisk, Path, bytearray]:
         copy = self.disk.copy()
         path = FOLDER / self.rng.choice([name for name in copy.names(FOLDER) if name.endswith(".seg")])
         return copy, path, bytearray(copy.contents()[str(path)[1:]])
 
-    def last_of(self, copy: PowerLossDisk) -> int | None:
+    def last_of(self, copy: SimDisk) -> int | None:
         """Where a damaged copy ends once it is opened, None when it is refused. What it holds is checked."""
         try:
             log = FileLog.open(FOLDER, disk=copy, segment_bytes=SEGMENT_BYTES)
@@ -143,7 +143,7 @@ TestFileLog = FileLogMachine.TestCase
 @pytest.mark.parametrize("sealed", [True, False])
 def test_each_flipped_byte_is_detected_or_harmless(sealed: bool) -> None:
     """Of a small log, whole: headers, records, digests, seals, ends and zeros, closed and tail."""
-    disk = PowerLossDisk()
+    disk = SimDisk()
     log = FileLog.create(FOLDER, disk=disk, segment_bytes=SEGMENT_BYTES)
     model: list[bytes] = []
     while len(disk.names(FOLDER)) < 3 or log.room_bytes > 1500:
@@ -180,7 +180,7 @@ def test_each_flipped_byte_is_detected_or_harmless(sealed: bool) -> None:
 @settings(max_examples=60, derandomize=True)
 def test_reading_in_any_steps_gives_the_same(groups: list[tuple[int, int]], data: st.DataObject) -> None:
     """However the durable sequence rises, and wherever the reader begins."""
-    disk = PowerLossDisk()
+    disk = SimDisk()
     log = FileLog.create(FOLDER, disk=disk, segment_bytes=SEGMENT_BYTES)
     model: list[bytes] = []
     reader: LogReader | None = None

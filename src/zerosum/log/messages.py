@@ -75,6 +75,11 @@ def unpack(data: bytes, where: str) -> Message:
     return Message(writer, upto, sequence, records)
 
 
+def count_in(data: bytes) -> int:
+    """How many records a message says that it has."""
+    return int(_HEADER.unpack_from(data)[4]) if len(data) >= HEADER_BYTES else 0
+
+
 def cut(records: bytes, bytes_max: int = RECORDS_BYTES_MAX) -> Iterator[bytes]:
     """Records in pieces that each fit in a message; nothing for none."""
     start = at = 0

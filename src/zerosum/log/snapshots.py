@@ -88,12 +88,15 @@ class SnapshotStore:
         """
         The newest snapshot that verifies (at `at_most` or before), and each newer one that does not, with the reason.
 
-        SnapshotTooNew when the program that wrote it was a later one.
+        SnapshotTooNew when the program that wrote it was a later one; SnapshotFailed when the disk refuses.
         """
         sequences = self.sequences()
         if sequences:
             # A crash may have come between a snapshot's renaming and the sync of it: what is found here is to stay.
-            self._disk.sync_directory(self._folder)
+            try:
+                self._disk.sync_directory(self._folder)
+            except OSError as error:
+                raise SnapshotFailed(f"{self._folder}: it could not be synced: {error}. Look after the disk.") from error
         passed_over: list[PassedOver] = []
         for sequence in reversed(sequences):
             if at_most is not None and sequence > at_most:

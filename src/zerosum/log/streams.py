@@ -7,9 +7,9 @@ A stream: what one role hands to others, message by message, in one order for al
 
 Promises that roles rely on:
   - what append has returned an offset for stays, at that offset
-  - of one writer, messages stand in the order of the calls, each once; after one has failed, none of the later ones is there
-  - a message that failed is there or is not: only a look at the stream tells
-  - a stream may repeat nothing and lose nothing by itself, but what two writers send may stand there twice
+  - of one writer, messages stand in the order of the calls, each once, and none is there without all those before it
+  - a message that failed is there, or is not, or comes there later: only a look at the stream tells, and only for now
+  - a stream repeats nothing and loses nothing by itself, but what two writers send may stand there twice
 """
 
 from __future__ import annotations

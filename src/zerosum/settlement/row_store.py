@@ -71,6 +71,9 @@ class MemoryRowStore:
         self.positions: dict[str, Settled] = {}
 
     async def write(self, stream: str, rows: Rows, settled: Settled) -> None:
+        self.put_all(stream, rows, settled)
+
+    def put_all(self, stream: str, rows: Rows, settled: Settled) -> None:
         for table, row in written(rows):
             self.put(stream, table, row, settled.sequence)
         self.finish(stream, settled)

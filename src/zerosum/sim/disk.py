@@ -13,7 +13,7 @@ A disk in memory that can lose power, fill up, and fail: the worst that zerosum.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -89,10 +89,10 @@ def _by_sectors(offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         at += size
 
 
-class PowerLossFile:
+class SimFile:
     """An open file of it."""
 
-    def __init__(self, disk: "PowerLossDisk", node: _File) -> None:
+    def __init__(self, disk: "SimDisk", node: _File) -> None:
         self._disk = disk
         self._node = node
         self._boot = disk.boot
@@ -132,10 +132,10 @@ class PowerLossFile:
         self._disk.begin(operation)
 
 
-class PowerLossLock:
+class SimLock:
     """A held lock of it."""
 
-    def __init__(self, disk: "PowerLossDisk", path: Path) -> None:
+    def __init__(self, disk: "SimDisk", path: Path) -> None:
         self._disk = disk
         self._path = path
 
@@ -143,7 +143,7 @@ class PowerLossLock:
         self._disk.locked.discard(self._path)
 
 
-class PowerLossDisk:
+class SimDisk:
     """The disk. `sync_works` and `directory_sync_works` make one that lies, to show that a test would notice."""
 
     def __init__(self, *, sync_works: bool = True, directory_sync_works: bool = True) -> None:
@@ -154,6 +154,7 @@ class PowerLossDisk:
         self.locked: set[Path] = set()
         self._root = _Directory()
         self._failures: dict[str, tuple[int, OSError]] = {}
+        self.before: Callable[[str], None] = lambda operation: None  # called before each operation; what it raises happens
 
     def power_loss(self, rng: Random) -> None:
         """Everything that is not synced is at the mercy of `rng`. Open files and locks are gone."""
@@ -176,6 +177,7 @@ class PowerLossDisk:
 
     def begin(self, operation: str) -> None:
         """Called by each operation first."""
+        self.before(operation)
         if operation in self._failures:
             after, error = self._failures.pop(operation)
             if after == 0:
@@ -197,6 +199,36 @@ class PowerLossDisk:
         parent = self._directory(path.parent)
         parent.entries[path.name] = _File(bytearray(content), bytearray(content))
         parent.sync()
+
+    def damage(self, rng: Random, folder: Path) -> str:
+        """What a bad disk does to one of the files in a folder, cache and platters; which, or ''."""
+        files = [(name, node) for name, node in sorted(self._entries(folder).items()) if isinstance(node, _File) and len(node.content)]
+        if not files:
+            return ""
+        name, file = rng.choice(files)
+        content = file.content
+        at = rng.randrange(len(content))
+        sector = at - at % SECTOR_BYTES
+        how = rng.choice(("a bit flipped", "cut short", "a sector of zeros", "a sector written elsewhere"))
+        if how == "a bit flipped":
+            content[at] ^= 1 << rng.randrange(8)
+        elif how == "cut short":
+            del content[at:]
+        elif how == "a sector of zeros":
+            content[sector : sector + SECTOR_BYTES] = bytes(len(content[sector : sector + SECTOR_BYTES]))
+        else:
+            other = rng.randrange(0, len(content), SECTOR_BYTES)
+            size = min(len(content[sector : sector + SECTOR_BYTES]), len(content[other : other + SECTOR_BYTES]))
+            content[sector : sector + size] = content[other : other + size]
+        file.synced = bytearray(content)
+        file.unsynced.clear()
+        return f"{name}: {how} at {at}"
+
+    def _entries(self, folder: Path) -> dict[str, "_File | _Directory"]:
+        try:
+            return self._directory(folder).entries
+        except FileNotFoundError:
+            return {}
 
     def copy(self) -> Self:
         """Another disk with the same content, all of it synced, and nothing open."""
@@ -223,7 +255,7 @@ class PowerLossDisk:
         self.begin("names")
         return sorted(self._directory(directory).entries)
 
-    def create(self, path: Path) -> PowerLossFile:
+    def create(self, path: Path) -> SimFile:
         self.begin("create")
         parent = self._directory(path.parent)
         if path.name in parent.entries:
@@ -233,14 +265,14 @@ class PowerLossDisk:
         node = _File()
         parent.entries[path.name] = node
         parent.changed()
-        return PowerLossFile(self, node)
+        return SimFile(self, node)
 
-    def open(self, path: Path, *, writable: bool = False) -> PowerLossFile:
+    def open(self, path: Path, *, writable: bool = False) -> SimFile:
         self.begin("open")
         node = self._directory(path.parent).entries.get(path.name)
         if not isinstance(node, _File):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        return PowerLossFile(self, node)
+        return SimFile(self, node)
 
     def rename(self, old: Path, new: Path) -> None:
         self.begin("rename")
@@ -264,7 +296,7 @@ class PowerLossDisk:
         if self.directory_sync_works:
             self._directory(path).sync()
 
-    def lock(self, path: Path) -> PowerLossLock:
+    def lock(self, path: Path) -> SimLock:
         self.begin("lock")
         if path in self.locked:
             raise LogInUse(path.parent, os.getpid())
@@ -273,7 +305,7 @@ class PowerLossDisk:
             parent.entries[path.name] = _File()
             parent.changed()
         self.locked.add(path)
-        return PowerLossLock(self, path)
+        return SimLock(self, path)
 
     def _directory(self, path: Path) -> _Directory:
         node: _File | _Directory = self._root

@@ -59,7 +59,7 @@ class Account:
         return [order for order in self.orders.values() if order.symbol is symbol]
 
     def with_client(self, client: Client) -> Order | None:
-        if not _is_given(client):
+        if not is_given(client):
             return None
         return next((order for order in self.orders.values() if order.client == client), None)
 
@@ -171,15 +171,15 @@ class Walk:
     short_of_lots: bool = False  # a seller with a budget: there is more to take, but nothing left to sell
 
 
-class _Refused(Exception):
+class Refused(Exception):
     def __init__(self, reason: int, order_id: int) -> None:
         self.reason = reason
         self.order_id = order_id
 
 
-def _require(fact: bool, reason: int, order_id: int = 0) -> None:
+def require(fact: bool, reason: int, order_id: int = 0) -> None:
     if not fact:
-        raise _Refused(reason, order_id)
+        raise Refused(reason, order_id)
 
 
 def _is_ppm(value: int) -> bool:
@@ -205,12 +205,12 @@ def _listing_name(fields: Fields) -> tuple[int, ...]:
     return fields["name_1"], fields["name_2"], fields["name_3"]
 
 
-def _is_given(client: Client) -> bool:
+def is_given(client: Client) -> bool:
     """An id is text padded with zeros, so one that begins with a whole word of them is none."""
     return client[0] != 0
 
 
-def _client(fields: Fields, names: tuple[str, ...]) -> Client:
+def client_of(fields: Fields, names: tuple[str, ...]) -> Client:
     return tuple(fields[name] for name in names)
 
 
@@ -224,6 +224,7 @@ class Model:
         self.holdings: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         self.transfers: dict[tuple[int, int], tuple[int, ...]] = {}  # by account and id
         self.orders_admitted = 0
+        self.supply_max = codes.AMOUNT_MAX
         self._account_events: list[Event] = []
         self._market_events: list[Event] = []
         self._handlers: dict[int, Callable[[Fields], None]] = {
@@ -261,7 +262,7 @@ class Model:
         self._market_events = []
         try:
             self._handlers[kind](fields)
-        except _Refused as refused:
+        except Refused as refused:
             self._tell_refused(kind, refused, fields)
         return self._account_events, self._market_events
 
@@ -291,7 +292,7 @@ class Model:
             assert order.open_lots > 0, "an order without open lots is not open"
             assert order.frozen_ticks == 0, "no move is under way"
         for account in self.accounts.values():
-            clients = [order.client for order in account.orders.values() if _is_given(order.client)]
+            clients = [order.client for order in account.orders.values() if is_given(order.client)]
             assert len(clients) == len(set(clients)), "a client order id names one open order"
 
     # Events.
@@ -304,7 +305,7 @@ class Model:
         named = dict(zip(table[kind][1], values, strict=True))
         events.append({"kind": kind, "cause": self.sequence, "time_us": self.now_us, **named})
 
-    def _tell_refused(self, kind: int, refused: _Refused, fields: Fields) -> None:
+    def _tell_refused(self, kind: int, refused: Refused, fields: Fields) -> None:
         self._tell(records.REFUSED, kind, refused.reason, fields.get("account", 0), refused.order_id)
 
     def _tell_account(self, account: Account) -> None:
@@ -337,21 +338,21 @@ class Model:
         name = fields["name_1"], fields["name_2"]
         taken = {(asset["name_1"], asset["name_2"]) for asset in self.assets}
         ok = fields["asset"] == len(self.assets) and 0 <= fields["decimals"] <= codes.DECIMALS_MAX and _is_name(name) and name not in taken
-        _require(ok, codes.BAD_LISTING)
+        require(ok, codes.BAD_LISTING)
         self.assets.append(fields)
         self._tell(records.ASSET_LISTED, *fields.values())
 
     def _list_symbol(self, fields: Fields) -> None:
         number = fields["symbol"]
         before = self.symbols[number] if 0 <= number < len(self.symbols) else None
-        _require(number == len(self.symbols) or before is not None, codes.BAD_LISTING)
+        require(number == len(self.symbols) or before is not None, codes.BAD_LISTING)
         if before is not None:
-            _require(all(fields[name] == before.listing[name] for name in KEPT_WHEN_LISTED_AGAIN), codes.BAD_LISTING)
+            require(all(fields[name] == before.listing[name] for name in KEPT_WHEN_LISTED_AGAIN), codes.BAD_LISTING)
         else:
             taken = {_listing_name(symbol.listing) for symbol in self.symbols}
-            _require(_is_name(_listing_name(fields)) and _listing_name(fields) not in taken, codes.BAD_LISTING)
-            _require(fields["status"] in (codes.TRADING, codes.HALT, codes.BREAK), codes.BAD_LISTING)
-            _require(0 <= fields["reference_ticks"] <= fields["max_price_ticks"], codes.BAD_LISTING)
+            require(_is_name(_listing_name(fields)) and _listing_name(fields) not in taken, codes.BAD_LISTING)
+            require(fields["status"] in (codes.TRADING, codes.HALT, codes.BREAK), codes.BAD_LISTING)
+            require(0 <= fields["reference_ticks"] <= fields["max_price_ticks"], codes.BAD_LISTING)
         lot_atoms, tick_lot_atoms = self._listing_atoms(fields)
         self._check_listing_bounds(fields, lot_atoms, tick_lot_atoms)
 
@@ -367,14 +368,14 @@ class Model:
         """lot_atoms and tick_lot_atoms."""
         base, quote = fields["base"], fields["quote"]
         listed = range(len(self.assets))
-        _require(base in listed and quote in listed and base != quote, codes.BAD_LISTING)
+        require(base in listed and quote in listed and base != quote, codes.BAD_LISTING)
         for name in ("tick", "lot"):
-            _require(fields[name] >= 1 and 0 <= fields[f"{name}_decimals"] <= codes.DECIMALS_MAX, codes.BAD_LISTING)
+            require(fields[name] >= 1 and 0 <= fields[f"{name}_decimals"] <= codes.DECIMALS_MAX, codes.BAD_LISTING)
         price_step = fields["tick"] / Fraction(10 ** fields["tick_decimals"])
         qty_step = fields["lot"] / Fraction(10 ** fields["lot_decimals"])
         lot_atoms = qty_step * 10 ** self.assets[base]["decimals"]
         tick_lot_atoms = price_step * qty_step * 10 ** self.assets[quote]["decimals"]
-        _require(lot_atoms.denominator == tick_lot_atoms.denominator == 1, codes.BAD_LISTING)
+        require(lot_atoms.denominator == tick_lot_atoms.denominator == 1, codes.BAD_LISTING)
         return int(lot_atoms), int(tick_lot_atoms)
 
     def _check_listing_bounds(self, fields: Fields, lot_atoms: int, tick_lot_atoms: int) -> None:
@@ -390,46 +391,46 @@ class Model:
             0 <= fields["orders_max"] <= SYMBOL_ORDERS_MAX_BOUND,
             fields["level_orders_max"] >= 0,
         ):
-            _require(fact, codes.BAD_LISTING)
+            require(fact, codes.BAD_LISTING)
 
     def _set_symbol_status(self, fields: Fields) -> None:
         number = fields["symbol"]
-        _require(0 <= number < len(self.symbols), codes.UNKNOWN_SYMBOL)
-        _require(fields["status"] in (codes.TRADING, codes.HALT, codes.BREAK), codes.BAD_LISTING)
+        require(0 <= number < len(self.symbols), codes.UNKNOWN_SYMBOL)
+        require(fields["status"] in (codes.TRADING, codes.HALT, codes.BREAK), codes.BAD_LISTING)
         self.symbols[number].status = fields["status"]
         self._tell_status(number)
 
     def _open_account(self, fields: Fields) -> None:
         account_id, maker_ppm, taker_ppm, orders_max = fields.values()
         ok = codes.FIRST_USER <= account_id <= codes.ACCOUNT_MAX and _is_ppm(maker_ppm) and _is_ppm(taker_ppm) and orders_max >= 0
-        _require(ok, codes.BAD_ACCOUNT)
-        _require(account_id not in self.accounts, codes.ACCOUNT_EXISTS)
+        require(ok, codes.BAD_ACCOUNT)
+        require(account_id not in self.accounts, codes.ACCOUNT_EXISTS)
         account = Account(account_id, codes.ACTIVE, maker_ppm, taker_ppm, orders_max or ACCOUNT_ORDERS_MAX)
         self.accounts[account_id] = account
         self._tell_account(account)
 
     def _set_account_fees(self, fields: Fields) -> None:
         account = self._user(fields["account"])
-        _require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        _require(_is_ppm(fields["maker_ppm"]) and _is_ppm(fields["taker_ppm"]), codes.BAD_ACCOUNT)
+        require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(_is_ppm(fields["maker_ppm"]) and _is_ppm(fields["taker_ppm"]), codes.BAD_ACCOUNT)
         account.maker_ppm = fields["maker_ppm"]
         account.taker_ppm = fields["taker_ppm"]
         self._tell_account(account)
 
     def _set_account_status(self, fields: Fields) -> None:
         account = self._user(fields["account"])
-        _require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        _require(fields["status"] in (codes.ACTIVE, codes.SUSPENDED, codes.CLOSED), codes.BAD_ACCOUNT)
+        require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(fields["status"] in (codes.ACTIVE, codes.SUSPENDED, codes.CLOSED), codes.BAD_ACCOUNT)
         if fields["status"] == codes.CLOSED:
             held = any(holdings[account.account_id] for holdings in self.holdings.values())
-            _require(not account.orders and not held, codes.ACCOUNT_NOT_EMPTY)
+            require(not account.orders and not held, codes.ACCOUNT_NOT_EMPTY)
         account.status = fields["status"]
         self._tell_account(account)
 
     def _user(self, account_id: int, order_id: int = 0) -> Account:
         account = self.accounts.get(account_id)
         if account is None or account.status == codes.HOUSE:
-            raise _Refused(codes.UNKNOWN_ACCOUNT, order_id)
+            raise Refused(codes.UNKNOWN_ACCOUNT, order_id)
         return account
 
     # Money.
@@ -442,39 +443,39 @@ class Model:
     def _deposit(self, fields: Fields) -> None:
         self._check_movement(records.DEPOSIT, fields)
         receiver = self._user(fields["account"])
-        _require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
         supply = -self.holdings[fields["asset"]][codes.OUTSIDE]
-        _require(supply + fields["atoms"] <= codes.AMOUNT_MAX, codes.SUPPLY_EXCEEDED)
+        require(supply + fields["atoms"] <= self.supply_max, codes.SUPPLY_EXCEEDED)
         self._move_money(records.DEPOSIT, fields, codes.OUTSIDE, receiver.account_id)
 
     def _withdraw(self, fields: Fields) -> None:
         self._check_movement(records.WITHDRAW, fields)
         payer = self._payer(fields["account"])
-        _require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        _require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
-        _require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
+        require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
+        require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
         self._move_money(records.WITHDRAW, fields, payer.account_id, codes.OUTSIDE)
 
     def _transfer(self, fields: Fields) -> None:
         self._check_movement(records.TRANSFER, fields)
         payer = self._payer(fields["account"])
-        _require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        _require(payer.account_id != fields["to_account"], codes.BAD_ACCOUNT)
-        _require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
-        _require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
+        require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(payer.account_id != fields["to_account"], codes.BAD_ACCOUNT)
+        require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
+        require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
         receiver = self._user(fields["to_account"])
-        _require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
         self._move_money(records.TRANSFER, fields, payer.account_id, receiver.account_id)
 
     def _payer(self, account_id: int) -> Account:
         return self.accounts[codes.FEES] if account_id == codes.FEES else self._user(account_id)
 
     def _check_movement(self, kind: int, fields: Fields) -> None:
-        _require(fields["transfer_id"] >= 1 and 1 <= fields["atoms"] <= codes.AMOUNT_MAX, codes.BAD_AMOUNT)
-        _require(0 <= fields["asset"] < len(self.assets), codes.UNKNOWN_ASSET)
+        require(fields["transfer_id"] >= 1 and 1 <= fields["atoms"] <= codes.AMOUNT_MAX, codes.BAD_AMOUNT)
+        require(0 <= fields["asset"] < len(self.assets), codes.UNKNOWN_ASSET)
         done = self.transfers.get((fields["account"], fields["transfer_id"]))
-        _require(done != (kind, *fields.values()), codes.TRANSFER_REPEATED)
-        _require(done is None, codes.TRANSFER_ID_REUSED)
+        require(done != (kind, *fields.values()), codes.TRANSFER_REPEATED)
+        require(done is None, codes.TRANSFER_ID_REUSED)
 
     def _move_money(self, kind: int, fields: Fields, payer: int, receiver: int) -> None:
         asset, atoms = fields["asset"], fields["atoms"]
@@ -489,26 +490,26 @@ class Model:
 
     def _place(self, fields: Fields) -> None:
         self._check_deadline(fields, 0)
-        self._admit(fields, _client(fields, CLIENT))
+        self._admit(fields, client_of(fields, CLIENT))
 
     def _check_deadline(self, fields: Fields, order_id: int) -> None:
-        _require(fields["deadline_us"] == 0 or self.now_us <= fields["deadline_us"], codes.DEADLINE_PASSED, order_id)
+        require(fields["deadline_us"] == 0 or self.now_us <= fields["deadline_us"], codes.DEADLINE_PASSED, order_id)
 
     def _symbol(self, terms: int, order_id: int) -> Symbol:
         number = terms >> 32
-        _require(0 <= number < len(self.symbols), codes.UNKNOWN_SYMBOL, order_id)
+        require(0 <= number < len(self.symbols), codes.UNKNOWN_SYMBOL, order_id)
         return self.symbols[number]
 
     def _check_may_trade(self, account: Account, order_id: int) -> None:
-        _require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED, order_id)
-        _require(account.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED, order_id)
+        require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED, order_id)
+        require(account.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED, order_id)
 
     def _admit(self, fields: Fields, client: Client) -> None:
         symbol = self._symbol(fields["terms"], 0)
-        _require(_are_terms(fields["terms"]), codes.BAD_TERMS)
+        require(_are_terms(fields["terms"]), codes.BAD_TERMS)
         account = self._user(fields["account"])
         self._check_may_trade(account, 0)
-        order = Order(self.orders_admitted + 1, account, symbol, fields["terms"], 0, fields["qty_lots"], 0, client)
+        order = Order(self._next_order_id(), account, symbol, fields["terms"], 0, fields["qty_lots"], 0, client)
         available = self.balance(account.account_id, order.pays)[0]
         match order.type:
             case codes.LIMIT | codes.LIMIT_MAKER:
@@ -520,10 +521,10 @@ class Model:
             case codes.FOK_BUDGET:
                 self._terms_of_fok_budget(order, fields)
         if order.may_rest:
-            _require(len(account.open_on(symbol)) < symbol.orders_max, codes.TOO_MANY_ORDERS)
-            _require(len(account.orders) < account.orders_max, codes.TOO_MANY_ACCOUNT_ORDERS)
-        _require(account.with_client(client) is None, codes.DUPLICATE_CLIENT_ID)
-        _require(1 <= order.frozen_atoms <= available, codes.INSUFFICIENT_BALANCE)
+            require(len(account.open_on(symbol)) < symbol.orders_max, codes.TOO_MANY_ORDERS)
+            require(len(account.orders) < account.orders_max, codes.TOO_MANY_ACCOUNT_ORDERS)
+        require(account.with_client(client) is None, codes.DUPLICATE_CLIENT_ID)
+        require(1 <= order.frozen_atoms <= available, codes.INSUFFICIENT_BALANCE)
 
         self.orders_admitted += 1
         account.orders[order.order_id] = order
@@ -533,31 +534,34 @@ class Model:
         )  # fmt: skip
         self._engine_place(order)
 
+    def _next_order_id(self) -> int:
+        return self.orders_admitted + 1
+
     def _terms_of_limit(self, order: Order, fields: Fields) -> None:
         order.price_ticks = fields["price_ticks"]
-        _require(order.symbol.price_fits(order.price_ticks), codes.PRICE_FILTER)
-        _require(order.symbol.qty_fits(order.open_lots), codes.LOT_SIZE)
-        _require(order.symbol.notional_fits(order.symbol.notional(order.price_ticks, order.open_lots)), codes.NOTIONAL)
+        require(order.symbol.price_fits(order.price_ticks), codes.PRICE_FILTER)
+        require(order.symbol.qty_fits(order.open_lots), codes.LOT_SIZE)
+        require(order.symbol.notional_fits(order.symbol.notional(order.price_ticks, order.open_lots)), codes.NOTIONAL)
 
     def _terms_of_market(self, order: Order, fields: Fields, available: int) -> None:
-        _require(order.symbol.qty_fits(order.open_lots), codes.LOT_SIZE)
+        require(order.symbol.qty_fits(order.open_lots), codes.LOT_SIZE)
         if order.side == codes.BUY:
-            _require(1 <= fields["price_ticks"] <= order.symbol.listing["max_price_ticks"], codes.PRICE_FILTER)
+            require(1 <= fields["price_ticks"] <= order.symbol.listing["max_price_ticks"], codes.PRICE_FILTER)
             order.budget_atoms = min(order.symbol.notional(fields["price_ticks"], order.open_lots), available)
 
     def _terms_of_market_quote(self, order: Order, fields: Fields, available: int) -> None:
         symbol, listing = order.symbol, order.symbol.listing
         order.budget_atoms = fields["budget_atoms"]
-        _require(max(1, listing["min_notional_atoms"]) <= order.budget_atoms <= symbol.max_notional_atoms, codes.NOTIONAL)
+        require(max(1, listing["min_notional_atoms"]) <= order.budget_atoms <= symbol.max_notional_atoms, codes.NOTIONAL)
         order.open_lots = min(listing["max_qty_lots"], order.budget_atoms // symbol.tick_lot_atoms // listing["min_price_ticks"])
-        _require(order.open_lots > 0, codes.NOTIONAL)
+        require(order.open_lots > 0, codes.NOTIONAL)
         if order.side == codes.SELL:
             order.open_lots = min(order.open_lots, available // symbol.lot_atoms)
 
     def _terms_of_fok_budget(self, order: Order, fields: Fields) -> None:
         order.budget_atoms = fields["budget_atoms"]
-        _require(order.symbol.qty_fits(order.open_lots), codes.LOT_SIZE)
-        _require(1 <= order.budget_atoms <= order.symbol.max_notional_atoms, codes.NOTIONAL)
+        require(order.symbol.qty_fits(order.open_lots), codes.LOT_SIZE)
+        require(1 <= order.budget_atoms <= order.symbol.max_notional_atoms, codes.NOTIONAL)
 
     def _engine_place(self, order: Order) -> None:
         symbol = order.symbol
@@ -771,41 +775,41 @@ class Model:
 
     def _cancel(self, fields: Fields) -> None:
         symbol, account = self._symbol_and_account(fields)
-        self._cancel_order(self._find(fields, account, symbol), _client(fields, NEW_CLIENT))
+        self._cancel_order(self._find(fields, account, symbol), client_of(fields, NEW_CLIENT))
 
     def _symbol_and_account(self, fields: Fields, with_stp: bool = False) -> tuple[Symbol, Account]:
         """What every command about an open order checks first. A refusal carries the order id that the command has, if any."""
         order_id = fields.get("order_id", 0)
         self._check_deadline(fields, order_id)
         symbol = self._symbol(fields["terms"], order_id)
-        _require(not with_stp or fields["terms"] >> 24 & 0xFF <= codes.STP_MAX, codes.BAD_TERMS, order_id)
+        require(not with_stp or fields["terms"] >> 24 & 0xFF <= codes.STP_MAX, codes.BAD_TERMS, order_id)
         return symbol, self._user(fields["account"], order_id)
 
     def _find(self, fields: Fields, account: Account, symbol: Symbol) -> Order:
         """The open order that a command names, by its id, by its client id, or by both if both fit."""
-        order_id, client = fields["order_id"], _client(fields, CLIENT)
+        order_id, client = fields["order_id"], client_of(fields, CLIENT)
         order = account.orders.get(order_id) if order_id else account.with_client(client)
-        if order is None or order.symbol is not symbol or (_is_given(client) and client != order.client):
-            raise _Refused(codes.UNKNOWN_ORDER, order_id)
+        if order is None or order.symbol is not symbol or (is_given(client) and client != order.client):
+            raise Refused(codes.UNKNOWN_ORDER, order_id)
         return order
 
     def _cancel_order(self, order: Order, new_client: Client) -> None:
-        if _is_given(new_client):
+        if is_given(new_client):
             self._tell(records.CANCEL_ADMITTED, order.order_id, order.account.account_id, *new_client)
         self._leave_and_end(order, codes.BY_OWNER)
 
     def _cancel_all(self, fields: Fields) -> None:
         symbol, account = self._symbol_and_account(fields)
         orders = account.open_on(symbol)
-        _require(bool(orders), codes.UNKNOWN_ORDER)
+        require(bool(orders), codes.UNKNOWN_ORDER)
         self._tell(records.CANCEL_ALL_ADMITTED, account.account_id, symbol.listing["symbol"], len(orders))
         for order in sorted(orders, key=lambda order: order.order_id, reverse=True):
-            self._cancel_order(order, _client(fields, NEW_CLIENT))
+            self._cancel_order(order, client_of(fields, NEW_CLIENT))
 
     def _reduce(self, fields: Fields) -> None:
         symbol, account = self._symbol_and_account(fields)
         order = self._find(fields, account, symbol)
-        _require(fields["by_lots"] >= 1, codes.BAD_AMOUNT, order.order_id)
+        require(fields["by_lots"] >= 1, codes.BAD_AMOUNT, order.order_id)
         if fields["by_lots"] >= order.open_lots:
             self._leave_and_end(order, codes.BY_OWNER)
         else:
@@ -816,17 +820,21 @@ class Model:
         self._check_may_trade(account, fields["order_id"])
         order = self._find(fields, account, symbol)
         price_ticks = fields["price_ticks"]
-        _require(symbol.price_fits(price_ticks), codes.PRICE_FILTER, order.order_id)
-        _require(symbol.notional_fits(symbol.notional(price_ticks, order.open_lots)), codes.NOTIONAL, order.order_id)
+        require(symbol.price_fits(price_ticks), codes.PRICE_FILTER, order.order_id)
+        require(symbol.notional_fits(symbol.notional(price_ticks, order.open_lots)), codes.NOTIONAL, order.order_id)
+        self._check_no_amendment(order)
         dearer = order.side == codes.BUY and price_ticks > order.price_ticks
         if dearer:
             more_atoms = symbol.notional(price_ticks - order.price_ticks, order.open_lots)
-            _require(more_atoms <= self.balance(account.account_id, order.pays)[0], codes.INSUFFICIENT_BALANCE, order.order_id)
+            require(more_atoms <= self.balance(account.account_id, order.pays)[0], codes.INSUFFICIENT_BALANCE, order.order_id)
 
         if dearer:
             order.frozen_ticks = price_ticks
             self._tell_order(records.MOVE_ADMITTED, order, price_ticks)
         self._engine_move(order, price_ticks, fields["terms"] >> 24 & 0xFF)
+
+    def _check_no_amendment(self, order: Order) -> None:
+        """Here a move is answered before anything else is asked."""
 
     def _engine_move(self, order: Order, price_ticks: int, stp: int) -> None:
         symbol = order.symbol
@@ -845,16 +853,16 @@ class Model:
     def _cancel_replace(self, fields: Fields) -> None:
         symbol, account = self._symbol_and_account(fields)
         self._check_may_trade(account, fields["order_id"])
-        _require(fields["mode"] in (codes.STOP_ON_FAILURE, codes.ALLOW_FAILURE), codes.BAD_TERMS, fields["order_id"])
+        require(fields["mode"] in (codes.STOP_ON_FAILURE, codes.ALLOW_FAILURE), codes.BAD_TERMS, fields["order_id"])
         try:
             order = self._find(fields, account, symbol)
-        except _Refused as refused:
+        except Refused as refused:
             if fields["mode"] == codes.STOP_ON_FAILURE:
                 raise
             self._tell_refused(records.CANCEL_REPLACE, refused, fields)
         else:
-            self._cancel_order(order, _client(fields, NEW_CLIENT))
-        self._admit(fields, _client(fields, ORDER_CLIENT))
+            self._cancel_order(order, client_of(fields, NEW_CLIENT))
+        self._admit(fields, client_of(fields, ORDER_CLIENT))
 
     # Control.
 

@@ -14,12 +14,12 @@ from tests.support.log_records import records
 from zerosum.log.disk import Disk, OsDisk, is_full
 from zerosum.log.errors import LogInUse
 from zerosum.log.file_log import FileLog
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 
 
 @pytest.fixture(params=["os", "power loss"])
 def disk(request: pytest.FixtureRequest) -> Disk:
-    return OsDisk() if request.param == "os" else PowerLossDisk()
+    return OsDisk() if request.param == "os" else SimDisk()
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def test_full_is_told_from_other_failures() -> None:
     assert [is_full(OSError(code, "")) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO)] == [True, True, False]
 
 
-def power_loss_disk(synced: bytes, unsynced: bytes) -> PowerLossDisk:
-    disk = PowerLossDisk()
+def power_loss_disk(synced: bytes, unsynced: bytes) -> SimDisk:
+    disk = SimDisk()
     disk.make_directory(Path("/d"))
     file = disk.create(Path("/d/f"))
     file.pwrite(synced, 0)

@@ -13,7 +13,7 @@ from zerosum.log.errors import LogDamaged, LogMissing, LogPruned
 from zerosum.log.file_log import FileLog
 from zerosum.log.layout import GROUP_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES, split_records
 from zerosum.log.reader import LogReader
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 
 FOLDER = Path("/log")
 SEGMENT_BYTES = 8192
@@ -21,12 +21,12 @@ WORDS = 30
 
 
 @pytest.fixture
-def disk() -> PowerLossDisk:
-    return PowerLossDisk()
+def disk() -> SimDisk:
+    return SimDisk()
 
 
 @pytest.fixture
-def log(disk: PowerLossDisk) -> FileLog:
+def log(disk: SimDisk) -> FileLog:
     return FileLog.create(FOLDER, disk=disk, segment_bytes=SEGMENT_BYTES)
 
 
@@ -43,20 +43,20 @@ def sequences(groups: list[Group]) -> list[tuple[int, int]]:
     return [(group.first_sequence, group.last_sequence) for group in groups]
 
 
-def flip(disk: PowerLossDisk, path: Path, offset: int) -> None:
+def flip(disk: SimDisk, path: Path, offset: int) -> None:
     content = bytearray(disk.contents()[str(path)[1:]])
     content[offset] ^= 1
     disk.overwrite(path, bytes(content))
 
 
-def test_groups_come_in_order_from_after_the_sequence_asked_for(disk: PowerLossDisk, log: FileLog) -> None:
+def test_groups_come_in_order_from_after_the_sequence_asked_for(disk: SimDisk, log: FileLog) -> None:
     for count in (2, 3, 1):
         append(log, count)
     assert sequences(list(LogReader(FOLDER, disk=disk).read(6))) == [(1, 2), (3, 5), (6, 6)]
     assert sequences(list(LogReader(FOLDER, after_sequence=2, disk=disk).read(6))) == [(3, 5), (6, 6)]
 
 
-def test_the_first_group_is_cut_to_begin_with_what_is_wanted(disk: PowerLossDisk, log: FileLog) -> None:
+def test_the_first_group_is_cut_to_begin_with_what_is_wanted(disk: SimDisk, log: FileLog) -> None:
     """Where a group begins and ends means nothing: a snapshot may lie in the middle of one."""
     for count in (2, 5, 1):
         append(log, count)
@@ -66,7 +66,7 @@ def test_the_first_group_is_cut_to_begin_with_what_is_wanted(disk: PowerLossDisk
         assert sequences(list(reader.read(8))) == [first, (8, 8)]
 
 
-def test_what_is_not_yet_durable_is_not_read(disk: PowerLossDisk, log: FileLog) -> None:
+def test_what_is_not_yet_durable_is_not_read(disk: SimDisk, log: FileLog) -> None:
     reader = LogReader(FOLDER, disk=disk)
     append(log, 2)
     log.append(records(3, 2, WORDS), count=2, time_us=0)
@@ -75,7 +75,7 @@ def test_what_is_not_yet_durable_is_not_read(disk: PowerLossDisk, log: FileLog) 
     assert sequences(list(reader.read(log.sync()))) == [(3, 4)]
 
 
-def test_a_bound_inside_a_group_leaves_the_group(disk: PowerLossDisk, log: FileLog) -> None:
+def test_a_bound_inside_a_group_leaves_the_group(disk: SimDisk, log: FileLog) -> None:
     append(log, 2)
     append(log, 3)
     reader = LogReader(FOLDER, disk=disk)
@@ -84,7 +84,7 @@ def test_a_bound_inside_a_group_leaves_the_group(disk: PowerLossDisk, log: FileL
     assert sequences(list(reader.read(5))) == [(3, 5)]
 
 
-def test_a_follower_goes_on_over_segments_and_restarts_of_the_writer(disk: PowerLossDisk, log: FileLog) -> None:
+def test_a_follower_goes_on_over_segments_and_restarts_of_the_writer(disk: SimDisk, log: FileLog) -> None:
     reader = LogReader(FOLDER, disk=disk)
     expected = 1
     for round_number in range(120):
@@ -100,7 +100,7 @@ def test_a_follower_goes_on_over_segments_and_restarts_of_the_writer(disk: Power
     assert len(disk.names(FOLDER)) > 5
 
 
-def test_reading_may_stop_and_go_on_anywhere(disk: PowerLossDisk, log: FileLog) -> None:
+def test_reading_may_stop_and_go_on_anywhere(disk: SimDisk, log: FileLog) -> None:
     for _ in range(4):
         append(log, 2)
     reader = LogReader(FOLDER, disk=disk)
@@ -108,7 +108,7 @@ def test_reading_may_stop_and_go_on_anywhere(disk: PowerLossDisk, log: FileLog) 
     assert sequences([first, *reader.read(8)]) == [(1, 2), (3, 4), (5, 6), (7, 8)]
 
 
-def test_groups_stay_valid_while_the_reader_moves_on(disk: PowerLossDisk, log: FileLog) -> None:
+def test_groups_stay_valid_while_the_reader_moves_on(disk: SimDisk, log: FileLog) -> None:
     for _ in range(60):
         append(log, 3)
     reader = LogReader(FOLDER, disk=disk)
@@ -130,7 +130,7 @@ def test_a_reader_whose_file_was_replaced_by_recovery_goes_on_in_the_new_one(tmp
             assert sequences(list(reader.read(5))) == [(3, 5)]
 
 
-def test_what_was_read_ahead_is_read_again_once_it_is_durable(disk: PowerLossDisk, log: FileLog) -> None:
+def test_what_was_read_ahead_is_read_again_once_it_is_durable(disk: SimDisk, log: FileLog) -> None:
     """The first poll sees half of a group on its way, in the same block as the group that it takes."""
     append(log, 1)
     reader = LogReader(FOLDER, disk=disk)
@@ -145,7 +145,7 @@ def test_what_was_read_ahead_is_read_again_once_it_is_durable(disk: PowerLossDis
     assert sequences(list(reader.read(2))) == [(2, 2)]
 
 
-def test_what_should_be_durable_and_is_not_there_is_damage(disk: PowerLossDisk, log: FileLog) -> None:
+def test_what_should_be_durable_and_is_not_there_is_damage(disk: SimDisk, log: FileLog) -> None:
     append(log, 2)
     reader = LogReader(FOLDER, disk=disk)
     groups = reader.read(3)
@@ -154,7 +154,7 @@ def test_what_should_be_durable_and_is_not_there_is_damage(disk: PowerLossDisk, 
         next(groups)
 
 
-def test_a_damaged_group_is_never_yielded(disk: PowerLossDisk, log: FileLog) -> None:
+def test_a_damaged_group_is_never_yielded(disk: SimDisk, log: FileLog) -> None:
     for _ in range(3):
         append(log, 1)
     offset = SEGMENT_HEADER_BYTES + GROUP_OVERHEAD_BYTES + WORDS * 8
@@ -166,7 +166,7 @@ def test_a_damaged_group_is_never_yielded(disk: PowerLossDisk, log: FileLog) -> 
     assert (refused.value.offset, refused.value.sequence) == (offset, 2)
 
 
-def test_skipped_groups_are_not_hashed_but_their_links_are_followed(disk: PowerLossDisk, log: FileLog) -> None:
+def test_skipped_groups_are_not_hashed_but_their_links_are_followed(disk: SimDisk, log: FileLog) -> None:
     for _ in range(4):
         append(log, 1)
     path, group_bytes = FOLDER / "00000000000000000001.seg", GROUP_OVERHEAD_BYTES + WORDS * 8
@@ -177,7 +177,7 @@ def test_skipped_groups_are_not_hashed_but_their_links_are_followed(disk: PowerL
         list(LogReader(FOLDER, after_sequence=2, disk=disk).read(4))
 
 
-def test_a_pruned_sequence_is_refused_with_the_earliest_that_is_kept(disk: PowerLossDisk, log: FileLog) -> None:
+def test_a_pruned_sequence_is_refused_with_the_earliest_that_is_kept(disk: SimDisk, log: FileLog) -> None:
     reader = LogReader(FOLDER, disk=disk)
     while len(disk.names(FOLDER)) < 5:
         append(log, 2)
@@ -192,7 +192,7 @@ def test_a_pruned_sequence_is_refused_with_the_earliest_that_is_kept(disk: Power
     assert overtaken.value.earliest == earliest
 
 
-def test_a_missing_segment_is_damage(disk: PowerLossDisk, log: FileLog) -> None:
+def test_a_missing_segment_is_damage(disk: SimDisk, log: FileLog) -> None:
     while len(disk.names(FOLDER)) < 4:
         append(log, 2)
     first, middle, *_ = disk.names(FOLDER)
@@ -205,12 +205,12 @@ def test_a_missing_segment_is_damage(disk: PowerLossDisk, log: FileLog) -> None:
         LogReader(FOLDER, disk=disk)
 
 
-def test_where_no_log_is_none_is_read(disk: PowerLossDisk) -> None:
+def test_where_no_log_is_none_is_read(disk: SimDisk) -> None:
     with pytest.raises(LogMissing):
         LogReader(FOLDER, disk=disk)
 
 
-def test_an_idle_poll_reads_nothing(disk: PowerLossDisk, log: FileLog) -> None:
+def test_an_idle_poll_reads_nothing(disk: SimDisk, log: FileLog) -> None:
     append(log, 2)
     reader = LogReader(FOLDER, disk=disk)
     list(reader.read(2))

@@ -24,7 +24,7 @@ from zerosum.log.layout import (
 )
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import SECTOR_BYTES, survey
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 
 FOLDER = Path("/log")
 SEGMENT_BYTES = 8192
@@ -41,7 +41,7 @@ class Bench:
     """A log on a disk whose bytes can be changed behind its back."""
 
     def __init__(self) -> None:
-        self.disk = PowerLossDisk()
+        self.disk = SimDisk()
         self.log = FileLog.create(FOLDER, disk=self.disk, segment_bytes=SEGMENT_BYTES)
 
     def append(self, count: int = 1, *, sync: bool = True) -> None:

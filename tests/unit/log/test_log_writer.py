@@ -15,25 +15,25 @@ from zerosum.log.errors import DiskFull, LogBehindFollower, LogDamaged, LogExist
 from zerosum.log.file_log import SEGMENT_BYTES, FileLog
 from zerosum.log.layout import Attestation, split_records
 from zerosum.log.reader import LogReader
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 
 FOLDER = Path("/log")
 STEP = 4096
 
 
 @pytest.fixture
-def disk() -> PowerLossDisk:
-    return PowerLossDisk()
+def disk() -> SimDisk:
+    return SimDisk()
 
 
 ARCHIVE = Path("/archive")
 
 
-def create(disk: PowerLossDisk, segment_bytes: int = STEP) -> FileLog:
+def create(disk: SimDisk, segment_bytes: int = STEP) -> FileLog:
     return FileLog.create(FOLDER, disk=disk, segment_bytes=segment_bytes)
 
 
-def reopen(disk: PowerLossDisk, **options: Any) -> FileLog:
+def reopen(disk: SimDisk, **options: Any) -> FileLog:
     disk.kill()
     return FileLog.open(FOLDER, disk=disk, segment_bytes=STEP, **options)
 
@@ -48,12 +48,12 @@ def append_groups(log: FileLog, groups: int) -> None:
     log.sync()
 
 
-def content(disk: PowerLossDisk, log: FileLog) -> list[bytes]:
+def content(disk: SimDisk, log: FileLog) -> list[bytes]:
     with LogReader(FOLDER, after_sequence=log.first_sequence - 1, disk=disk) as reader:
         return [bytes(one) for group in reader.read(log.durable_sequence) for one in split_records(group.records)]
 
 
-def segments(disk: PowerLossDisk) -> list[int]:
+def segments(disk: SimDisk) -> list[int]:
     return [int(name[:20]) for name in disk.names(FOLDER) if name.endswith(".seg")]
 
 
@@ -79,7 +79,7 @@ def test_a_segment_has_64_mib_unless_told(tmp_path: Path) -> None:
     assert segment.stat().st_blocks * 512 >= SEGMENT_BYTES
 
 
-def test_only_sync_makes_durable(disk: PowerLossDisk) -> None:
+def test_only_sync_makes_durable(disk: SimDisk) -> None:
     log = create(disk)
     append(log, 3)
     assert log.durable_sequence == 0
@@ -90,7 +90,7 @@ def test_only_sync_makes_durable(disk: PowerLossDisk) -> None:
     assert FileLog.open(FOLDER, disk=disk).next_sequence >= 4
 
 
-def test_a_sync_with_nothing_new_asks_nothing_of_the_disk(disk: PowerLossDisk) -> None:
+def test_a_sync_with_nothing_new_asks_nothing_of_the_disk(disk: SimDisk) -> None:
     log = create(disk)
     append(log)
     log.sync()
@@ -98,7 +98,7 @@ def test_a_sync_with_nothing_new_asks_nothing_of_the_disk(disk: PowerLossDisk) -
     assert log.sync() == 1
 
 
-def test_what_was_attested_is_read_back(disk: PowerLossDisk) -> None:
+def test_what_was_attested_is_read_back(disk: SimDisk) -> None:
     log = create(disk)
     attestation = Attestation(41, 7, 8, bytes(range(32)))
     log.append(record(1), count=1, time_us=123, attestation=attestation)
@@ -108,7 +108,7 @@ def test_what_was_attested_is_read_back(disk: PowerLossDisk) -> None:
     assert (group.attestation, group.time_us) == (attestation, 123)
 
 
-def test_the_folder_must_be_what_the_caller_takes_it_for(disk: PowerLossDisk) -> None:
+def test_the_folder_must_be_what_the_caller_takes_it_for(disk: SimDisk) -> None:
     with pytest.raises(LogMissing):
         FileLog.open(FOLDER, disk=disk)
     create(disk).close()
@@ -116,7 +116,7 @@ def test_the_folder_must_be_what_the_caller_takes_it_for(disk: PowerLossDisk) ->
         create(disk)
 
 
-def test_a_log_has_one_writer(disk: PowerLossDisk) -> None:
+def test_a_log_has_one_writer(disk: SimDisk) -> None:
     log = create(disk)
     with pytest.raises(LogInUse):
         FileLog.open(FOLDER, disk=disk)
@@ -124,7 +124,7 @@ def test_a_log_has_one_writer(disk: PowerLossDisk) -> None:
     FileLog.open(FOLDER, disk=disk).close()
 
 
-def test_a_refused_opening_lets_go_of_the_folder(disk: PowerLossDisk) -> None:
+def test_a_refused_opening_lets_go_of_the_folder(disk: SimDisk) -> None:
     log = create(disk)
     append_groups(log, 2)
     log.close()
@@ -135,7 +135,7 @@ def test_a_refused_opening_lets_go_of_the_folder(disk: PowerLossDisk) -> None:
     FileLog.open(FOLDER, disk=disk, must_reach=2).close()
 
 
-def test_a_log_whose_creation_was_cut_short_is_created_again(disk: PowerLossDisk) -> None:
+def test_a_log_whose_creation_was_cut_short_is_created_again(disk: SimDisk) -> None:
     for operation in ("create", "pwrite", "sync", "rename"):
         disk.fail(operation, errno.EIO)
         with pytest.raises(LogFailed):
@@ -147,7 +147,7 @@ def test_a_log_whose_creation_was_cut_short_is_created_again(disk: PowerLossDisk
 
 
 @pytest.mark.parametrize("operation", ["pwrite", "sync"])
-def test_after_a_failed_write_or_sync_nothing_is_accepted(disk: PowerLossDisk, operation: str) -> None:
+def test_after_a_failed_write_or_sync_nothing_is_accepted(disk: SimDisk, operation: str) -> None:
     """A sync that fails and then succeeds proves nothing: the kernel has marked the pages clean."""
     log = create(disk)
     append_groups(log, 1)
@@ -163,7 +163,7 @@ def test_after_a_failed_write_or_sync_nothing_is_accepted(disk: PowerLossDisk, o
     assert not reopen(disk).recovery.clean
 
 
-def test_what_a_failed_sync_left_in_the_cache_is_made_durable_before_it_is_served(disk: PowerLossDisk) -> None:
+def test_what_a_failed_sync_left_in_the_cache_is_made_durable_before_it_is_served(disk: SimDisk) -> None:
     """The restarted process reads the group from the page cache, while the disk never got it."""
     log = create(disk)
     append(log, 2)
@@ -176,7 +176,7 @@ def test_what_a_failed_sync_left_in_the_cache_is_made_durable_before_it_is_serve
     assert reopen(disk, must_reach=2).durable_sequence == 2
 
 
-def test_a_seal_is_written_once_and_only_after_records(disk: PowerLossDisk) -> None:
+def test_a_seal_is_written_once_and_only_after_records(disk: SimDisk) -> None:
     """Stopping and starting an idle exchange must not fill its log."""
     create(disk).close()
     empty = disk.contents()
@@ -195,7 +195,7 @@ def test_a_seal_is_written_once_and_only_after_records(disk: PowerLossDisk) -> N
     assert disk.contents() == sealed
 
 
-def test_a_seal_whose_own_sync_failed_is_made_durable_before_going_on(disk: PowerLossDisk) -> None:
+def test_a_seal_whose_own_sync_failed_is_made_durable_before_going_on(disk: SimDisk) -> None:
     log = create(disk)
     append_groups(log, 1)
     disk.fail("sync", errno.EIO)  # the first sync of close has nothing to do, so this is the seal's
@@ -208,7 +208,7 @@ def test_a_seal_whose_own_sync_failed_is_made_durable_before_going_on(disk: Powe
     assert reopen(disk).durable_sequence == 2
 
 
-def test_no_seal_vouches_for_groups_whose_sync_failed(disk: PowerLossDisk) -> None:
+def test_no_seal_vouches_for_groups_whose_sync_failed(disk: SimDisk) -> None:
     """A sealed tail is served as it is, not copied: its groups must be on the disk, not just in the cache."""
     log = create(disk)
     append(log)
@@ -225,7 +225,7 @@ def test_no_seal_vouches_for_groups_whose_sync_failed(disk: PowerLossDisk) -> No
 def test_a_seal_made_durable_late_is_not_mistaken_for_one_that_was_lost() -> None:
     """What is written after it says that it was synced. So it must have been, before anything is."""
     for seed in range(30):
-        disk = PowerLossDisk()
+        disk = SimDisk()
         log = create(disk)
         append_groups(log, 1)
         disk.fail("sync", errno.EIO)
@@ -236,7 +236,7 @@ def test_a_seal_made_durable_late_is_not_mistaken_for_one_that_was_lost() -> Non
         assert reopen(disk).durable_sequence >= 1
 
 
-def test_a_group_that_no_longer_fits_goes_to_the_next_segment(disk: PowerLossDisk) -> None:
+def test_a_group_that_no_longer_fits_goes_to_the_next_segment(disk: SimDisk) -> None:
     log = create(disk)
     while log.room_bytes >= 50 * 8:
         append(log)
@@ -248,7 +248,7 @@ def test_a_group_that_no_longer_fits_goes_to_the_next_segment(disk: PowerLossDis
     assert content(disk, log) == [record(sequence, 50) for sequence in range(1, log.next_sequence)]
 
 
-def test_a_group_may_fill_a_segment_but_not_pass_it(disk: PowerLossDisk) -> None:
+def test_a_group_may_fill_a_segment_but_not_pass_it(disk: SimDisk) -> None:
     log = create(disk)
     full = record(1, log.group_bytes_max // 8)
     assert log.append(full, count=1, time_us=0) == 1
@@ -258,7 +258,7 @@ def test_a_group_may_fill_a_segment_but_not_pass_it(disk: PowerLossDisk) -> None
     assert content(disk, reopen(disk)) == [full]
 
 
-def test_larger_segments_take_the_place_of_a_tail_without_records(disk: PowerLossDisk) -> None:
+def test_larger_segments_take_the_place_of_a_tail_without_records(disk: SimDisk) -> None:
     """Two segments cannot begin with the same sequence: they would have one name. A reader that has the old one open goes on."""
     create(disk).close()
     log = FileLog.open(FOLDER, disk=disk, segment_bytes=4 * STEP)
@@ -271,14 +271,14 @@ def test_larger_segments_take_the_place_of_a_tail_without_records(disk: PowerLos
 
 
 @pytest.mark.parametrize(("payload", "count"), [(record(1), 2), (record(1) + record(2), 1), (record(1)[:-8], 1), (b"", 0)])
-def test_a_wrong_count_would_number_everything_after_it_wrongly(disk: PowerLossDisk, payload: bytes, count: int) -> None:
+def test_a_wrong_count_would_number_everything_after_it_wrongly(disk: SimDisk, payload: bytes, count: int) -> None:
     log = create(disk)
     with pytest.raises(AssertionError):
         log.append(payload, count=count, time_us=0)
     assert append(log) == 1
 
 
-def test_an_append_uses_the_segment_that_was_prepared(disk: PowerLossDisk) -> None:
+def test_an_append_uses_the_segment_that_was_prepared(disk: SimDisk) -> None:
     """No preallocation is left for the hot path: a disk that can create nothing more does not matter."""
     log = create(disk)
     prepared = [log.next_is_prepared]
@@ -312,7 +312,7 @@ def test_the_next_segment_may_be_prepared_beside_the_writer(tmp_path: Path) -> N
         assert log.durable_sequence == 200
 
 
-def test_a_full_disk_is_met_while_preparing_and_changes_nothing(disk: PowerLossDisk) -> None:
+def test_a_full_disk_is_met_while_preparing_and_changes_nothing(disk: SimDisk) -> None:
     log = create(disk)
     append_groups(log, 1)
     disk.capacity_bytes = STEP + 1000
@@ -334,7 +334,7 @@ def test_a_full_disk_is_met_while_preparing_and_changes_nothing(disk: PowerLossD
     assert reopen(disk).durable_sequence == next_sequence
 
 
-def test_a_full_disk_refuses_creation_and_mending_and_loses_nothing(disk: PowerLossDisk) -> None:
+def test_a_full_disk_refuses_creation_and_mending_and_loses_nothing(disk: SimDisk) -> None:
     disk.capacity_bytes = STEP - 1
     with pytest.raises(DiskFull):
         create(disk)
@@ -349,7 +349,7 @@ def test_a_full_disk_refuses_creation_and_mending_and_loses_nothing(disk: PowerL
     assert reopen(disk).durable_sequence == 2
 
 
-def test_a_prepared_segment_makes_room_for_mending(disk: PowerLossDisk) -> None:
+def test_a_prepared_segment_makes_room_for_mending(disk: SimDisk) -> None:
     """It is dropped at the start: so a log that crashes on a full disk with it comes back."""
     disk.capacity_bytes = 2 * STEP
     log = create(disk)
@@ -358,7 +358,7 @@ def test_a_prepared_segment_makes_room_for_mending(disk: PowerLossDisk) -> None:
     assert reopen(disk).durable_sequence == 2
 
 
-def fill(disk: PowerLossDisk, segment_count: int) -> FileLog:
+def fill(disk: SimDisk, segment_count: int) -> FileLog:
     log = create(disk)
     while len(segments(disk)) < segment_count:
         append(log)
@@ -366,7 +366,7 @@ def fill(disk: PowerLossDisk, segment_count: int) -> FileLog:
     return log
 
 
-def test_pruning_removes_only_closed_segments_that_are_wholly_before(disk: PowerLossDisk) -> None:
+def test_pruning_removes_only_closed_segments_that_are_wholly_before(disk: SimDisk) -> None:
     log = fill(disk, 4)
     first, second, third, fourth = segments(disk)
     assert log.prune(second - 1) == []
@@ -379,7 +379,7 @@ def test_pruning_removes_only_closed_segments_that_are_wholly_before(disk: Power
     assert reopen(disk).first_sequence == fourth
 
 
-def test_pruning_goes_on_only_once_the_last_removal_is_durable(disk: PowerLossDisk) -> None:
+def test_pruning_goes_on_only_once_the_last_removal_is_durable(disk: SimDisk) -> None:
     """Or a crash could bring back an older segment without the one after it."""
     log = fill(disk, 4)
     before = segments(disk)
@@ -389,7 +389,7 @@ def test_pruning_goes_on_only_once_the_last_removal_is_durable(disk: PowerLossDi
     assert segments(disk) == before[1:]
 
 
-def test_an_archive_gets_verified_copies_that_can_be_read(disk: PowerLossDisk) -> None:
+def test_an_archive_gets_verified_copies_that_can_be_read(disk: SimDisk) -> None:
     log = fill(disk, 4)
     originals = disk.contents()
     fourth = segments(disk)[-1]
@@ -406,7 +406,7 @@ def test_an_archive_gets_verified_copies_that_can_be_read(disk: PowerLossDisk) -
     assert archived == [record(sequence, 50) for sequence in range(1, fourth)]
 
 
-def test_a_segment_that_cannot_be_archived_stays_and_the_log_goes_on(disk: PowerLossDisk) -> None:
+def test_a_segment_that_cannot_be_archived_stays_and_the_log_goes_on(disk: SimDisk) -> None:
     log = fill(disk, 3)
     before = segments(disk)
     disk.fail("rename", errno.EIO)
@@ -421,7 +421,7 @@ def test_a_segment_that_cannot_be_archived_stays_and_the_log_goes_on(disk: Power
     assert archive_segments(FOLDER, 1 << 40, ARCHIVE, disk=disk) == before[-1]
 
 
-def test_archiving_ends_when_it_is_to_stop(disk: PowerLossDisk) -> None:
+def test_archiving_ends_when_it_is_to_stop(disk: SimDisk) -> None:
     fill(disk, 3)
     first, second, _ = segments(disk)
     asked = iter([False, True])
@@ -429,7 +429,7 @@ def test_archiving_ends_when_it_is_to_stop(disk: PowerLossDisk) -> None:
     assert [name for name in disk.contents() if name.startswith("archive/")] == [f"archive/{first:020d}.seg"]
 
 
-def test_what_the_archive_has_is_never_written_over(disk: PowerLossDisk) -> None:
+def test_what_the_archive_has_is_never_written_over(disk: SimDisk) -> None:
     """The same segment again is fine; another log's under its name may be the only copy of that."""
     fill(disk, 3)
     first = f"{segments(disk)[0]:020d}.seg"
@@ -442,7 +442,7 @@ def test_what_the_archive_has_is_never_written_over(disk: PowerLossDisk) -> None
     assert disk.contents()[f"archive/{first}"] == foreign
 
 
-def test_the_segment_that_is_written_meanwhile_is_not_taken_for_archived(disk: PowerLossDisk) -> None:
+def test_the_segment_that_is_written_meanwhile_is_not_taken_for_archived(disk: SimDisk) -> None:
     """The log may go on to its next segment while older ones are copied: what was its last then is in no archive yet."""
     log = fill(disk, 3)
     last = segments(disk)[-1]
@@ -458,7 +458,7 @@ def test_the_segment_that_is_written_meanwhile_is_not_taken_for_archived(disk: P
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_copy_that_was_found_is_as_durable_as_one_that_was_made(disk: PowerLossDisk, seed: int) -> None:
+def test_a_copy_that_was_found_is_as_durable_as_one_that_was_made(disk: SimDisk, seed: int) -> None:
     """Whoever made it may have been cut short before its name was."""
     fill(disk, 3)
     disk.make_directory(ARCHIVE)
@@ -472,7 +472,7 @@ def test_a_copy_that_was_found_is_as_durable_as_one_that_was_made(disk: PowerLos
     assert disk.contents()[f"archive/{name}"] == content
 
 
-def test_a_damaged_segment_is_not_archived_over_a_good_one(disk: PowerLossDisk) -> None:
+def test_a_damaged_segment_is_not_archived_over_a_good_one(disk: SimDisk) -> None:
     fill(disk, 3)
     name = f"log/{segments(disk)[0]:020d}.seg"
     damaged = bytearray(disk.contents()[name])

@@ -11,7 +11,7 @@ import pytest
 
 from zerosum.log.errors import DiskFull, SnapshotDamaged, SnapshotFailed, SnapshotTooNew
 from zerosum.log.snapshots import FORMAT, Snapshot, SnapshotStore
-from zerosum.sim.disk import PowerLossDisk
+from zerosum.sim.disk import SimDisk
 
 FOLDER = Path("/snapshots")
 META: dict[str, int | str] = {"core_version": 3, "state_hash": "é0ff", "supply": 1 << 80}
@@ -22,12 +22,12 @@ def sections(sequence: int) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def disk() -> PowerLossDisk:
-    return PowerLossDisk()
+def disk() -> SimDisk:
+    return SimDisk()
 
 
 @pytest.fixture
-def store(disk: PowerLossDisk) -> SnapshotStore:
+def store(disk: SimDisk) -> SnapshotStore:
     return SnapshotStore(FOLDER, disk=disk)
 
 
@@ -35,11 +35,11 @@ def write(store: SnapshotStore, sequence: int) -> Path:
     return store.write(sequence, META, sections(sequence).items())
 
 
-def change(disk: PowerLossDisk, path: Path, content: bytes) -> None:
+def change(disk: SimDisk, path: Path, content: bytes) -> None:
     disk.overwrite(path, content)
 
 
-def content_of(disk: PowerLossDisk, path: Path) -> bytes:
+def content_of(disk: SimDisk, path: Path) -> bytes:
     return disk.contents()[str(path)[1:]]
 
 
@@ -52,7 +52,7 @@ def test_what_is_written_is_loaded(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == [path]
 
 
-def test_sections_are_taken_one_by_one(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_sections_are_taken_one_by_one(store: SnapshotStore, disk: SimDisk) -> None:
     """So that a snapshot needs the memory of its largest section, not of all."""
     sizes = []
 
@@ -80,7 +80,7 @@ def test_newest_is_the_highest_sequence_at_or_before_the_bound(store: SnapshotSt
         assert (found.sequence if found else None, passed_over) == (expected, [])
 
 
-def test_damaged_ones_are_passed_over_and_named(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_damaged_ones_are_passed_over_and_named(store: SnapshotStore, disk: SimDisk) -> None:
     paths = [write(store, sequence) for sequence in (1, 2, 3)]
     damaged = bytearray(content_of(disk, paths[2]))
     damaged[500] ^= 1
@@ -93,7 +93,7 @@ def test_damaged_ones_are_passed_over_and_named(store: SnapshotStore, disk: Powe
     assert "ends at byte" in passed_over[1].why
 
 
-def test_each_flipped_byte_and_each_cut_is_noticed(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_each_flipped_byte_and_each_cut_is_noticed(store: SnapshotStore, disk: SimDisk) -> None:
     path = store.write(3, {"k": 1}, [("a", b"some content"), ("b", b"more")])
     whole = content_of(disk, path)
     for place in range(len(whole)):
@@ -110,7 +110,7 @@ def test_each_flipped_byte_and_each_cut_is_noticed(store: SnapshotStore, disk: P
         store.load(path)
 
 
-def test_a_section_cut_out_whole_is_noticed(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_a_section_cut_out_whole_is_noticed(store: SnapshotStore, disk: SimDisk) -> None:
     path = store.write(3, {}, [("a", b"1" * 100), ("b", b"2" * 100)])
     whole = content_of(disk, path)
     first, second = (whole.index(tag) for tag in (b"SECT", b"DONE"))
@@ -120,7 +120,7 @@ def test_a_section_cut_out_whole_is_noticed(store: SnapshotStore, disk: PowerLos
         store.load(path)
 
 
-def test_a_snapshot_under_anothers_name_is_damaged(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_a_snapshot_under_anothers_name_is_damaged(store: SnapshotStore, disk: SimDisk) -> None:
     path = write(store, 3)
     disk.rename(path, path.with_name("00000000000000000009.snap"))
     found, passed_over = store.newest()
@@ -128,7 +128,7 @@ def test_a_snapshot_under_anothers_name_is_damaged(store: SnapshotStore, disk: P
     assert "holds sequence 3" in passed_over[0].why
 
 
-def test_a_later_format_is_refused_not_passed_over(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_a_later_format_is_refused_not_passed_over(store: SnapshotStore, disk: SimDisk) -> None:
     """Starting from an older snapshot, with an older program, must be the operator's own wish."""
     write(store, 1)
     path = write(store, 2)
@@ -149,7 +149,7 @@ def test_only_the_last_few_are_kept(store: SnapshotStore) -> None:
 
 
 @pytest.mark.parametrize("operation", ["create", "pwrite", "sync", "rename"])
-def test_a_failed_write_leaves_the_others_and_can_be_repeated(store: SnapshotStore, disk: PowerLossDisk, operation: str) -> None:
+def test_a_failed_write_leaves_the_others_and_can_be_repeated(store: SnapshotStore, disk: SimDisk, operation: str) -> None:
     write(store, 1)
     disk.fail(operation, errno.EIO)
     with pytest.raises(SnapshotFailed, match="00000000000000000002"):
@@ -161,7 +161,7 @@ def test_a_failed_write_leaves_the_others_and_can_be_repeated(store: SnapshotSto
     assert disk.names(FOLDER) == ["00000000000000000001.snap", "00000000000000000002.snap"]
 
 
-def test_a_full_disk_leaves_nothing_behind(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_a_full_disk_leaves_nothing_behind(store: SnapshotStore, disk: SimDisk) -> None:
     write(store, 1)
     before = disk.contents()
     disk.capacity_bytes = sum(map(len, before.values())) + 2000
@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_nothing_behind(store: SnapshotStore, disk: PowerLoss
     assert disk.contents() == before
 
 
-def test_a_place_that_the_disk_cannot_read_is_damage(store: SnapshotStore, disk: PowerLossDisk) -> None:
+def test_a_place_that_the_disk_cannot_read_is_damage(store: SnapshotStore, disk: SimDisk) -> None:
     write(store, 1)
     write(store, 2)
     disk.fail("pread", errno.EIO, after=5)
@@ -184,7 +184,7 @@ def test_snapshots_survive_power_loss_whole_or_not_at_all() -> None:
     """And one that was found once, after whatever crash, is there for good: the log may be pruned behind it."""
     for seed in range(150):
         rng = Random(seed)
-        disk = PowerLossDisk()
+        disk = SimDisk()
         store = SnapshotStore(FOLDER, disk=disk)
         safe = 0
         for sequence in range(1, 8):

@@ -5,7 +5,8 @@ The auditor: follows every stream of events, and checks all the time that nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, final
 
 from zerosum.errors import ZerosumError
@@ -13,7 +14,7 @@ from zerosum.log.messages import unpack
 from zerosum.log.sequences import Sequence
 from zerosum.log.streams import Stream
 from zerosum.services.cluster.topology import Streams
-from zerosum.settlement.batch import unpacked
+from zerosum.settlement.batch import Event, unpacked
 from zerosum.settlement.cut import Cut
 
 CHECK_S: Final = 1.0
@@ -37,18 +38,18 @@ class Auditor:
         """NotConserved, with what does not add up."""
         async with asyncio.TaskGroup() as tasks:
             for shard, stream in enumerate(self._streams.account_events):
-                tasks.create_task(self._follow(stream, lambda records, shard=shard: self.cut.account_events(shard, unpacked(records))))
+                tasks.create_task(self._follow(stream, partial(self.cut.account_events, shard)))
             for stream in self._streams.market_events:
-                tasks.create_task(self._follow(stream, lambda records: self.cut.market_events(unpacked(records))))
+                tasks.create_task(self._follow(stream, self.cut.market_events))
             tasks.create_task(self._check_all_the_time())
 
-    async def _follow(self, stream: Stream, take: Callable[[bytes], None]) -> None:
+    async def _follow(self, stream: Stream, take: Callable[[Iterable[Event]], None]) -> None:
         sequence = Sequence(stream.name)
         at = 0
         while True:
             for appended in await stream.read(at):
                 message = unpack(appended.data, f"{stream.name}, message {appended.offset}")
-                take(sequence.take(message.records))
+                take(unpacked(sequence.take(message.records)))
                 at = appended.offset + 1
 
     async def _check_all_the_time(self) -> None:

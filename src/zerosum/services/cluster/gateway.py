@@ -134,6 +134,10 @@ class ClusterEntry:
     def now_us(self) -> int:
         return self._clock_us()
 
+    def shown_up_to(self) -> list[int]:
+        """By shard: the views show all that its commands before this position caused."""
+        return [shard.upto for shard in self._shards]
+
     # ------------------------------------------------------------------ commands
 
     def _flush(self, shard: ShardEnd) -> None:

@@ -47,8 +47,8 @@ class RoleSettings:
 @final
 class Role:
     """
-    `shared`: the machine's destinations, in its numbering. A role is run once; whatever ends `run` ends the copy, which is started again
-    from its snapshots.
+    `shared`: the machine's destinations, in its numbering. `state`: what the copy is at, for people. A role is run once; whatever ends
+    `run` ends the copy, which is started again from its snapshots.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Role:
     ) -> None:  # fmt: skip
         self.machine = machine
         self.emits = settings.patience_s == 0
+        self.state = "restoring"
         self.outbox = Outbox()
         self.twins = Twins(own.name)
         self._source = source
@@ -73,6 +74,7 @@ class Role:
 
     async def run(self) -> None:
         await self._restore()
+        self._rest()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._apply())
             tasks.create_task(self._emit())
@@ -109,7 +111,7 @@ class Role:
         while True:
             for appended in await self._source.read(self.machine.next_offset):
                 await self._apply_message(appended)
-                self._snapshots.take_if_due(self.machine.next_offset, self.machine.sections)
+                self._snapshot_if_due()
 
     async def _apply_message(self, appended: Appended) -> None:
         for output in self.machine.steps(appended):
@@ -118,6 +120,14 @@ class Role:
             self._changed.set()
             while self.outbox.bytes > OUTBOX_BYTES_MAX:
                 await self._change()
+
+    def _rest(self) -> None:
+        self.state = "serving" if self.emits else "standing by"
+
+    def _snapshot_if_due(self) -> None:
+        before, self.state = self.state, "taking a snapshot"
+        self._snapshots.take_if_due(self.machine.next_offset, self.machine.sections)
+        self.state = before
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -128,7 +138,9 @@ class Role:
     async def _emit(self) -> None:
         while True:
             await self._wait_until_due()
+            self.state = "emitting"
             await self._send(self.outbox.due())
+            self._rest()
 
     async def _wait_until_due(self) -> None:
         loop = asyncio.get_running_loop()

@@ -50,6 +50,7 @@ class Settlement:
         """`make` makes the memory: empty, or as the sections of a snapshot have it. See `account_memory` and `market_memory`."""
         self.name = f"settlement of {stream.name}"
         self.settled = Settled(0, b"")
+        self.state = "restoring"
         self._stream = stream
         self._store = store
         self._report = report
@@ -67,6 +68,7 @@ class Settlement:
         if self._next_offset < ends.first:
             raise StreamPruned(self._stream.name, self._next_offset, ends.first)
         while True:
+            self.state = "reading"
             records = bytearray()
             for appended in await self._stream.read(self._next_offset):
                 message = unpack(appended.data, f"{self._stream.name}, message {appended.offset}")
@@ -74,8 +76,10 @@ class Settlement:
                 self._next_offset = appended.offset + 1
                 if len(records) > BATCH_BYTES:
                     break
+            self.state = "writing"
             for part in parts(bytes(records), self.settled.sequence):
                 await self._settle(part)
+            self.state = "taking a snapshot"
             self._snapshots.take_if_due(self._next_offset, self._sections, sequence=self._sequence.last)
 
     async def _settle(self, records: bytes) -> None:
