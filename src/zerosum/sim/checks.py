@@ -115,6 +115,18 @@ def cut_records(data: bytes) -> Iterator[tuple[int, int, tuple[int, int]]]:
         at += size
 
 
+def repeats(world: Cluster) -> Iterator[str]:
+    """Numbered records that stand in a stream twice. While nothing fails there are none: copies that stand by are silent."""
+    for name, stream in world.streams.items():
+        seen: set[tuple[int, int]] = set()
+        for appended in stream.log if name != "control" else ():
+            for _, _, (head, number) in cut_records(unpack(appended.data, name).records):
+                if head & KIND_MASK >= records.FIRST_LINK:
+                    if (head >> ORIGIN_SHIFT, number) in seen:
+                        yield f"{name} has record {number} of origin {head >> ORIGIN_SHIFT} twice, and nothing has failed yet"
+                    seen.add((head >> ORIGIN_SHIFT, number))
+
+
 def findings(world: Cluster, history: History) -> Iterator[str]:
     """Everything that is not as it must be."""
     truth = Truth(world)

@@ -18,8 +18,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, final
 
-from zerosum.log.errors import SnapshotFailed
-from zerosum.log.streams import DeliveryFailed, Stream
+from zerosum.log.errors import MessageDamaged, SnapshotFailed
+from zerosum.log.messages import offset_of
+from zerosum.log.snapshots import SnapshotStore
+from zerosum.log.streams import DeliveryFailed, Stream, StreamPruned
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
 from zerosum.services.cluster.role import Role, RoleSettings
@@ -28,6 +30,7 @@ from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.row_store import MemoryRowStore
 from zerosum.sim.chance import Chance
+from zerosum.sim.disk import SimDisk
 from zerosum.sim.faults import Faults
 from zerosum.sim.loop import CURRENT, SimLoop
 from zerosum.sim.plan import Plan
@@ -77,6 +80,7 @@ class Cluster:
         self.roles: dict[str, Role] = {}
         self.auditor: Auditor | None = None
         self.processes: list[Process] = []
+        self.archive = Archive(self)
         self._random = self.chance.source("world")
         loop.set_exception_handler(self._unheard)
         Streams(self.topology, self._make_stream)
@@ -114,8 +118,13 @@ class Cluster:
         process = Process(self.loop, name, kind, run)
         process.ended = self._process_ended
         process.crashed = self._process_crashed
-        process.disk.before = DiskFaults(self, process).before
+        process.disk = self._new_disk(process)
         self.processes.append(process)
+
+    def _new_disk(self, process: Process) -> SimDisk:
+        disk = SimDisk()
+        disk.before = DiskFaults(self, process).before
+        return disk
 
     def start(self) -> None:
         for process in self.processes:
@@ -176,6 +185,9 @@ class Cluster:
 
     # ------------------------------------------------------------------ what happens to them
 
+    def process(self, name: str) -> Process:
+        return next(process for process in self.processes if process.name == name)
+
     def note(self, what: str) -> None:
         self.trace.append(f"{self.loop.now_s:10.6f}  {what}")
 
@@ -206,6 +218,8 @@ class Cluster:
             self.fail(unexpected[0] if unexpected else RunFailed(f"{process.name} ended by itself"))
             return
         self.note(f"{process.name} ends: {first_line(error)}")
+        if any(isinstance(each, StreamPruned) for each in parts_of(error)):
+            self.archive.put_back(process)
         self._clean_up(process, power=False)
 
     def _clean_up(self, process: Process, *, power: bool) -> None:
@@ -247,8 +261,15 @@ class Cluster:
             if process.is_alive and self.faults.meet(kind, process):
                 process.held_until_s = self.loop.now_s + random.choice((0.05, 0.5, 2.0))
                 self.note(f"{process.name} is held until {process.held_until_s:.3f}, {process.state()}")
+        elif kind == "disk lost":
+            if process.is_alive and process.kind != "gateway" and self.faults.meet(kind, process):
+                self.note(f"{process.name}'s disk is lost")
+                process.crash()
+                process.disk = self._new_disk(process)
         elif kind == "role doubled":
             self._double(process, random)
+        elif kind == "stream pruned":
+            self.archive.prune_some(random)
         elif kind == "stream cut":
             stream = random.choice(list(self.streams.values()))
             if self.faults.meet(kind, None):
@@ -276,6 +297,44 @@ class Cluster:
             process.held_until_s = 0.0
             process.disk.heal()
         self.note("all is healed")
+
+
+@final
+class Archive:
+    """
+    What an operator does about old messages: keeps a verified snapshot of each machine apart, and lets go of its input before that; but not
+    of what a copy has yet to read. A copy that has lost its own snapshots gets the one from here.
+    """
+
+    def __init__(self, world: Cluster) -> None:
+        self._world = world
+        self._kept: dict[str, tuple[int, dict[str, int | str], dict[str, bytes]]] = {}  # by machine: place, meta, sections
+
+    def prune_some(self, random: Random) -> None:
+        world = self._world
+        if not world.roles:
+            return
+        name = random.choice(list(world.roles))
+        role = world.roles[name]
+        snapshot, _ = SnapshotStore(FOLDER, disk=world.process(name).disk.copy()).newest(at_most=offset_of(role.outbox.seen.upto))
+        if snapshot is None or not world.faults.meet("stream pruned", world.process(name)):
+            return
+        machine = role.machine.name
+        if snapshot.sequence > self._kept.get(machine, (0, {}, {}))[0]:
+            self._kept[machine] = snapshot.sequence, snapshot.meta, snapshot.sections
+        copies = [each for each in world.roles.values() if each.machine.name == machine]
+        kind, _, number = machine.partition(".")
+        stream = world.streams[f"{'commands' if kind == 'ubscore' else 'orders'}.{number}"]
+        stream.prune(min([self._kept[machine][0], *(each.machine.next_offset for each in copies)]))
+        world.note(f"{stream.name} is pruned before message {stream.first}")
+
+    def put_back(self, process: Process) -> None:
+        """The snapshot of the machine that runs in a process."""
+        place, meta, sections = self._kept[process.name.removeprefix("standby.")]
+        process.disk = SimDisk()
+        SnapshotStore(FOLDER, disk=process.disk).write(place, meta, sections.items())
+        process.disk.before = DiskFaults(self._world, process).before
+        self._world.note(f"{process.name} gets the archived snapshot before message {place}")
 
 
 @final
@@ -310,7 +369,7 @@ def parts_of(error: BaseException | None) -> list[BaseException]:
 
 def is_expected(error: BaseException) -> bool:
     """Whether a process may end of it, for the world has made it so."""
-    return isinstance(error, (DeliveryFailed, Died, SnapshotFailed, asyncio.CancelledError))
+    return isinstance(error, (DeliveryFailed, Died, MessageDamaged, SnapshotFailed, StreamPruned, asyncio.CancelledError))
 
 
 def first_line(error: BaseException | None) -> str:

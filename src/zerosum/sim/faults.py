@@ -25,6 +25,7 @@ AT_OPERATIONS: Final = {
     "acknowledgement lost": 0.01,
     "message split": 0.2,
     "message repeated": 0.1,
+    "message damaged": 0.005,
     "crash before an append": 0.004,
     "crash after an append": 0.004,
     "store write fails": 0.05,
@@ -47,6 +48,7 @@ IN_TIME_S: Final = {
     "stream cut": 1.0,
     "clock set": 0.5,
     "stream pruned": 1.0,
+    "disk lost": 2.0,
 }
 
 

@@ -820,6 +820,7 @@ class Model:
         self._check_may_trade(account, fields["order_id"])
         order = self._find(fields, account, symbol)
         price_ticks = fields["price_ticks"]
+        require(order.type in PRICED, codes.BAD_TERMS, order.order_id)  # it is open still where the engine has not answered yet
         require(symbol.price_fits(price_ticks), codes.PRICE_FILTER, order.order_id)
         require(symbol.notional_fits(symbol.notional(price_ticks, order.open_lots)), codes.NOTIONAL, order.order_id)
         self._check_no_amendment(order)

@@ -297,15 +297,18 @@ class EngineModel(Model):
         words = words_of(data)
         kind, origin, number = words[0] & 0xFF, words[0] >> 32, words[1]
         self._account_events, self._market_events, self.outcomes = [], [], []
-        self.now_us = max(self.now_us, time_us)
         if kind not in self._orders or not 0 <= origin < self.shards:
-            self.sequence = 0
+            self._begin(0, time_us)
             self._tell(records.MARKET_FOREIGN, kind, origin, number)
         elif number == self.last.get(origin, 0) + 1:
             self.last[origin] = number
-            self.sequence = words[2]
+            self._begin(words[2], time_us)
             self._orders[kind](dict(zip(records.LINKS[kind][1], words[LINK_WORDS:], strict=True)))
         return self._market_events, self.outcomes
+
+    def _begin(self, cause: int, time_us: int) -> None:
+        self.sequence = cause
+        self.now_us = max(self.now_us, time_us)
 
     # Listings.
 

@@ -76,6 +76,8 @@ async def story_of(world: Cluster) -> str:
     world.start()
     workload = Workload(world)
     await workload.set_up()
+    if found := list(checks.repeats(world)):
+        return "\n".join(found)
     world.begin_faults()
     await workload.run()
     world.heal()

@@ -91,6 +91,8 @@ class SimStreamEnd:
             count = stream.random.randint(1, 3)
         found = stream.log[offset : offset + count]
         stream.records_read += sum(count_in(each.data) for each in found)
+        if faults.happens("message damaged", self._life):
+            found[-1] = found[-1]._replace(data=with_a_bit_flipped(found[-1].data, stream.random))
         return found
 
     async def ends(self) -> Ends:
@@ -106,6 +108,11 @@ class SimStreamEnd:
             wait_s += stream.random.uniform(0.05, 0.5)
         await asyncio.sleep(max(wait_s, stream.cut_until_s - stream.loop.time()))
         await self._life.pause()
+
+
+def with_a_bit_flipped(data: bytes, random: Random) -> bytes:
+    at = random.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << random.randrange(8)]) + data[at + 1 :]
 
 
 @final

@@ -61,6 +61,14 @@ class Barrier:
 
 
 @dataclass(slots=True)
+class Unclaimed:
+    """Events of a command that is another gateway's, or whose place is not known yet. `sent`: messages had been sent when the last came."""
+
+    sent: int
+    events: list[Event] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class ShardEnd:
     """What a gateway keeps of one shard. `upto`: the views show all that its commands before this position caused."""
 
@@ -70,10 +78,11 @@ class ShardEnd:
     upto: int = 0
     gathered: list[Waiting] = field(default_factory=list)
     gathered_bytes: int = 0
-    sends: set[asyncio.Task[None]] = field(default_factory=set)  # messages under way
+    sends: dict[int, asyncio.Task[None]] = field(default_factory=dict)  # messages under way, by their number
+    sent: int = 0  # the number of the last message
     by_place: dict[int, Waiting] = field(default_factory=dict)
     to_be_applied: dict[int, Waiting] = field(default_factory=dict)  # those of them that wait for nothing more, by place
-    unclaimed: dict[int, list[Event]] = field(default_factory=dict)  # events of commands whose place is not known yet
+    unclaimed: dict[int, Unclaimed] = field(default_factory=dict)  # by place
     asked: list[Barrier] = field(default_factory=list)  # for the next note of the stream's end
     noting: bool = False
     noted: list[tuple[int, Barrier]] = field(default_factory=list)  # with the position that they wait for
@@ -143,11 +152,10 @@ class ClusterEntry:
     def _flush(self, shard: ShardEnd) -> None:
         if shard.gathered:
             taken, shard.gathered, shard.gathered_bytes = shard.gathered, [], 0
-            task = self._start(self._send(shard, taken))
-            shard.sends.add(task)
-            task.add_done_callback(shard.sends.discard)
+            shard.sent += 1
+            shard.sends[shard.sent] = self._start(self._send(shard, taken, shard.sent))
 
-    async def _send(self, shard: ShardEnd, taken: list[Waiting]) -> None:
+    async def _send(self, shard: ShardEnd, taken: list[Waiting], number: int) -> None:
         data = pack(b"".join([waiting.command for waiting in taken]), writer=self._settings.writer)
         try:
             offset = await shard.writer.append(data)
@@ -159,7 +167,9 @@ class ClusterEntry:
             for index, waiting in enumerate(taken):
                 if waiting.timer is not None:
                     self._claim(shard, position(offset, index), waiting)
-            self._forget_unclaimed(shard, offset)
+        finally:
+            del shard.sends[number]
+            self._forget_unclaimed(shard)
 
     def _claim(self, shard: ShardEnd, at: int, waiting: Waiting) -> None:
         """The command's place is known: its events may have come before."""
@@ -167,14 +177,15 @@ class ClusterEntry:
         shard.by_place[waiting.place] = waiting
         if not waiting.answering.waits_for_engine:
             shard.to_be_applied[waiting.place] = waiting
-        for event in shard.unclaimed.pop(waiting.place, ()):
+        unclaimed = shard.unclaimed.pop(waiting.place, None)
+        for event in unclaimed.events if unclaimed is not None else ():
             waiting.answering.take(event)
         self._answer_if_whole(shard, waiting)
 
-    def _forget_unclaimed(self, shard: ShardEnd, offset: int) -> None:
-        """What is sent later stands later: events of what stands before are not of this gateway's commands."""
-        first = position(offset + 1) * self.topology.shards
-        shard.unclaimed = {place: events for place, events in shard.unclaimed.items() if place >= first}
+    def _forget_unclaimed(self, shard: ShardEnd) -> None:
+        """What came while messages were under way that have all come to their end was another gateway's."""
+        oldest = min(shard.sends, default=shard.sent + 1)
+        shard.unclaimed = {place: each for place, each in shard.unclaimed.items() if each.sent >= oldest}
 
     def _answer_if_whole(self, shard: ShardEnd, waiting: Waiting) -> None:
         is_applied = shard.upto > waiting.place // self.topology.shards
@@ -212,7 +223,7 @@ class ClusterEntry:
 
     async def _wait_until_sent(self, shard: ShardEnd) -> None:
         """What was submitted here before must have its place first."""
-        under_way = list(shard.sends)
+        under_way = list(shard.sends.values())
         if under_way:
             await asyncio.wait(under_way)
 
@@ -275,7 +286,9 @@ class ClusterEntry:
                 waiting.answering.take(event)
                 touched[event[CAUSE]] = waiting
             elif shard.sends:
-                shard.unclaimed.setdefault(event[CAUSE], []).append(event)
+                unclaimed = shard.unclaimed.setdefault(event[CAUSE], Unclaimed(shard.sent))
+                unclaimed.events.append(event)
+                unclaimed.sent = shard.sent
         for waiting in (*touched.values(), *shard.to_be_applied.values()):
             if waiting.timer is not None:
                 self._answer_if_whole(shard, waiting)
