@@ -11,10 +11,10 @@ LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes
 	--custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench soak pure lock clean FORCE
+.PHONY: help setup up test check format bench simulate simulate-mutants soak pure lock clean FORCE
 
 help: ## Print this table
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.built ## Install everything and compile the core; quick when there is nothing to do (PY=python3.12 to choose one)
 
@@ -37,6 +37,12 @@ format: .venv/.ok ## Format the code, and mend what lint can
 
 bench: .venv/.built ## Measure the core: commands per second
 	.venv/bin/zerosum bench core $(ARGS)
+
+simulate: .venv/.built ## Run the cluster's roles in simulated worlds that fail (SEED=1 STEPS=100000000)
+	.venv/bin/zerosum simulate $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
+
+simulate-mutants: .venv/.built ## Plant known faults in copies of the program, and see that the simulator finds each
+	.venv/bin/zerosum simulate --mutants $(ARGS)
 
 soak: .venv/.built ## Load the exchange for 10 minutes (ARGS='--minutes 600' for longer), and see that its memory stays flat
 	.venv/bin/zerosum soak $(ARGS)

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from zerosum import __version__
-from zerosum.cli import account, audit, bench, config, e2e, init, key, listing, money, replay, soak, state, up
+from zerosum.cli import account, audit, bench, config, e2e, init, key, listing, money, replay, simulate, soak, state, up
 from zerosum.cli.terminal import STDERR, open_standard_descriptors, somebody_sees_it
 from zerosum.errors import ZerosumError
 
@@ -34,6 +34,7 @@ cli.command("audit")(audit.audit_command)
 cli.command("state")(state.state_command)
 cli.command("e2e")(e2e.e2e_command)
 cli.command("soak")(soak.soak_command)
+cli.command("simulate")(simulate.simulate_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
 cli.add_typer(config.cli, name="config")

@@ -303,25 +303,26 @@ def check_models(world: Cluster, truth: Truth) -> Iterator[str]:
     topology = world.topology
     for shard in range(topology.shards):
         model = ShardModel(shard, topology.shards, topology.partitions)
-        made: list[Fields] = []
+        role = Told(f"ubscore.{shard}", [named_event(each) for each in records.records(truth.account_events[shard])])
         for data, at, time_us in placed(world, f"commands.{shard}"):
-            made += model.take(data, at, time_us)
-        yield from first_difference(f"ubscore.{shard}", made, [named_event(each) for each in records.records(truth.account_events[shard])])
+            role.compare(model.take(data, at, time_us))
+            if role.difference:
+                break
+        yield from role.findings()
     for partition in range(topology.partitions):
         engine = EngineModel(topology.shards)
-        events: list[Fields] = []
-        outcomes: defaultdict[int, list[Fields]] = defaultdict(list)
+        name = f"matching.{partition}"
+        events = Told(name, [named_event(each) for each in records.records(truth.market_events[partition])])
+        links = [truth.links[f"commands.{shard}"].get(topology.shards + partition, b"") for shard in range(topology.shards)]
+        to_shards = [Told(f"{name} to shard {n}", [outcome_of(each) for each in records.records(data)]) for n, data in enumerate(links)]
         for data, _, time_us in placed(world, f"orders.{partition}"):
-            market, said = engine.take(data, time_us)
-            events += market
-            for outcome in said:
-                outcomes[outcome["order_id"] % topology.shards].append(outcome)
-        true = [named_event(each) for each in records.records(truth.market_events[partition])]
-        yield from first_difference(f"matching.{partition}", events, true)
-        for shard in range(topology.shards):
-            links = truth.links[f"commands.{shard}"].get(topology.shards + partition, b"")
-            said = [outcome_of(each) for each in records.records(links)]
-            yield from first_difference(f"matching.{partition} to shard {shard}", outcomes[shard], said)
+            market, outcomes = engine.take(data, time_us)
+            events.compare(market)
+            for outcome in outcomes:
+                to_shards[outcome["order_id"] % topology.shards].compare([outcome])
+            if any(each.difference for each in (events, *to_shards)):
+                break
+        yield from (finding for each in (events, *to_shards) for finding in each.findings())
 
 
 def placed(world: Cluster, name: str) -> Iterator[tuple[bytes, int, int]]:
@@ -347,14 +348,29 @@ def outcome_of(record: tuple[int, ...]) -> Fields:
     return {name: value for name, value in fields.items() if name not in ("sequence", "cause", "time_us", "hold", "order")}
 
 
-def first_difference(name: str, model: list[Fields], role: list[Fields]) -> Iterator[str]:
-    for number, (expected, found) in enumerate(zip(model, role, strict=False)):
-        if expected != found:
-            yield f"{name}, record {number + 1}:\n    the model says {told(expected)}\n    the role said   {told(found)}"
-            return
-    if len(model) != len(role):
-        longer = model[len(role) :] or role[len(model) :]
-        yield f"{name}: the model has {len(model)} records and the role {len(role)}; the first of the rest is {told(longer[0])}"
+@final
+class Told:
+    """What a role said, compared with what its model says bit by bit: after the first difference a model is of no more use."""
+
+    def __init__(self, name: str, said: list[Fields]) -> None:
+        self.difference = ""
+        self._name = name
+        self._said = said
+        self._at = 0
+
+    def compare(self, expected: list[Fields]) -> None:
+        for each in expected:
+            said = self._said[self._at] if self._at < len(self._said) else None
+            if each != said and not self.difference:
+                found = told(said) if said is not None else "nothing more"
+                self.difference = f"{self._name}, record {self._at + 1}:\n    the model says {told(each)}\n    the role said   {found}"
+            self._at += 1
+
+    def findings(self) -> Iterator[str]:
+        if self.difference:
+            yield self.difference
+        elif self._at < len(self._said):
+            yield f"{self._name}, record {self._at + 1}: the role said {told(self._said[self._at])}, and the model nothing more"
 
 
 def told(fields: Fields) -> str:

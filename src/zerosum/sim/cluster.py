@@ -19,11 +19,13 @@ from random import Random
 from typing import Any, Final, final
 
 from zerosum.log.errors import MessageDamaged, SnapshotFailed
-from zerosum.log.messages import offset_of
+from zerosum.log.messages import count_in, offset_of
+from zerosum.log.sequences import Gap
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.log.streams import DeliveryFailed, Stream, StreamPruned
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
+from zerosum.services.cluster.machines import MachineStopped
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.topology import Streams, Topology
@@ -33,7 +35,7 @@ from zerosum.sim.chance import Chance
 from zerosum.sim.disk import SimDisk
 from zerosum.sim.faults import Faults
 from zerosum.sim.loop import CURRENT, SimLoop
-from zerosum.sim.plan import Plan
+from zerosum.sim.plan import LOSSY, Plan
 from zerosum.sim.process import Died, Life, Process
 from zerosum.sim.store import SimRowStore
 from zerosum.sim.streams import SimStream
@@ -45,6 +47,7 @@ RESTART_S: Final = 0.05
 HEAL_S: Final = 120.0  # by when everything must have finished once nothing fails any more
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
 TRACE_LINES: Final = 400
+LOSES: Final = 0.02  # of messages, until one is lost
 
 
 class RunFailed(Exception):
@@ -81,6 +84,8 @@ class Cluster:
         self.auditor: Auditor | None = None
         self.processes: list[Process] = []
         self.archive = Archive(self)
+        self.lost = ""  # the stream that has lost a message against its promise
+        self.noticed = False  # by whoever reads it
         self._random = self.chance.source("world")
         loop.set_exception_handler(self._unheard)
         Streams(self.topology, self._make_stream)
@@ -91,7 +96,17 @@ class Cluster:
 
     def _make_stream(self, name: str) -> Stream:
         stream = self.streams[name] = SimStream(name, self.loop, self.faults, self.chance.source(f"stream {name}"))
+        if self.plan.world == LOSSY:
+            stream.loses = self._loses
         return stream.of(Life(Process(self.loop, "world", "world", self._nothing)))
+
+    def _loses(self, stream: SimStream, data: bytes) -> bool:
+        """One message in a run, early enough that others come after it."""
+        if self.lost or not self.faults.active or not count_in(data) or self._random.random() > LOSES:
+            return False
+        self.lost = stream.name
+        self.note(f"{stream.name} loses a message that it has acknowledged")
+        return True
 
     async def _nothing(self, process: Process, life: Life) -> None:
         """The world runs by itself."""
@@ -213,6 +228,11 @@ class Cluster:
     def _process_ended(self, process: Process, error: BaseException | None) -> None:
         """By itself: of a fault that the world has made, or of a bug."""
         unexpected = [each for each in parts_of(error) if not is_expected(each)]
+        if self.lost and any(is_a_gap(each) for each in unexpected):
+            self.note(f"{process.name} ends: {first_line(error)}")
+            self.noticed = True
+            self.fail(RunFailed("a gap was noticed"))
+            return
         if unexpected or error is None:
             self.note(f"{process.name} ends: {error!r}")
             self.fail(unexpected[0] if unexpected else RunFailed(f"{process.name} ended by itself"))
@@ -370,6 +390,10 @@ def parts_of(error: BaseException | None) -> list[BaseException]:
 def is_expected(error: BaseException) -> bool:
     """Whether a process may end of it, for the world has made it so."""
     return isinstance(error, (DeliveryFailed, Died, MessageDamaged, SnapshotFailed, StreamPruned, asyncio.CancelledError))
+
+
+def is_a_gap(error: BaseException) -> bool:
+    return isinstance(error, Gap) or (isinstance(error, MachineStopped) and "one is missing" in str(error))
 
 
 def first_line(error: BaseException | None) -> str:

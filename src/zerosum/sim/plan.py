@@ -4,13 +4,17 @@ A run, as its seed has it: how large the cluster is, how much is asked of it, an
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, final
 
 from zerosum.sim.chance import Chance
+from zerosum.sim.faults import AT_OPERATIONS, IN_TIME_S
 
 SHAPES: Final = ((2, 2), (2, 2), (2, 2), (1, 1), (3, 2), (1, 3), (4, 4))
 LARGE: Final = (16, 16)
+CLUSTER: Final = "cluster"
+LOSSY: Final = "lossy"  # a cluster in which one stream, against its promise, loses a message that it had acknowledged
 
 
 @final
@@ -26,22 +30,37 @@ class Plan:
     workers: int
     commands: int
     flavour: str
+    world: str = CLUSTER
     without: frozenset[str] = frozenset()
     off: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, seed: int, commands: int) -> Plan:
+    def of(cls, seed: int, commands: int, world: str = "") -> Plan:
+        """`world`: drawn, if none is given."""
         random = Chance(seed).source("plan")
+        drawn = LOSSY if random.random() < 0.03 else CLUSTER
+        if (world or drawn) == LOSSY:
+            return cls(seed, 2, 2, 1, False, 4, commands, "usual", LOSSY, frozenset({*AT_OPERATIONS, *IN_TIME_S}))
         shards, partitions = LARGE if random.random() < 0.02 else random.choice(SHAPES)
-        return cls(
-            seed, shards, partitions, gateways=random.choice((1, 2, 2, 3)), standbys=random.random() < 0.5,
-            workers=random.choice((1, 4, 16, 64)), commands=commands, flavour=random.choice(("usual", "usual", "usual", "extreme")),
-        )  # fmt: skip
+        gateways, standbys, workers = random.choice((1, 2, 2, 3)), random.random() < 0.5, random.choice((1, 4, 16, 64))
+        flavour = random.choice(("usual", "usual", "usual", "extreme"))
+        return cls(seed, shards, partitions, gateways, standbys, workers, commands, flavour)
+
+    @classmethod
+    def of_json(cls, text: str) -> Plan:
+        """What `json` gave."""
+        fields = json.loads(text)
+        return cls(**{**fields, "without": frozenset(fields["without"]), "off": frozenset(fields["off"])})
+
+    def json(self) -> str:
+        return json.dumps({**asdict(self), "without": sorted(self.without), "off": sorted(self.off)})
 
     def but(self, **changes: Any) -> Plan:
         return replace(self, **changes)
 
     def text(self) -> str:
-        fields = asdict(self)
-        fields["without"], fields["off"] = sorted(self.without), sorted(self.off)
-        return " ".join(f"{name}={value}" for name, value in fields.items() if value not in ([], ""))
+        """For people, on one line."""
+        fields = {name: value for name, value in asdict(self).items() if name not in ("without", "off")}
+        left_out = f" without={sorted(self.without)}" if self.without and self.world != LOSSY else ""
+        off = f" and {len(self.off)} single faults" if self.off else ""
+        return " ".join(f"{name}={value}" for name, value in fields.items()) + left_out + off

@@ -66,6 +66,10 @@ async def live(world: Cluster) -> str:
     story = asyncio.get_running_loop().create_task(story_of(world))
     awaited: list[asyncio.Future[Any]] = [story, world.failed]
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    if world.noticed:
+        return ""  # as it must be
+    if world.lost:
+        return f"{world.lost} lost a message that it had acknowledged, and nobody noticed"
     if world.failed.done():
         story.cancel()
         return "".join(traceback.format_exception(world.failed.result()))

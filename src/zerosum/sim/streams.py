@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import Final, final
 
@@ -39,6 +40,7 @@ class SimStream:
         self.clock_offset_us = 0
         self.cut_until_s = 0.0
         self.records_read = 0  # by all who read it
+        self.loses: Callable[[SimStream, bytes], bool] = lambda stream, data: False  # against its promise: an acknowledged message
         self.loop = loop
         self.faults = faults
         self.random = random
@@ -170,7 +172,9 @@ class SimWriter:
             self._broken = self._broken or (not self._life.is_alive and stream.random.random() < 0.5)
             if self._broken:
                 return
-        if self._doubts and faults.happens("message split", self._life):
+        if self._doubts and stream.loses(stream, data):
+            offset = len(stream.log)
+        elif self._doubts and faults.happens("message split", self._life):
             offset = self._land_in_pieces(data)
         else:
             offset = stream.land(data)

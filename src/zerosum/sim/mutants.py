@@ -1,0 +1,198 @@
+"""
+Planted faults: single mistakes, each of a kind that has cost somebody money, put into the product's source one at a time. The simulator must
+find every one, or it would not find the next that somebody makes by accident.
+
+    source tree --copy, one text replaced--> a tree with a fault --runs, seed after seed--> what a checker says, or: not caught
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Mutant(NamedTuple):
+    """In `module`, `old` is there once, and `new` in its place is the fault."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    world: str = "cluster"
+
+
+MUTANTS: Final = (
+    Mutant(
+        "position saved before state", "services/cluster/role_snapshots.py",
+        "path = self._store.write(next_offset, said, sections)",
+        "path = self._store.write(next_offset + 1, said, sections)",
+    ),
+    Mutant(
+        "highest seen instead of next", "core/origins.py",
+        'assert sequence == last[origin] + 1, f"record {last[origin] + 1} of origin {origin} comes before record {sequence}: one is missing"',
+        "pass",
+        "lossy",
+    ),
+    Mutant(
+        "dedupe by batch instead of record", "log/sequences.py",
+        "new = after(records, self.last)",
+        "new = records if not records or sequence_at(records, 0) > self.last else b''",
+    ),
+    Mutant(
+        "gap ignored", "log/sequences.py",
+        "raise Gap(self.stream, self.last + 1, found)",
+        "pass",
+        "lossy",
+    ),
+    Mutant(
+        "sequence continued after a failed delivery", "services/cluster/role.py",
+        "                    sends.create_task(self._shared_writers[destination].append(pack(piece, writer=writer)))",
+        "                    sends.create_task(_quietly(self._shared_writers[destination].append(pack(piece, writer=writer))))",
+    ),
+    Mutant(
+        "own stream written before the shared ones", "services/cluster/role.py",
+        "        writer = self._settings.writer\n        async with asyncio.TaskGroup() as sends:\n            for destination",
+        "        writer = self._settings.writer\n        await self._own_writer.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
+        "        async with asyncio.TaskGroup() as sends:\n            for destination",
+    ),
+    Mutant(
+        "hold re-priced at once on move", "core/ubscore.py",
+        "        holds[hold + MOVING_TO] = price_ticks\n        more = worst_cost(holds, self.listings.symbols, hold) - holds[hold + FROZEN]",
+        "        holds[hold + MOVING_TO] = price_ticks\n        holds[hold + PRICE] = price_ticks\n"
+        "        more = worst_cost(holds, self.listings.symbols, hold) - holds[hold + FROZEN]",
+    ),
+    Mutant(
+        "release on cancel request instead of done", "core/ubscore.py",
+        "        self.orders.cancel(holds[hold + TERMS] >> SYMBOL_SHIFT, order_id, holds[hold + ORDER], self.request)",
+        "        self.ledger.release(holds[hold + PAYS], holds[hold + FROZEN])\n        holds[hold + FROZEN] = 0\n"
+        "        self.orders.cancel(holds[hold + TERMS] >> SYMBOL_SHIFT, order_id, holds[hold + ORDER], self.request)",
+    ),
+    Mutant(
+        "price improvement kept", "core/ubscore.py",
+        "        else:\n            self.holds.release_surplus(hold)\n\n        balances = ledger.balances.words",
+        "\n        balances = ledger.balances.words",
+    ),
+    Mutant(
+        "release twice", "core/holds.py",
+        "        self.ledger.release(holds[hold + PAYS], holds[hold + FROZEN])\n        if prev == NONE:",
+        "        self.ledger.release(holds[hold + PAYS], holds[hold + FROZEN])\n"
+        "        self.ledger.release(holds[hold + PAYS], holds[hold + FROZEN])\n        if prev == NONE:",
+    ),
+    Mutant(
+        "last lot leaves dust", "core/holds.py",
+        "        self.ledger.release(holds[hold + PAYS], holds[hold + FROZEN])\n        if prev == NONE:",
+        "        if holds[hold + OPEN_LOTS] > 0:\n            self.ledger.release(holds[hold + PAYS], holds[hold + FROZEN])\n        if prev == NONE:",
+    ),
+    Mutant(
+        "maker's fee rate used for the taker", "core/ubscore.py",
+        "            ppm = ledger.accounts.words[account + TAKER_PPM]",
+        "            ppm = ledger.accounts.words[account + MAKER_PPM]",
+    ),
+    Mutant(
+        "clearing posted for one leg only", "core/ubscore.py",
+        "        ledger.transfer(received_from, gets, received - fee)",
+        "        ledger.balances.words[gets + AVAILABLE] += received - fee\n        if is_taker != 0:\n"
+        "            ledger.balances.words[received_from + AVAILABLE] -= received - fee",
+    ),
+    Mutant(
+        "queue order changed after a snapshot", "core/snapshot.py",
+        '    load_books(matching, words_of(sections["books"]))',
+        '    load_books(matching, words_of(sections["books"]))\n    turn_queues_round(matching)',
+    ),
+    Mutant(
+        "snapshot older than the pruned log accepted", "services/cluster/role.py",
+        "            raise StreamPruned(self._source.name, self.machine.next_offset, ends.first)",
+        "            self.machine.next_offset = ends.first",
+    ),
+    Mutant(
+        "CRC of a message not checked", "log/messages.py",
+        "    if crc32(records, crc32(data[: _UNCHECKED.size])) != check:",
+        "    if False:",
+    ),
+    Mutant(
+        "digest of a snapshot not checked", "log/snapshots.py",
+        "            self._require(hashlib.sha256(content).digest() == digest, f\"section {name!r} does not match its digest\")",
+        "            pass",
+    ),
+    Mutant(
+        "deadline ignored", "core/ubscore.py",
+        "        if deadline_us != 0 and self.now_us > deadline_us:\n            return self.events.refused(command, DEADLINE_PASSED, account_id, 0)",
+        "",
+    ),
+    Mutant(
+        "barrier skipped", "services/cluster/gateway.py",
+        "            if end <= shard.upto:",
+        "            if True:",
+    ),
+    Mutant(
+        "standby emits unmuted", "services/cluster/role.py",
+        '        self.emits = settings.patience_s == 0',
+        '        self.emits = True',
+    ),
+    Mutant(
+        "snapshot past what is out gone on from", "services/cluster/role.py",
+        "self._snapshots.newest(at_most=max(0, offset_of(self.outbox.seen.upto)))",
+        "self._snapshots.newest()",
+    ),
+    Mutant(
+        "`last` missing from the snapshot", "core/ubscore_role.py",
+        '        self.origins.last = vec[i64](snapshot.words_of(sections["origins"]))',
+        "        pass",
+    ),
+    Mutant(
+        "transfer credited before debited", "core/treasury.py",
+        "        if reason != NO_REASON:\n            return self.events.refused(records.TRANSFER, reason, account_id, 0)",
+        "        if leaves and reason == INSUFFICIENT_BALANCE:\n            self.peers.credit(transfer_id, asset, atoms, account_id, to)\n"
+        "        if reason != NO_REASON:\n            return self.events.refused(records.TRANSFER, reason, account_id, 0)",
+    ),
+    Mutant(
+        "client order id freed too early", "core/ubscore.py",
+        "        self.orders.cancel(holds[hold + TERMS] >> SYMBOL_SHIFT, order_id, holds[hold + ORDER], self.request)",
+        "        if holds[hold + hold_words.CLIENT] != NONE:\n            self.holds.client_ids.remove(holds[hold + hold_words.CLIENT])\n"
+        "            holds[hold + hold_words.CLIENT] = NONE\n"
+        "        self.orders.cancel(holds[hold + TERMS] >> SYMBOL_SHIFT, order_id, holds[hold + ORDER], self.request)",
+    ),
+    Mutant(
+        "STP decrement releases one side only", "core/matching.py",
+        "        self.out.reduced(orders[taker + HOLD], orders[taker + ID], have, SELF_TRADE)\n        return False",
+        "        return False",
+    ),
+    Mutant(
+        "view applies an event twice", "services/cluster/gateway.py",
+        "        self._views.apply_account_events(number, events)\n",
+        "        self._views.apply_account_events(number, events)\n        for event in events:\n"
+        "            if event[0] & 0xFF == 103 and event[12]:\n                self._views.shards[number].accounts.fill(event)\n",
+    ),
+    Mutant(
+        "market's engine forgets what rests", "core/matching_role.py",
+        '        self.origins.last = vec[i64](snapshot.words_of(sections["origins"]))',
+        "        pass",
+    ),
+)  # fmt: skip
+
+HELPERS: Final = {
+    "services/cluster/role.py": """
+
+async def _quietly(sent):
+    try:
+        await sent
+    except Exception:
+        return
+""",
+    "core/snapshot.py": """
+
+def turn_queues_round(matching):
+    from zerosum.core.book import HEAD, NEXT, PREV, TAIL
+
+    levels, orders = matching.levels.words, matching.orders.words
+    for level in matching.levels.slots():
+        order = levels[level + HEAD]
+        levels[level + HEAD], levels[level + TAIL] = levels[level + TAIL], levels[level + HEAD]
+        while order:
+            orders[order + NEXT], orders[order + PREV] = orders[order + PREV], orders[order + NEXT]
+            order = orders[order + PREV]
+    for book in matching.own_books():
+        book.bids.find_best()
+        book.asks.find_best()
+""",
+}
+"""What some faults need beside their text, at the end of their module."""
