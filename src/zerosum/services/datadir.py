@@ -15,11 +15,12 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from zerosum.errors import ZerosumError
+from zerosum.log.disk import Disk, OsDisk
 
 SEQUENCE_DIGITS: Final = 18
 
@@ -30,7 +31,10 @@ class ControlDamaged(ZerosumError):
 
 @dataclass(frozen=True, slots=True)
 class DataDir:
+    """`disk`: where the log and the snapshots are; the databases and the control file are the operating system's."""
+
     root: Path
+    disk: Disk = field(default_factory=OsDisk)
 
     @property
     def log(self) -> Path:

@@ -45,17 +45,20 @@ class SnapshotPolicy:
 
 @final
 class Follower:
-    def __init__(self, data: DataDir, *, policy: SnapshotPolicy | None = None, report: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, data: DataDir, *, policy: SnapshotPolicy | None = None, report: Callable[[str], None] = lambda line: None,
+        store: SqliteStore | None = None,
+    ) -> None:  # fmt: skip
         self._data = data
         self._report = report
         self._policy = policy if policy is not None else SnapshotPolicy()
-        self._store = SqliteStore(data.settled)
+        self._store = store if store is not None else SqliteStore(data.settled)
         self._log_id = self._own_log()
-        self._snapshots = SnapshotStore(data.snapshots)
+        self._snapshots = SnapshotStore(data.snapshots, disk=data.disk)
         # The views are for the snapshots only: what a start of the exchange needs to answer reads.
         self.machine, self._views = machines_of(data, self._starting_snapshot())
         self._snapshot_sequence = self.machine.sequence
-        self._reader = LogReader(data.log, after_sequence=self.machine.sequence)
+        self._reader = LogReader(data.log, after_sequence=self.machine.sequence, disk=data.disk)
         self._attestations = Attestations(self.machine.attestation())
         self.held_up_by: ZerosumError | None = None  # why what was applied last is not settled yet
         self._unsettled: list[Output] = []  # what comes after `_settled_here`
@@ -65,7 +68,7 @@ class Follower:
 
     def _own_log(self) -> bytes:
         """The log's id. NotOfThisLog when the settled record has another."""
-        log_id = log_id_of(self._data.log)
+        log_id = log_id_of(self._data.log, self._data.disk)
         if self._store.log_id() not in (b"", log_id):
             raise record_of_another_log(self._data, self._store.position().sequence)
         if not self._store.log_id():

@@ -49,7 +49,7 @@ def open_log(
 
     LogMissing, LogBehindFollower, NotOfThisLog, and what FileLog.open raises.
     """
-    snapshots = SnapshotStore(data.snapshots).sequences()
+    snapshots = SnapshotStore(data.snapshots, disk=data.disk).sequences()
     settled, settled_from = settled_before(data)
     followed = max([*snapshots, settled])
 
@@ -59,7 +59,12 @@ def open_log(
 
     try:
         log = FileLog.open(
-            data.log, segment_bytes=segment_bytes, must_reach=followed, verify_after=min(snapshots, default=0), progress=progress
+            data.log,
+            disk=data.disk,
+            segment_bytes=segment_bytes,
+            must_reach=followed,
+            verify_after=min(snapshots, default=0),
+            progress=progress,
         )
     except LogMissing:
         if followed:
@@ -68,7 +73,7 @@ def open_log(
             raise record_of_another_log(data, settled) from None
         if not creates:
             raise
-        return FileLog.create(data.log, segment_bytes=segment_bytes)
+        return FileLog.create(data.log, disk=data.disk, segment_bytes=segment_bytes)
     if settled_from not in (b"", log.log_id):
         log.close()
         raise record_of_another_log(data, settled)
@@ -92,7 +97,7 @@ def record_of_another_log(data: DataDir, sequence: int) -> NotOfThisLog:
 
 def newest_snapshot(data: DataDir, log_id: bytes, *, at_most: int) -> tuple[Snapshot | None, list[PassedOver]]:
     """The newest good snapshot of the state at `at_most` or before, and those that were passed over. NotOfThisLog."""
-    store = SnapshotStore(data.snapshots)
+    store = SnapshotStore(data.snapshots, disk=data.disk)
     snapshot, passed_over = store.newest(at_most=at_most)
     if snapshot is not None:
         check_snapshot(data, log_id, snapshot)
@@ -154,7 +159,7 @@ def restore(data: DataDir, log_id: bytes, up_to: int, report: Callable[[str], No
     settled, _ = settled_before(data)
     machine, views = machines_of(data, snapshot)
     start = told = machine.sequence
-    with LogReader(data.log, after_sequence=start) as reader:
+    with LogReader(data.log, after_sequence=start, disk=data.disk) as reader:
         for group in reader.read(up_to):
             output = machine.apply(bytes(group.records))
             views.apply(output.account_events, output.market_events)

@@ -1,7 +1,7 @@
 """
-The live shard: commands in, durable, applied, answered. One event loop and one log thread.
+The live shard: commands in, durable, applied, answered. One event loop and a worker for the log.
 
-    submit --> pending --(a group)--> log thread: append, sync --> Applier: machines, views, answers, barriers
+    submit --> pending --(a group)--> log worker: append, sync --> Applier: machines, views, answers, barriers
                  ^ gathers while the last sync runs
 
 Always true:
@@ -15,13 +15,11 @@ Always true:
 from __future__ import annotations
 
 import asyncio
-import queue
 import struct
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, final
 
 from zerosum.core import records
@@ -31,6 +29,7 @@ from zerosum.log.file_log import FileLog
 from zerosum.services.applier import Applier, Group, Reader
 from zerosum.services.clock import Clock
 from zerosum.services.machine import Machine
+from zerosum.services.worker import ThreadWorker, Worker
 
 STAMP: Final = struct.Struct("<q")
 GROUP_SLACK_BYTES: Final = 4096  # more than a group's header and digest
@@ -57,7 +56,8 @@ class SettlementWait:
 @final
 class Shard:
     def __init__(
-        self, machine: Machine, log: FileLog, reader: Reader, *, limits: Limits | None = None, clock: Clock | None = None
+        self, machine: Machine, log: FileLog, reader: Reader, *, limits: Limits | None = None, clock: Clock | None = None,
+        workers: Callable[[str], Worker] = ThreadWorker,
     ) -> None:  # fmt: skip
         self.machine = machine
         self.settled_sequence = 0
@@ -77,13 +77,12 @@ class Shard:
         self._submitted = machine.sequence  # the place that the last command submitted will have
         self._settlement_waits: deque[SettlementWait] = deque()  # by sequence
         self._disk_is_full = False
-        self._preparer: threading.Thread | None = None  # while the next segment is made
+        self._preparing = False  # the next segment is being made
         self._attestation = machine.attestation()
         self._stamped_us = machine.exchange.ubscore.now_us
         self._closing = False
-        self._groups: queue.SimpleQueue[Group | int | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_groups, name="log", daemon=True)
-        self._thread.start()
+        self._writer = workers("log")
+        self._preparer = workers("segment")
         self._prepare_segment()
 
     # ------------------------------------------------------------------ Entry
@@ -170,7 +169,7 @@ class Shard:
     # ------------------------------------------------------------------ groups
 
     def _flush(self) -> None:
-        """Hand what has gathered to the log thread, as one group."""
+        """Hand what has gathered to the log's worker, as one group."""
         self._flush_is_due = False
         if not self._pending or self._flying is not None:
             return
@@ -185,7 +184,7 @@ class Shard:
             data += command[16:]
         self._pending_bytes -= len(data)
         self._flying = Group(bytes(data), len(taken), [answer for _, answer in taken])
-        self._groups.put(self._flying)
+        self._post(self._flying)
 
     def _take_pending(self) -> list[tuple[bytes, Answer]]:
         """As many as fit in a group, and one at least."""
@@ -201,32 +200,23 @@ class Shard:
         taken, self._pending = self._pending[:count], self._pending[count:]
         return taken
 
-    def _write_groups(self) -> None:
-        """The log thread: one group, one sync, and back to the loop. A number: what is before it may go."""
-        while (group := self._groups.get()) is not None:
-            try:
-                if isinstance(group, int):
-                    self._log.prune(group)
-                    continue
-                self._append(group)
-                self._log.sync()
-            except BaseException as error:  # noqa: BLE001  whatever it is, nothing more may be taken
-                self._loop.call_soon_threadsafe(self._stop, error)
-                return
-            self._loop.call_soon_threadsafe(self._durable, group)
+    def _post(self, group: Group) -> None:
+        self._writer.post(partial(self._write, group), partial(self._written, group))
 
-    def _append(self, group: Group) -> None:
-        """Waits for room where there is none: the group was taken, and nothing of it is written yet."""
+    def _write(self, group: Group) -> None:
+        """Away from the loop: one group, one sync."""
         now_us = STAMP.unpack_from(group.records, 8)[0]
-        while True:
-            try:
-                group.last_sequence = self._log.append(group.records, count=group.count, time_us=now_us, attestation=self._attestation)
-            except DiskFull:
-                if self._closing:
-                    raise
-                time.sleep(RETRY_DISK_S)
-            else:
-                return
+        group.last_sequence = self._log.append(group.records, count=group.count, time_us=now_us, attestation=self._attestation)
+        self._log.sync()
+
+    def _written(self, group: Group, _: None, error: BaseException | None) -> None:
+        """Waits for room where there is none: the group was taken, and nothing of it is written yet."""
+        if error is None:
+            self._durable(group)
+        elif isinstance(error, DiskFull) and not self._closing:
+            self._loop.call_later(RETRY_DISK_S, self._post, group)
+        else:
+            self._stop(error)
 
     def _durable(self, group: Group) -> None:
         if self.stopped.done():
@@ -243,8 +233,12 @@ class Shard:
         self.groups += 1
 
     def prune(self, before_sequence: int) -> None:
-        """Let closed segments go whose records are all before a sequence; between two groups, in the log thread."""
-        self._groups.put(before_sequence)
+        """Let closed segments go whose records are all before a sequence; between two groups, by the log's worker."""
+        self._writer.post(partial(self._log.prune, before_sequence), self._pruned)
+
+    def _pruned(self, _: object, error: BaseException | None) -> None:
+        if error is not None:
+            self._stop(error)
 
     def _stop(self, error: BaseException) -> None:
         self._applier.give_up()
@@ -268,37 +262,31 @@ class Shard:
     # ------------------------------------------------------------------ disk and end
 
     def _prepare_segment(self) -> None:
-        """Have the next segment made in a thread, unless that is under way."""
-        if self._preparer is None and not self._closing:
-            self._preparer = threading.Thread(target=self._make_segment, name="segment", daemon=True)
-            self._preparer.start()
+        """Have the next segment made, unless that is under way. A full disk is met here, and tried again until there is room."""
+        if not self._preparing and not self._closing:
+            self._preparing = True
+            self._preparer.post(self._log.prepare_next, self._prepared)
 
-    def _make_segment(self) -> None:
-        """A full disk is met here, and tried again until there is room."""
-        try:
-            self._log.prepare_next()
-            full = False
-        except DiskFull:
-            full = True
-        except BaseException as error:  # noqa: BLE001  a disk that fails
-            self._loop.call_soon_threadsafe(self._stop, error)
-            return
-        self._loop.call_soon_threadsafe(self._prepared, full)
-
-    def _prepared(self, full: bool) -> None:
-        self._preparer = None
-        self._disk_is_full = full
-        if full:
+    def _prepared(self, _: None, error: BaseException | None) -> None:
+        self._preparing = False
+        self._disk_is_full = isinstance(error, DiskFull)
+        if self._disk_is_full:
             self._loop.call_later(RETRY_DISK_S, self._prepare_segment)
+        elif error is not None:
+            self._stop(error)
 
     async def close(self) -> None:
-        """Take nothing more, finish what is under way, seal the log."""
+        """Take nothing more, finish what is under way, seal the log. Once closed, it stays so."""
+        if self._closing:
+            return
         self._closing = True
         applied: asyncio.Future[BaseException | None] = self._loop.create_future()
         self.when_applied(lambda: applied.set_result(None))
         await asyncio.wait([applied, self.stopped], return_when=asyncio.FIRST_COMPLETED)
-        self._groups.put(None)
-        await asyncio.to_thread(self._thread.join)
-        if self._preparer is not None:
-            await asyncio.to_thread(self._preparer.join)
-        await asyncio.to_thread(self._log.close, self._attestation)
+        await self._preparer.close()
+        closed: asyncio.Future[BaseException | None] = self._loop.create_future()
+        self._writer.post(partial(self._log.close, self._attestation), lambda _, error: closed.set_result(error))
+        await self._writer.close()
+        error = await closed
+        if error is not None:
+            raise error
