@@ -19,7 +19,7 @@ def test_nothing_is_found(seed: int) -> None:
     plan = Plan.of(seed, COMMANDS)
     result = run(plan)
     assert not result.failure, f"{plan.text()}\n{result.failure}\n" + "\n".join(result.trace)
-    assert result.steps > COMMANDS
+    assert result.steps > 0
 
 
 def told_by_another_process(seed: int, hash_seed: str) -> str:

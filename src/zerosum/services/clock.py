@@ -16,10 +16,15 @@ JUMP_MAX_S: Final = 10.0  # between two looks. What a clock is corrected by with
 _SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while a laptop sleeps
 
 
+def since_boot_ns() -> int:
+    return time.clock_gettime_ns(_SINCE_BOOT)
+
+
 @final
 class Clock:
-    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns, since_boot_ns: Callable[[], int] = since_boot_ns) -> None:
         self._now_ns = now_ns
+        self._since_boot_ns = since_boot_ns
         self._set_by_us = self._offset_us()
 
     def now_us(self) -> int:
@@ -39,4 +44,4 @@ class Clock:
         return ""
 
     def _offset_us(self) -> int:
-        return self.now_us() - time.clock_gettime_ns(_SINCE_BOOT) // 1000
+        return self.now_us() - self._since_boot_ns() // 1000

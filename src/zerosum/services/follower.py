@@ -25,8 +25,9 @@ from zerosum.services.attestations import Attestations
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Output
 from zerosum.services.opening import PROGRESS_RECORDS, machines_of, newest_snapshot, record_of_another_log, snapshot_meta
+from zerosum.settlement.batch import Batch, Store
 from zerosum.settlement.errors import SettlementFailed
-from zerosum.settlement.sqlite import Batch, SqliteStore
+from zerosum.settlement.sqlite import SqliteStore
 from zerosum.views import snapshot as views_snapshot
 
 BATCH_RECORDS: Final = 5_000  # settled in one transaction at most
@@ -47,12 +48,12 @@ class SnapshotPolicy:
 class Follower:
     def __init__(
         self, data: DataDir, *, policy: SnapshotPolicy | None = None, report: Callable[[str], None] = lambda line: None,
-        store: SqliteStore | None = None,
+        store: Store | None = None,
     ) -> None:  # fmt: skip
         self._data = data
         self._report = report
         self._policy = policy if policy is not None else SnapshotPolicy()
-        self._store = store if store is not None else SqliteStore(data.settled)
+        self._store: Store = store if store is not None else SqliteStore(data.settled)
         self._log_id = self._own_log()
         self._snapshots = SnapshotStore(data.snapshots, disk=data.disk)
         # The views are for the snapshots only: what a start of the exchange needs to answer reads.

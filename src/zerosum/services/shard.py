@@ -159,6 +159,10 @@ class Shard:
         return self._clock.fault(self.machine.exchange.ubscore.now_us)
 
     @property
+    def is_closing(self) -> bool:
+        return self._closing
+
+    @property
     def disk_is_full(self) -> bool:
         return self._disk_is_full
 

@@ -11,7 +11,7 @@ A batch may begin anywhere; it ends where a command ends.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from zerosum.core import records
 from zerosum.settlement.errors import SettlementGap
@@ -48,6 +48,22 @@ class Position(NamedTuple):
     market_sequence: int = 0
     account_chain: bytes = b""
     market_chain: bytes = b""
+
+
+class Store(Protocol):
+    """What a follower needs of the record that it settles into. See SqliteStore for what each promises."""
+
+    def position(self) -> Position: ...
+
+    def log_id(self) -> bytes: ...
+
+    def belong_to(self, log_id: bytes) -> None: ...
+
+    def write(self, batch: Batch) -> None: ...
+
+    def fold(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def events_after(stream: str, data: bytes, last: int) -> Iterator[Event]:

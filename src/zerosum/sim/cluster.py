@@ -14,12 +14,13 @@ import asyncio
 import errno
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, Final, final
 
 from zerosum.log.errors import MessageDamaged, SnapshotFailed
-from zerosum.log.messages import count_in, offset_of
+from zerosum.log.messages import count_in, offset_of, position, unpack
 from zerosum.log.sequences import Gap
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.log.streams import DeliveryFailed, Stream, StreamPruned
@@ -44,7 +45,6 @@ from zerosum.views.views import Views
 RESERVE: Final = 1 << 8
 FOLDER: Final = Path("/snapshots")
 RESTART_S: Final = 0.05
-HEAL_S: Final = 120.0  # by when everything must have finished once nothing fails any more
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
 TRACE_LINES: Final = 400
 LOSES: Final = 0.02  # of messages, until one is lost
@@ -56,13 +56,17 @@ class RunFailed(Exception):
 
 @final
 class Gateway:
-    """What runs in a gateway's process."""
+    """What clients reach in a gateway's process."""
 
     def __init__(self, life: Life, entry: ClusterEntry, views: Views) -> None:
         self.life = life
         self.entry = entry
         self.views = views
         self.under_way: set[asyncio.Future[Any]] = set()  # of clients that wait for it
+
+    @property
+    def is_current(self) -> bool:
+        return self.entry.current.is_set()
 
 
 @final
@@ -308,6 +312,38 @@ class Cluster:
             self.note(f"{process.name} is made to emit")
             role.emits = True
 
+    def unfinished(self) -> Iterator[str]:
+        """What has not come to its end."""
+        for process in self.processes:
+            if not process.is_alive:
+                yield f"{process.name} does not run"
+        for name, role in self.roles.items():
+            ends = len(self.source_of(role).log)
+            if role.machine.next_offset < ends:
+                yield f"{name} has taken {role.machine.next_offset} of {ends} messages"
+            if role.outbox.waits_since() is not None:
+                yield f"{name} has something to emit"
+        for name, stream in self.streams.items():
+            if "-events" in name:
+                last = max([unpack(each.data, name).sequence for each in stream.log], default=0)
+                settled = self.store.positions.get(name)
+                if last and (settled is None or settled.sequence < last):
+                    yield f"{name} is settled up to {settled}, of {last}"
+        for name, gateway in self.gateways.items():
+            if gateway.under_way:
+                yield f"{name} owes {len(gateway.under_way)} answers"
+            for shard, upto in enumerate(gateway.entry.shown_up_to()):
+                if upto < position(len(self.streams[f"commands.{shard}"].log)):
+                    yield f"{name} has not seen the end of commands.{shard}"
+
+    def source_of(self, role: Role) -> SimStream:
+        kind, _, number = role.machine.name.partition(".")
+        return self.streams[f"{'commands' if kind == 'ubscore' else 'orders'}.{number}"]
+
+    def steps(self) -> int:
+        """Records that roles have taken."""
+        return sum(stream.records_read for stream in self.streams.values())
+
     def heal(self) -> None:
         """From here on nothing fails, and whatever stands still goes on."""
         self.faults.active = False
@@ -343,8 +379,7 @@ class Archive:
         if snapshot.sequence > self._kept.get(machine, (0, {}, {}))[0]:
             self._kept[machine] = snapshot.sequence, snapshot.meta, snapshot.sections
         copies = [each for each in world.roles.values() if each.machine.name == machine]
-        kind, _, number = machine.partition(".")
-        stream = world.streams[f"{'commands' if kind == 'ubscore' else 'orders'}.{number}"]
+        stream = world.source_of(role)
         stream.prune(min([self._kept[machine][0], *(each.machine.next_offset for each in copies)]))
         world.note(f"{stream.name} is pruned before message {stream.first}")
 

@@ -32,6 +32,7 @@ AT_OPERATIONS: Final = {
     "store write times out": 0.05,
     "store write late": 0.05,
     "crash at a store write": 0.01,
+    "slow disk": 0.02,
     "disk full": 0.005,
     "sync fails": 0.01,
     "crash at a disk write": 0.005,

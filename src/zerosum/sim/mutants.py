@@ -22,6 +22,18 @@ class Mutant(NamedTuple):
 
 MUTANTS: Final = (
     Mutant(
+        "reply before sync", "services/shard.py",
+        "        self._log.sync()\n\n    def _written",
+        "\n    def _written",
+        "embedded",
+    ),
+    Mutant(
+        "torn tail accepted", "log/cursor.py",
+        "        if last_sequence > verify_after and hashlib.sha256(self._block[at:digest_at]).digest() != digest:",
+        "        if False:",
+        "embedded",
+    ),
+    Mutant(
         "position saved before state", "services/cluster/role_snapshots.py",
         "path = self._store.write(next_offset, said, sections)",
         "path = self._store.write(next_offset + 1, said, sections)",
@@ -163,9 +175,14 @@ MUTANTS: Final = (
         "            if event[0] & 0xFF == 103 and event[12]:\n                self._views.shards[number].accounts.fill(event)\n",
     ),
     Mutant(
-        "market's engine forgets what rests", "core/matching_role.py",
-        '        self.origins.last = vec[i64](snapshot.words_of(sections["origins"]))',
-        "        pass",
+        "settled position written before the rows", "settlement/row_store.py",
+        "        for table, row in written(rows):\n            self.put(stream, table, row, settled.sequence)\n        self.finish(stream, settled)",
+        "        self.finish(stream, settled)",
+    ),
+    Mutant(
+        "rows written without their number", "settlement/row_store.py",
+        "        if found is None or found[0] <= number or table == \"accounts\":",
+        "        if True:",
     ),
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from zerosum.sim.faults import AT_OPERATIONS, IN_TIME_S
 SHAPES: Final = ((2, 2), (2, 2), (2, 2), (1, 1), (3, 2), (1, 3), (4, 4))
 LARGE: Final = (16, 16)
 CLUSTER: Final = "cluster"
+EMBEDDED: Final = "embedded"
 LOSSY: Final = "lossy"  # a cluster in which one stream, against its promise, loses a message that it had acknowledged
 
 
@@ -38,13 +39,15 @@ class Plan:
     def of(cls, seed: int, commands: int, world: str = "") -> Plan:
         """`world`: drawn, if none is given."""
         random = Chance(seed).source("plan")
-        drawn = LOSSY if random.random() < 0.03 else CLUSTER
-        if (world or drawn) == LOSSY:
+        world = world or random.choices((CLUSTER, EMBEDDED, LOSSY), (75, 22, 3))[0]
+        if world == LOSSY:
             return cls(seed, 2, 2, 1, False, 4, commands, "usual", LOSSY, frozenset({*AT_OPERATIONS, *IN_TIME_S}))
         shards, partitions = LARGE if random.random() < 0.02 else random.choice(SHAPES)
         gateways, standbys, workers = random.choice((1, 2, 2, 3)), random.random() < 0.5, random.choice((1, 4, 16, 64))
         flavour = random.choice(("usual", "usual", "usual", "extreme"))
-        return cls(seed, shards, partitions, gateways, standbys, workers, commands, flavour)
+        if world == EMBEDDED:
+            shards = partitions = gateways = 1
+        return cls(seed, shards, partitions, gateways, standbys and world == CLUSTER, workers, commands, flavour, world)
 
     @classmethod
     def of_json(cls, text: str) -> Plan:

@@ -11,18 +11,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from random import Random
-from typing import Final, final
+from typing import Any, Final, Protocol, final
 
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
-from zerosum.gateway.entry import Busy, Event
-from zerosum.sim.chance import delay_s
-from zerosum.sim.cluster import Cluster, Gateway, break_off
+from zerosum.gateway.entry import Busy, Entry, Event
+from zerosum.services.cluster.topology import Topology
+from zerosum.sim.chance import Chance, delay_s
+from zerosum.sim.cluster import break_off
+from zerosum.sim.faults import Faults
 from zerosum.sim.history import ANSWERED, BROKEN, BUSY, LOST, Asked, History, Read
+from zerosum.sim.loop import SimLoop
+from zerosum.sim.plan import Plan
+from zerosum.sim.process import Life
 from zerosum.sim.programs import Program, Step
+from zerosum.views.views import Views
 
 NETWORK_S: Final = 0.0005
 PAUSE_S: Final = 0.005  # between a client's requests
@@ -35,11 +41,52 @@ ORDERS_KEPT: Final = 512
 READS: Final = 0.1  # of what is asked
 
 
+class Door(Protocol):
+    """What clients reach of a process: a gateway's, or the embedded exchange's."""
+
+    @property
+    def life(self) -> Life: ...
+
+    @property
+    def entry(self) -> Entry: ...
+
+    @property
+    def views(self) -> Views: ...
+
+    @property
+    def under_way(self) -> set[asyncio.Future[Any]]: ...
+
+    @property
+    def is_current(self) -> bool: ...
+
+
+class World(Protocol):
+    """What a workload needs of the world."""
+
+    @property
+    def loop(self) -> SimLoop: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def chance(self) -> Chance: ...
+
+    @property
+    def faults(self) -> Faults: ...
+
+    @property
+    def topology(self) -> Topology: ...
+
+    @property
+    def gateways(self) -> Mapping[str, Door]: ...
+
+
 @final
 class Workload:
     """`done`: how many commands have been sent, of all there are."""
 
-    def __init__(self, world: Cluster) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
         self.history = History()
         self.done = 0
@@ -94,7 +141,7 @@ class Workload:
         self._learn(step, asked)
         return asked
 
-    def _submit(self, gateway: Gateway, asked: Asked, heard: asyncio.Future[tuple[str, list[Event]] | None]) -> None:
+    def _submit(self, gateway: Door, asked: Asked, heard: asyncio.Future[tuple[str, list[Event]] | None]) -> None:
         """In the gateway's process; what it says takes its time to come back."""
         life = gateway.life
 
@@ -111,10 +158,10 @@ class Workload:
         except Busy:
             tell(BUSY, [])
 
-    async def _gateway(self) -> tuple[str, Gateway]:
+    async def _gateway(self) -> tuple[str, Door]:
         """One that has caught up."""
         while True:
-            ready = [(name, each) for name, each in self.world.gateways.items() if each.entry.current.is_set() and each.life.is_alive]
+            ready = [(name, each) for name, each in self.world.gateways.items() if each.is_current and each.life.is_alive]
             if ready:
                 return self._random.choice(ready)
             await asyncio.sleep(0.01)
@@ -161,7 +208,7 @@ class Workload:
         if read is not None:
             self.history.reads.append(read)
 
-    def _seen(self, name: str, gateway: Gateway, account: int, asked_s: float) -> Read:
+    def _seen(self, name: str, gateway: Door, account: int, asked_s: float) -> Read:
         shard = self.world.topology.shard_of_account(account)
         found = gateway.views.account(account)
         sequence = gateway.views.shards[shard].sequence
