@@ -21,7 +21,7 @@ setup: .venv/.built ## Install everything and compile the core; quick when there
 up: .venv/.built ## Run the exchange on this machine
 	.venv/bin/zerosum up $(ARGS)
 
-test: .venv/.built pure ## Run all tests on the compiled core, then those marked both_builds on the plain one
+test: .venv/.built .tool/.spin pure ## Run all tests on the compiled core, then those marked both_builds on the plain one
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile $(ARGS)
 	ZEROSUM_PURE=1 PYTHONPATH=build/pure $(PYTHON) -m pytest -q -n 2 --dist loadfile -m both_builds $(ARGS)
 
@@ -59,6 +59,12 @@ lock: .tool/.ok ## Write the lock files anew (ARGS=--upgrade for the latest vers
 clean: ## Remove what was built; .venv and .tool stay
 	rm -rf build dist src/*.egg-info .venv/.built
 	find src -name '*.so' -delete
+
+# Checks the models in model/. A package of the system's, not one of Python's.
+.tool/.spin: .tool/.ok
+	@command -v spin > /dev/null || apt-get install -y -q spin > /dev/null || { apt-get update -q > /dev/null && apt-get install -y -q spin > /dev/null; } \
+		|| { echo "zerosum's tests need spin: install it (on Debian the package spin), as root"; exit 1; }
+	@touch $@
 
 .tool/.ok: requirements/tool.lock
 	@$(PY) -c 'import sys; sys.exit("zerosum needs Python 3.11 or later: make setup PY=python3.11" if sys.version_info < (3, 11) else 0)'

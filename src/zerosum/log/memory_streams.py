@@ -22,11 +22,15 @@ class MemoryStream:
         self._messages: list[Appended] = []
         self._more = asyncio.Event()
 
+    @property
+    def next_offset(self) -> int:
+        return self._first + len(self._messages)
+
     def writer(self) -> MemoryStream:
         return self
 
     async def append(self, data: bytes) -> int:
-        offset = self._first + len(self._messages)
+        offset = self.next_offset
         self._messages.append(Appended(offset, self._now_us(), data))
         self._more.set()
         return offset
@@ -42,7 +46,7 @@ class MemoryStream:
             await self._more.wait()
 
     async def ends(self) -> Ends:
-        return Ends(self._first, self._first + len(self._messages))
+        return Ends(self._first, self.next_offset)
 
     def prune(self, before: int) -> None:
         """Let messages before an offset go."""

@@ -1,0 +1,79 @@
+"""Whole clusters in memory: commands answered across shards, a record passed over by every copy, and all of it conserved."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from zerosum.core import records
+from zerosum.core.codes import FIRST_USER
+from zerosum.log.messages import position
+from zerosum.services.cluster.control import decision
+from zerosum.services.cluster.machines import MachineStopped
+from zerosum.services.cluster.memory import MemoryCluster
+from zerosum.services.cluster.topology import Topology
+from zerosum.sim.disk import SimDisk
+from zerosum.sim.loop import SimLoop
+from zerosum.sim.programs import USUAL, Program
+
+
+def cluster_of(loop: SimLoop, shards: int, partitions: int) -> MemoryCluster:
+    return MemoryCluster(Topology(shards, partitions), SimDisk(), Path("/snapshots"), loop.now_us, snapshot_every=100)
+
+
+@pytest.mark.parametrize(("shards", "partitions"), [(1, 1), (2, 2), (16, 16)])
+def test_a_program_is_answered_command_by_command(shards: int, partitions: int) -> None:
+    loop = SimLoop()
+
+    async def story() -> None:
+        async with cluster_of(loop, shards, partitions).running() as cluster:
+            for step in islice(Program(3, USUAL), 600):
+                events = await cluster.command(step.command)
+                causes = {event[2] for event in events}
+                assert len(causes) <= 1, "an answer is what one command caused"
+            await cluster.quiet()
+            assert list(cluster.auditor.cut.findings_at_rest()) == []
+            for role in (*cluster.shards, *cluster.engines):
+                role.machine.check()
+            for role, settlement in zip((*cluster.shards, *cluster.engines), cluster.settlements, strict=True):
+                assert settlement.settled.sequence == role.machine.own_sequence()
+
+    loop.run(story())
+
+
+def open_account(account: int) -> bytes:
+    return records.command(records.OPEN_ACCOUNT, 0, account)
+
+
+def test_a_record_that_stops_every_copy_is_passed_over_by_decision() -> None:
+    """A version that no build knows: the machine stops there, again and again, until an operator has decided."""
+    loop = SimLoop()
+    account = FIRST_USER + 1  # of shard 1
+
+    async def stopped(cluster: MemoryCluster) -> int:
+        poison = records.command(records.SET_CORE_VERSION, 0, 99)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with cluster.running():
+                await cluster.command(open_account(account))
+                await cluster.command(poison)
+        found = [error for error in caught.value.exceptions if isinstance(error, ExceptionGroup)]
+        stops = [error for group in found for error in group.exceptions if isinstance(error, MachineStopped)]
+        assert stops, caught.value
+        return stops[0].position
+
+    async def story() -> None:
+        cluster = cluster_of(loop, 2, 2)
+        at = await stopped(cluster)
+        assert at >= position(0)
+        await cluster.streams.control.writer().append(decision("ubscore.0", at))
+        again = MemoryCluster(
+            cluster.topology, SimDisk(), Path("/snapshots"), loop.now_us, streams=cluster.streams
+        )  # a fresh start over the same streams
+        async with again.running():
+            events = await again.command(open_account(account + 2))
+            assert [event[0] & 0xFF for event in events] == [records.ACCOUNT_CHANGED]
+            await again.quiet()
+
+    loop.run(story())
