@@ -32,9 +32,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def opening(balances: list[dict[str, str]]) -> list[bytes]:
     commands = load_listing(GOLDEN_LISTING, "the listing").commands()
-    for number, user in enumerate(dict.fromkeys(row["user_id"] for row in balances)):
-        commands.append(records.command(records.OPEN_ACCOUNT, 0, FIRST_USER + number, 0, 0, ORDERS_MAX))
-    return commands
+    users = len({row["user_id"] for row in balances})
+    return commands + [records.command(records.OPEN_ACCOUNT, 0, FIRST_USER + number, 0, 0, ORDERS_MAX) for number in range(users)]
 
 
 @pytest.fixture(scope="module")

@@ -52,12 +52,14 @@ def test_a_record_that_stops_every_copy_is_passed_over_by_decision() -> None:
     loop = SimLoop()
     account = FIRST_USER + 1  # of shard 1
 
+    async def poisoned(cluster: MemoryCluster) -> None:
+        async with cluster.running():
+            await cluster.command(open_account(account))
+            await cluster.command(records.command(records.SET_CORE_VERSION, 0, 99))
+
     async def stopped(cluster: MemoryCluster) -> int:
-        poison = records.command(records.SET_CORE_VERSION, 0, 99)
         with pytest.raises(ExceptionGroup) as caught:
-            async with cluster.running():
-                await cluster.command(open_account(account))
-                await cluster.command(poison)
+            await poisoned(cluster)
         found = [error for error in caught.value.exceptions if isinstance(error, ExceptionGroup)]
         stops = [error for group in found for error in group.exceptions if isinstance(error, MachineStopped)]
         assert stops, caught.value

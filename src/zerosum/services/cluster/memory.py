@@ -79,7 +79,7 @@ class MemoryCluster:
     async def command(self, command: bytes) -> list[Event]:
         """Submit a command, and its events once it is answered. NoAnswer."""
         answered: asyncio.Future[list[Event] | None] = asyncio.get_running_loop().create_future()
-        self.entry.submit(command, lambda events: answered.set_result(events), lambda: answered.set_result(None))
+        self.entry.submit(command, answered.set_result, lambda: answered.set_result(None))
         events = await answered
         if events is None:
             raise NoAnswer
