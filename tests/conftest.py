@@ -23,6 +23,7 @@ PURE = os.environ.get("ZEROSUM_PURE") == "1"
 CI = os.environ.get("CI") == "true"
 
 LEFT_OUT = pytest.StashKey[int]()
+TOLD_AT_THE_END = "told at the end"  # a test's property that the summary prints
 
 # Other work on the machine must not fail a property.
 settings.register_profile("zerosum", settings(), deadline=None)
@@ -111,3 +112,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(LEFT_OUT, 0)
     if left_out:
         terminalreporter.write_line(f"left out: {left_out} tests that need the shared folder, and {SHARED} is not there (ZEROSUM_SHARED)")
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == TOLD_AT_THE_END and report.when == "call":
+                    terminalreporter.write_line(str(value))
