@@ -62,7 +62,7 @@ class Gateway:
         self.life = life
         self.entry = entry
         self.views = views
-        self.under_way: set[asyncio.Future[Any]] = set()  # of clients that wait for it
+        self.under_way: dict[asyncio.Future[Any], None] = {}  # of clients that wait for it
 
     @property
     def is_current(self) -> bool:
@@ -90,6 +90,7 @@ class Cluster:
         self.archive = Archive(self)
         self.lost = ""  # the stream that has lost a message against its promise
         self.noticed = False  # by whoever reads it
+        self.is_over = False  # nothing that happens now is part of the story
         self._random = self.chance.source("world")
         loop.set_exception_handler(self._unheard)
         Streams(self.topology, self._make_stream)
@@ -208,7 +209,8 @@ class Cluster:
         return next(process for process in self.processes if process.name == name)
 
     def note(self, what: str) -> None:
-        self.trace.append(f"{self.loop.now_s:10.6f}  {what}")
+        if not self.is_over:
+            self.trace.append(f"{self.loop.now_s:10.6f}  {what}")
 
     def _report(self, line: str) -> None:
         self.note(line)

@@ -97,7 +97,7 @@ class Door:
         self.entry = entry
         self.views = views
         self.is_current = True
-        self.under_way: set[asyncio.Future[Any]] = set()
+        self.under_way: dict[asyncio.Future[Any], None] = {}
 
 
 @final
@@ -115,6 +115,7 @@ class EmbeddedWorld:
         self.disk = SimDisk()
         self.disk.make_directory(self.root)
         self.records_applied = 0
+        self.is_over = False  # nothing that happens now is part of the story
         self._began_at = 0
         self._followed_from = 0
         self.follower: Follower | None = None
@@ -208,7 +209,8 @@ class EmbeddedWorld:
     # ------------------------------------------------------------------ what happens to them
 
     def note(self, what: str) -> None:
-        self.trace.append(f"{self.loop.now_s:10.6f}  {what}")
+        if not self.is_over:
+            self.trace.append(f"{self.loop.now_s:10.6f}  {what}".replace(str(self.root), "DATA"))
 
     def fail(self, error: BaseException) -> None:
         if not self.failed.done():

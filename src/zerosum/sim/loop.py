@@ -28,7 +28,7 @@ class Living(Protocol):
     """A process, as far as a loop needs to know it."""
 
     is_alive: bool
-    tasks: set[asyncio.Task[Any]]
+    tasks: dict[asyncio.Task[Any], None]
 
 
 CURRENT: ContextVar[Living | None] = ContextVar("life", default=None)
@@ -85,8 +85,8 @@ class SimLoop(asyncio.BaseEventLoop):
         context = keywords.get("context")
         life = context[CURRENT] if context is not None and CURRENT in context else CURRENT.get()
         if life is not None:
-            life.tasks.add(task)
-            task.add_done_callback(life.tasks.discard)
+            life.tasks[task] = None
+            task.add_done_callback(lambda done: life.tasks.pop(done, None))
         return task
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, **keywords: Any) -> asyncio.TimerHandle:  # type: ignore[override]

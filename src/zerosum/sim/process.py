@@ -30,7 +30,7 @@ class Life:
         self.process = process
         self.is_alive = True
         self.context = copy_context()  # what runs in it is this life's
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # a set's order would be another story each time
 
     def check(self) -> None:
         if not self.is_alive:
@@ -93,5 +93,5 @@ class Process:
         life.is_alive = False
         self.life = None
         self.held_until_s = 0.0
-        for task in life.tasks:
+        for task in list(life.tasks):
             task.cancel()

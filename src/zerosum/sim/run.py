@@ -68,6 +68,7 @@ async def live(world: Cluster | EmbeddedWorld) -> str:
     story = asyncio.get_running_loop().create_task(story_of(world))
     awaited: list[asyncio.Future[Any]] = [story, world.failed]
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    world.is_over = True
     if isinstance(world, Cluster) and world.noticed:
         return ""  # as it must be
     if isinstance(world, Cluster) and world.lost:

@@ -54,7 +54,7 @@ class Door(Protocol):
     def views(self) -> Views: ...
 
     @property
-    def under_way(self) -> set[asyncio.Future[Any]]: ...
+    def under_way(self) -> dict[asyncio.Future[Any], None]: ...  # in the order in which they began
 
     @property
     def is_current(self) -> bool: ...
@@ -147,12 +147,12 @@ class Workload:
 
         def tell(outcome: str, events: list[Event]) -> None:
             if life.is_alive:
-                gateway.under_way.discard(heard)
+                gateway.under_way.pop(heard, None)
                 self.world.loop.world_later(delay_s(self._random, NETWORK_S), hear, heard, (outcome, events))
 
         if not life.is_alive:
             return break_off(heard)
-        gateway.under_way.add(heard)
+        gateway.under_way[heard] = None
         try:
             life.context.run(gateway.entry.submit, asked.command, lambda events: tell(ANSWERED, list(events)), lambda: tell(LOST, []))
         except Busy:
@@ -198,11 +198,11 @@ class Workload:
 
         def passed(in_time: bool) -> None:
             if life.is_alive:
-                gateway.under_way.discard(heard)
+                gateway.under_way.pop(heard, None)
                 read = self._seen(name, gateway, account, asked_s) if in_time else None
                 self.world.loop.world_later(delay_s(self._random, NETWORK_S), hear, heard, read)
 
-        gateway.under_way.add(heard)
+        gateway.under_way[heard] = None
         life.context.run(gateway.entry.barrier, account, passed)
         read = await heard
         if read is not None:
