@@ -1,0 +1,96 @@
+"""Conservation across shards: what does not add up is found, wherever the streams are read up to."""
+
+from __future__ import annotations
+
+from itertools import islice
+from random import Random
+
+import pytest
+
+from zerosum.core import records
+from zerosum.core.codes import FIRST_USER
+from zerosum.settlement.cut import Cut
+from zerosum.settlement.errors import SettlementBroken
+from zerosum.sim.machines import Machines
+from zerosum.sim.programs import USUAL, Program
+
+Events = list[tuple[int, ...]]
+
+
+@pytest.fixture(scope="module")
+def streams() -> tuple[list[Events], list[Events]]:
+    """Account events of two shards, market events of two engines."""
+    machines = Machines(2, 2, 1 << 12)
+    for step in islice(Program(4, USUAL), 900):
+        machines.submit(step.command)
+        machines.settle()
+    accounts, markets = machines.take_events()
+    return [list(records.records(data)) for data in accounts], [list(records.records(data)) for data in markets]
+
+
+def read(accounts: list[Events], markets: list[Events]) -> Cut:
+    cut = Cut()
+    for shard, events in enumerate(accounts):
+        cut.account_events(shard, events)
+    for events in markets:
+        cut.market_events(events)
+    return cut
+
+
+def test_it_adds_up_at_any_cut(streams: tuple[list[Events], list[Events]]) -> None:
+    accounts, markets = streams
+    random = Random(1)
+    for _ in range(50):
+        part = [events[: random.randint(0, len(events))] for events in accounts]
+        assert list(read(part, [events[: random.randint(0, len(events))] for events in markets]).findings()) == []
+    assert list(read(accounts, markets).findings_at_rest()) == []
+    kinds = {event[0] & 0xFF for events in accounts for event in events}
+    assert {records.TRANSFER_SENT, records.TRANSFER_ARRIVED, records.FILL} <= kinds
+
+
+def changed(accounts: list[Events], kind: int, field: str, by: int) -> list[Events]:
+    """The last event of a kind, of the first shard that has one, with a field changed."""
+    at = 4 + records.ACCOUNT_EVENTS[kind][1].index(field)
+    copies = [list(events) for events in accounts]
+    for events in copies:
+        for number in range(len(events) - 1, -1, -1):
+            if events[number][0] & 0xFF == kind and events[number][5] >= FIRST_USER:
+                event = events[number]
+                events[number] = (*event[:at], event[at] + by, *event[at + 1 :])
+                return copies
+    raise AssertionError("there is such an event")
+
+
+def test_an_atom_too_many_is_found(streams: tuple[list[Events], list[Events]]) -> None:
+    accounts, markets = streams
+    forged = [[*events] for events in accounts]
+    number = max(number for number, event in enumerate(forged[0]) if event[0] & 0xFF == records.FILL)
+    event = forged[0][number]
+    at = 4 + records.ACCOUNT_EVENTS[records.FILL][1].index("got_available_atoms")
+    forged[0] = [*forged[0][:number], (*event[:at], event[at] + 1, *event[at + 1 :])]
+    findings = list(read([forged[0], []], markets).findings())
+    assert any("together not zero" in finding for finding in findings)
+
+
+def test_a_fill_that_names_another_price_is_found(streams: tuple[list[Events], list[Events]]) -> None:
+    accounts, markets = streams
+    with pytest.raises(SettlementBroken, match="the engine says"):
+        read(changed(accounts, records.FILL, "price_ticks", 1), markets)
+
+
+def test_a_trade_told_of_by_half_is_found_at_rest(streams: tuple[list[Events], list[Events]]) -> None:
+    accounts, markets = streams
+    findings = list(read(accounts, [markets[0], []]).findings_at_rest())
+    assert any("told of only by part" in finding for finding in findings)
+
+
+def test_a_transfer_that_never_arrives_is_found_at_rest(streams: tuple[list[Events], list[Events]]) -> None:
+    accounts, markets = streams
+    for shard, events in enumerate(accounts):
+        arrived = [number for number, event in enumerate(events) if event[0] & 0xFF == records.TRANSFER_ARRIVED]
+        if arrived:
+            cut = read([events[: arrived[-1]] if n == shard else other for n, other in enumerate(accounts)], markets)
+            assert list(cut.findings()) == []
+            assert any("has not arrived" in finding for finding in cut.findings_at_rest())
+            return
+    raise AssertionError("a transfer arrives somewhere")
