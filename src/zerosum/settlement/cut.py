@@ -33,14 +33,12 @@ class Cut:
 
     def __init__(self) -> None:
         self.pairing = Pairing()
-        self.trades_paired = 0
         self._balances: dict[tuple[int, int, int], int] = {}  # shard, account, asset: available + frozen
         self._sums: defaultdict[int, int] = defaultdict(int)  # by asset
-        self._transfers: defaultdict[tuple[int, int, int], int] = defaultdict(int)  # shard that sent, account, id: atoms on the way
+        self._transfers: defaultdict[tuple[int, int, int, int], int] = defaultdict(int)  # payer, receiver, id, asset: atoms on the way
         self._assets_of: dict[int, tuple[int, int, int, int]] = {}  # symbol: base, quote, lot_atoms, tick_lot_atoms
         self._holds: dict[int, int] = {}  # open orders: lots, as their shard has it
         self._books: dict[int, int] = {}  # resting orders: lots, as their engine has it
-        self._sent_in: dict[tuple[int, int, int], int] = {}  # asset of a transfer under way
 
     # ------------------------------------------------------------------ account events
 
@@ -94,11 +92,11 @@ class Cut:
         before = self._balances.get((shard, account, asset), 0)
         delta = -atoms if kind == records.TRANSFER_SENT else atoms
         self._change(shard, account, asset, delta)
-        key = (account, other, transfer_id) if kind != records.TRANSFER_ARRIVED else (other, account, transfer_id)
+        payer, receiver = (account, other) if kind != records.TRANSFER_ARRIVED else (other, account)
+        key = payer, receiver, transfer_id, asset  # each shard has a FEES: two may pay under one id
         self._transfers[key] -= delta
-        self._sent_in[key] = asset
         if not self._transfers[key]:
-            del self._transfers[key], self._sent_in[key]
+            del self._transfers[key]
         assert available <= before + delta, "what is available is a part of it"
 
     def _put(self, shard: int, account: int, asset: int, total: int) -> None:
@@ -143,8 +141,8 @@ class Cut:
     def _on_the_way(self) -> defaultdict[int, int]:
         """By asset: what the legs that have not come will change."""
         found: defaultdict[int, int] = defaultdict(int)
-        for key, atoms in self._transfers.items():
-            found[self._sent_in[key]] += atoms
+        for (_, _, _, asset), atoms in self._transfers.items():
+            found[asset] += atoms
         for (symbol, _), parts in self.pairing.open.items():
             taker, maker = parts[TAKER], parts[MAKER]
             if (taker is None) != (maker is None):
@@ -161,8 +159,8 @@ class Cut:
         yield from self.findings()
         for (symbol, trade_id), parts in self.pairing.open.items():
             yield f"trade {trade_id} of symbol {symbol} is told of only by part: {parts}"
-        for key, atoms in self._transfers.items():
-            yield f"transfer {key} of {atoms} atoms has not arrived"
+        for (payer, receiver, transfer_id, asset), atoms in self._transfers.items():
+            yield f"transfer {transfer_id} of {atoms} atoms of asset {asset} from {payer} to {receiver} has not arrived"
         for order_id in self._holds.keys() | self._books.keys():
             held, resting = self._holds.get(order_id), self._books.get(order_id)
             if held != resting:

@@ -1,3 +1,4 @@
 """
-What the core is held against: a slow and obvious model of it, and random programs of commands from a seed.
+Simulated worlds in which the exchange runs and fails (run.py), and what it is held against there and in tests: slow and obvious models, and
+random programs of commands from a seed.
 """

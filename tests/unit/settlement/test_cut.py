@@ -7,8 +7,7 @@ from random import Random
 
 import pytest
 
-from zerosum.core import records
-from zerosum.core.codes import FIRST_USER
+from zerosum.core import codes, records
 from zerosum.settlement.cut import Cut
 from zerosum.settlement.errors import SettlementBroken
 from zerosum.sim.machines import Machines
@@ -48,40 +47,44 @@ def test_it_adds_up_at_any_cut(streams: tuple[list[Events], list[Events]]) -> No
     assert {records.TRANSFER_SENT, records.TRANSFER_ARRIVED, records.FILL} <= kinds
 
 
-def changed(accounts: list[Events], kind: int, field: str, by: int) -> list[Events]:
-    """The last event of a kind, of the first shard that has one, with a field changed."""
-    at = 4 + records.ACCOUNT_EVENTS[kind][1].index(field)
-    copies = [list(events) for events in accounts]
-    for events in copies:
-        for number in range(len(events) - 1, -1, -1):
-            if events[number][0] & 0xFF == kind and events[number][5] >= FIRST_USER:
-                event = events[number]
-                events[number] = (*event[:at], event[at] + by, *event[at + 1 :])
-                return copies
-    raise AssertionError("there is such an event")
+def with_last_fill(accounts: list[Events], field: str, by: int) -> list[Events]:
+    """The last fill of the first shard with a field changed."""
+    at = 4 + records.ACCOUNT_EVENTS[records.FILL][1].index(field)
+    events = list(accounts[0])
+    number = max(number for number, event in enumerate(events) if event[0] & 0xFF == records.FILL)
+    events[number] = (*events[number][:at], events[number][at] + by, *events[number][at + 1 :])
+    return [events, *accounts[1:]]
 
 
 def test_an_atom_too_many_is_found(streams: tuple[list[Events], list[Events]]) -> None:
     accounts, markets = streams
-    forged = [[*events] for events in accounts]
-    number = max(number for number, event in enumerate(forged[0]) if event[0] & 0xFF == records.FILL)
-    event = forged[0][number]
-    at = 4 + records.ACCOUNT_EVENTS[records.FILL][1].index("got_available_atoms")
-    forged[0] = [*forged[0][:number], (*event[:at], event[at] + 1, *event[at + 1 :])]
-    findings = list(read([forged[0], []], markets).findings())
+    forged = with_last_fill(accounts, "got_available_atoms", 1)
+    last = max(number for number, event in enumerate(forged[0]) if event[0] & 0xFF == records.FILL)
+    findings = list(read([forged[0][: last + 1], []], markets).findings())
     assert any("together not zero" in finding for finding in findings)
 
 
 def test_a_fill_that_names_another_price_is_found(streams: tuple[list[Events], list[Events]]) -> None:
     accounts, markets = streams
     with pytest.raises(SettlementBroken, match="the engine says"):
-        read(changed(accounts, records.FILL, "price_ticks", 1), markets)
+        read(with_last_fill(accounts, "price_ticks", 1), markets)
 
 
 def test_a_trade_told_of_by_half_is_found_at_rest(streams: tuple[list[Events], list[Events]]) -> None:
     accounts, markets = streams
     findings = list(read(accounts, [markets[0], []]).findings_at_rest())
     assert any("told of only by part" in finding for finding in findings)
+
+
+def test_the_fees_of_two_shards_may_pay_under_one_id() -> None:
+    """In different assets, to one account: neither is taken for the other's arrival."""
+    cut = Cut()
+    for shard, asset, atoms in ((0, 0, 5), (1, 1, 7)):
+        kind, fields = records.TRANSFERRED, (1, records.DEPOSIT, asset, atoms, codes.OUTSIDE, -atoms, codes.FEES, atoms)
+        cut.account_events(shard, [(kind, 1, 1, 1, *fields)])
+        cut.account_events(shard, [(records.TRANSFER_SENT, 2, 1, 1, 9, asset, atoms, codes.FEES, 0, 18)])
+        assert list(cut.findings()) == []
+    assert len(list(cut.findings_at_rest())) == 2
 
 
 def test_a_transfer_that_never_arrives_is_found_at_rest(streams: tuple[list[Events], list[Events]]) -> None:

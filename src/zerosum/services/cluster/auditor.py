@@ -10,9 +10,8 @@ from functools import partial
 from typing import Final, final
 
 from zerosum.errors import ZerosumError
-from zerosum.log.messages import unpack
-from zerosum.log.sequences import Sequence
 from zerosum.log.streams import Stream
+from zerosum.services.cluster.following import follow
 from zerosum.services.cluster.topology import Streams
 from zerosum.settlement.batch import Event, unpacked
 from zerosum.settlement.cut import Cut
@@ -44,13 +43,8 @@ class Auditor:
             tasks.create_task(self._check_all_the_time())
 
     async def _follow(self, stream: Stream, take: Callable[[Iterable[Event]], None]) -> None:
-        sequence = Sequence(stream.name)
-        at = 0
-        while True:
-            for appended in await stream.read(at):
-                message = unpack(appended.data, f"{stream.name}, message {appended.offset}")
-                take(unpacked(sequence.take(message.records)))
-                at = appended.offset + 1
+        async for followed in follow(stream):
+            take(unpacked(followed.records))
 
     async def _check_all_the_time(self) -> None:
         while True:

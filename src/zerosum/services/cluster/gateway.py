@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from zerosum.gateway.entry import Answer, Busy, Event, Lost, Passed, unheard
-from zerosum.log.messages import RECORDS_BYTES_MAX, pack, position, unpack
-from zerosum.log.sequences import Sequence
+from zerosum.log.messages import RECORDS_BYTES_MAX, pack, position
 from zerosum.log.streams import DeliveryFailed, Stream, Writer
 from zerosum.services.cluster.answering import Answering
+from zerosum.services.cluster.following import follow
 from zerosum.services.cluster.topology import Streams, Topology
-from zerosum.settlement.row_store import RowStore
+from zerosum.settlement.row_store import RowStore, StoreFailed
 from zerosum.views.events import unpacked
 from zerosum.views.views import Views
 
@@ -74,7 +74,6 @@ class ShardEnd:
 
     stream: Stream
     writer: Writer
-    sequence: Sequence
     upto: int = 0
     gathered: list[Waiting] = field(default_factory=list)
     gathered_bytes: int = 0
@@ -104,10 +103,7 @@ class ClusterEntry:
         self._clock_us = clock_us
         self._loop = asyncio.get_running_loop()
         self._under_way = 0
-        self._shards = [
-            ShardEnd(stream, stream.writer(), Sequence(events.name))
-            for stream, events in zip(streams.commands, streams.account_events, strict=True)
-        ]
+        self._shards = [ShardEnd(stream, stream.writer()) for stream in streams.commands]
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind = self.topology.shards + self.topology.partitions  # streams not caught up with
 
@@ -138,7 +134,7 @@ class ClusterEntry:
 
     def settled(self, account_id: int, passed: Passed, timeout_s: float) -> None:
         number = self.topology.shard_of_account(account_id)
-        self._start(self._wait_for_settlement(number, self._shards[number].sequence.last, passed, timeout_s))
+        self._start(self._wait_for_settlement(number, self._views.shards[number].sequence, passed, timeout_s))
 
     def now_us(self) -> int:
         return self._clock_us()
@@ -247,12 +243,19 @@ class ClusterEntry:
     async def _wait_for_settlement(self, number: int, sequence: int, passed: Passed, timeout_s: float) -> None:
         until = self._loop.time() + timeout_s
         stream = self._streams.account_events[number].name
-        while (settled := (await self._store.settled(stream)).sequence) < sequence:
+        while (settled := await self._settled_up_to(stream)) < sequence:
             if self._loop.time() >= until:
                 return passed(False)
             await asyncio.sleep(self._settings.settled_poll_s)
         self._views.forget_settled_events(number, min(settled, sequence))
         passed(True)
+
+    async def _settled_up_to(self, stream: str) -> int:
+        """0 where the store can't say: it is asked again."""
+        try:
+            return (await self._store.settled(stream)).sequence
+        except StoreFailed:
+            return 0
 
     # ------------------------------------------------------------------ events
 
@@ -265,16 +268,8 @@ class ClusterEntry:
                 tasks.create_task(self._follow_market(number))
 
     async def _follow_accounts(self, number: int) -> None:
-        stream, shard = self._streams.account_events[number], self._shards[number]
-        caught_up = (await stream.ends()).next
-        at = 0
-        while True:
-            if at >= caught_up >= 0:
-                caught_up = self._caught_up()
-            for appended in await stream.read(at):
-                message = unpack(appended.data, f"{stream.name}, message {appended.offset}")
-                self._take_accounts(number, shard, unpacked(shard.sequence.take(message.records)), message.upto)
-                at = appended.offset + 1
+        async for followed in follow(self._streams.account_events[number], self._caught_up):
+            self._take_accounts(number, self._shards[number], unpacked(followed.records), followed.upto)
 
     def _take_accounts(self, number: int, shard: ShardEnd, events: list[Event], upto: int) -> None:
         self._views.apply_account_events(number, events)
@@ -295,23 +290,14 @@ class ClusterEntry:
         self._pass_barriers(shard)
 
     async def _follow_market(self, number: int) -> None:
-        stream = self._streams.market_events[number]
-        sequence = Sequence(stream.name)
-        caught_up = (await stream.ends()).next
-        at = 0
-        while True:
-            if at >= caught_up >= 0:
-                caught_up = self._caught_up()
-            for appended in await stream.read(at):
-                message = unpack(appended.data, f"{stream.name}, message {appended.offset}")
-                self._views.apply_market_events(number, unpacked(sequence.take(message.records)))
-                at = appended.offset + 1
+        async for followed in follow(self._streams.market_events[number], self._caught_up):
+            self._views.apply_market_events(number, unpacked(followed.records))
 
-    def _caught_up(self) -> int:
+    def _caught_up(self) -> None:
+        """With one more of the streams."""
         self._behind -= 1
         if not self._behind:
             self.current.set()
-        return -1
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

@@ -7,6 +7,7 @@ The machines of a cluster as a role's loop drives them: a message in, bit by bit
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol, final
 
@@ -31,16 +32,23 @@ class Output(NamedTuple):
     shared: list[tuple[int, bytes]]
 
 
-class RoleMachine(Protocol):
-    """`next_offset`: of the message of its input that it takes next."""
+class MachineStopped(AssertionError):
+    """A record broke an invariant: every copy of the machine stops there."""
 
-    name: str
-    next_offset: int
+    def __init__(self, name: str, at: int, error: Exception) -> None:
+        super().__init__(f"{name}: the record at position {at} breaks the machine: {type(error).__name__}: {error}")
+        self.position = at
 
-    def steps(self, appended: Appended) -> Iterator[Output]:
-        """Apply a message; the last step says so by its `upto`. All are to be taken before another message is applied."""
 
-    def own_sequence(self) -> int: ...
+class CoreRole(Protocol):
+    """What the core's two roles have in common."""
+
+    @property
+    def position(self) -> int: ...
+
+    def begin_message(self, position: int, time_us: int) -> None: ...
+
+    def advance(self, message: bytes, at: int) -> int: ...
 
     def quarantine(self, positions: set[int]) -> None: ...
 
@@ -53,116 +61,106 @@ class RoleMachine(Protocol):
     def check(self) -> None: ...
 
 
-class MachineStopped(AssertionError):
-    """A record broke an invariant: every copy of the machine stops there."""
+class RoleMachine(ABC):
+    """`next_offset`: of the message of its input that it takes next."""
 
-    def __init__(self, name: str, at: int, error: Exception) -> None:
-        super().__init__(f"{name}: the record at position {at} breaks the machine: {type(error).__name__}: {error}")
-        self.position = at
-
-
-@final
-class ShardMachine:
-    """Destinations: the engine partitions, and then the shards."""
-
-    def __init__(self, shard: int, topology: Topology, reserve: int = RESERVE) -> None:
-        self.name = f"ubscore.{shard}"
+    def __init__(self, name: str, core: CoreRole) -> None:
+        self.name = name
         self.next_offset = 0
-        self.role = UBSCoreRole(shard, topology.shards, topology.partitions, reserve)
-        self._topology = topology
+        self._core = core
 
     def steps(self, appended: Appended) -> Iterator[Output]:
-        role = self.role
-        data = unpack(appended.data, f"{self.name}, message {appended.offset} of its commands").records
-        role.begin_message(position(appended.offset), appended.time_us)
+        """Apply a message; the last step says so by its `upto`. All are to be taken before another message is applied."""
+        core, following = self._core, position(appended.offset + 1)
+        data = unpack(appended.data, f"{self.name}, message {appended.offset} of its input").records
+        core.begin_message(position(appended.offset), appended.time_us)
         at = 0
-        while at < len(data):
+        while at < len(data) or self.unfinished():
             at = self._advance(data, at)
-            upto = role.position if at < len(data) else position(appended.offset + 1)
-            yield self._output(upto)
+            yield self._output(core.position - 1 if self.unfinished() else core.position if at < len(data) else following)
         if not data:
-            yield self._output(position(appended.offset + 1))
+            yield self._output(following)
         self.next_offset = appended.offset + 1
 
     def _advance(self, data: bytes, at: int) -> int:
         try:
-            return int(self.role.advance(data, at))
+            return self._core.advance(data, at)
         except Exception as error:
-            raise MachineStopped(self.name, int(self.role.position) - 1, error) from error
+            raise MachineStopped(self.name, self._core.position - 1, error) from error
 
     def _output(self, upto: int) -> Output:
-        role, partitions = self.role, self._topology.partitions
-        shared = [(partition, role.take_orders(partition)) for partition in range(partitions)]
-        shared += [(partitions + shard, role.take_peer(shard)) for shard in range(self._topology.shards)]
-        return Output(upto, self.own_sequence(), role.take_account_events(), [(to, data) for to, data in shared if data])
+        return Output(upto, self.own_sequence(), self.take_own(), [(to, data) for to, data in enumerate(self.take_shared()) if data])
+
+    @abstractmethod
+    def unfinished(self) -> bool:
+        """Whether the last record applied has more to put out."""
+
+    @abstractmethod
+    def own_sequence(self) -> int: ...
+
+    @abstractmethod
+    def take_own(self) -> bytes: ...
+
+    @abstractmethod
+    def take_shared(self) -> list[bytes]:
+        """By destination."""
+
+    def quarantine(self, positions: set[int]) -> None:
+        self._core.quarantine(positions)
+
+    def sections(self) -> list[tuple[str, bytes]]:
+        return self._core.sections()
+
+    def load(self, sections: dict[str, bytes]) -> None:
+        self._core.load(sections)
+
+    def state_hash(self) -> list[int]:
+        return self._core.state_hash()
+
+    def check(self) -> None:
+        self._core.check()
+
+
+@final
+class ShardMachine(RoleMachine):
+    """Destinations: the engine partitions, and then the shards."""
+
+    def __init__(self, shard: int, topology: Topology, reserve: int = RESERVE) -> None:
+        self.role = UBSCoreRole(shard, topology.shards, topology.partitions, reserve)
+        super().__init__(f"ubscore.{shard}", self.role)
+        self._topology = topology
+
+    def unfinished(self) -> bool:
+        return False
 
     def own_sequence(self) -> int:
         return int(self.role.account_events.stream.sequence)
 
-    def quarantine(self, positions: set[int]) -> None:
-        self.role.quarantine(positions)
+    def take_own(self) -> bytes:
+        return self.role.take_account_events()
 
-    def sections(self) -> list[tuple[str, bytes]]:
-        return self.role.sections()
-
-    def load(self, sections: dict[str, bytes]) -> None:
-        self.role.load(sections)
-
-    def state_hash(self) -> list[int]:
-        return self.role.state_hash()
-
-    def check(self) -> None:
-        self.role.check()
+    def take_shared(self) -> list[bytes]:
+        orders = [self.role.take_orders(partition) for partition in range(self._topology.partitions)]
+        return orders + [self.role.take_peer(shard) for shard in range(self._topology.shards)]
 
 
 @final
-class PartitionMachine:
+class PartitionMachine(RoleMachine):
     """Destinations: the shards."""
 
     def __init__(self, partition: int, topology: Topology, reserve: int = RESERVE) -> None:
-        self.name = f"matching.{partition}"
-        self.next_offset = 0
         self.role = MatchingRole(partition, topology.shards, reserve)
+        super().__init__(f"matching.{partition}", self.role)
         self._topology = topology
 
-    def steps(self, appended: Appended) -> Iterator[Output]:
-        role = self.role
-        data = unpack(appended.data, f"{self.name}, message {appended.offset} of its orders").records
-        role.begin_message(position(appended.offset), appended.time_us)
-        at = 0
-        while at < len(data) or role.unfinished():
-            at = self._advance(data, at)
-            upto = role.position - 1 if role.unfinished() else role.position if at < len(data) else position(appended.offset + 1)
-            yield self._output(upto)
-        if not data:
-            yield self._output(position(appended.offset + 1))
-        self.next_offset = appended.offset + 1
-
-    def _advance(self, data: bytes, at: int) -> int:
-        try:
-            return int(self.role.advance(data, at))
-        except Exception as error:
-            raise MachineStopped(self.name, int(self.role.position) - 1, error) from error
-
-    def _output(self, upto: int) -> Output:
-        role = self.role
-        shared = [(shard, role.take_outcomes(shard)) for shard in range(self._topology.shards)]
-        return Output(upto, self.own_sequence(), role.take_market_events(), [(to, data) for to, data in shared if data])
+    def unfinished(self) -> bool:
+        return self.role.unfinished()
 
     def own_sequence(self) -> int:
         return int(self.role.market_events.stream.sequence)
 
-    def quarantine(self, positions: set[int]) -> None:
-        self.role.quarantine(positions)
+    def take_own(self) -> bytes:
+        return self.role.take_market_events()
 
-    def sections(self) -> list[tuple[str, bytes]]:
-        return self.role.sections()
-
-    def load(self, sections: dict[str, bytes]) -> None:
-        self.role.load(sections)
-
-    def state_hash(self) -> list[int]:
-        return self.role.state_hash()
-
-    def check(self) -> None:
-        self.role.check()
+    def take_shared(self) -> list[bytes]:
+        return [self.role.take_outcomes(shard) for shard in range(self._topology.shards)]
