@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER
+from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER, Ledger
 from zerosum.errors import ZerosumError
 from zerosum.log.archive import ArchiveDisk
 from zerosum.log.disk import OsDisk
@@ -70,7 +70,11 @@ def first_records(records: memoryview, count: int) -> memoryview:
 
 def balances_of(machine: Machine) -> dict[tuple[int, int], tuple[int, int]]:
     """(account, asset): (available, frozen) atoms, the house's too, by account."""
-    balances = machine.exchange.ubscore.ledger.balances
+    return balances_in(machine.exchange.ubscore.ledger)
+
+
+def balances_in(ledger: Ledger) -> dict[tuple[int, int], tuple[int, int]]:
+    balances = ledger.balances
     words = balances.words
     found = {
         (int(words[slot + OWNER] >> ASSET_BITS), int(words[slot + OWNER] & ASSET_MASK)): (

@@ -20,12 +20,12 @@ from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
 from zerosum.core.commands import KIND_MASK, ORIGIN_SHIFT
 from zerosum.core.holds import OPEN_LOTS
-from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER
 from zerosum.gateway.entry import Event
 from zerosum.log.messages import position, unpack
 from zerosum.log.streams import Appended
 from zerosum.services.cluster.machines import PartitionMachine, RoleMachine, ShardMachine
 from zerosum.services.cluster.settlement import Memory, account_memory, market_memory
+from zerosum.services.past import balances_in
 from zerosum.settlement.cut import Cut
 from zerosum.settlement.row_store import MemoryRowStore, Settled
 from zerosum.settlement.rows import Rows
@@ -262,15 +262,8 @@ def check_views(world: Cluster, truth: Truth) -> Iterator[str]:
 
 def balances_of(machine: ShardMachine) -> dict[tuple[int, int], tuple[int, int]]:
     """Of users, those that are not zero: (account, asset): (available, frozen)."""
-    balances = machine.role.ubscore.ledger.balances
-    words = balances.words
-    found = {
-        (int(words[slot + OWNER] >> ASSET_BITS), int(words[slot + OWNER] & ASSET_MASK)): (
-            int(words[slot + AVAILABLE]), int(words[slot + FROZEN])
-        )
-        for slot in balances.slots()
-    }  # fmt: skip
-    return {owner: balance for owner, balance in found.items() if owner[0] >= FIRST_USER and any(balance)}
+    held = balances_in(machine.role.ubscore.ledger)
+    return {owner: balance for owner, balance in held.items() if owner[0] >= FIRST_USER and any(balance)}
 
 
 def open_orders_of(machine: ShardMachine) -> dict[int, int]:
