@@ -10,22 +10,28 @@ is reported and tried again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from zerosum.errors import ZerosumError
 from zerosum.log.archive import archive_segments
+from zerosum.log.disk import Disk
 
 RETRY_S: Final = 60.0
 
 
 @final
 class Pruning:
-    """`fault`: why the log grows, '' while it does not."""
+    """`fault`: why the log grows, '' while it does not. `away`: how to run what takes long away from the loop."""
 
-    def __init__(self, log: Path, archive: Path | None, prune: Callable[[int], None], report: Callable[[str], None]) -> None:
+    def __init__(
+        self, log: Path, archive: Path | None, prune: Callable[[int], None], report: Callable[[str], None], *, disk: Disk | None = None,
+        away: Callable[..., Coroutine[Any, Any, int]] = asyncio.to_thread,
+    ) -> None:  # fmt: skip
         self.fault = ""
+        self._disk = disk
+        self._away = away
         self._log = log
         self._archive = archive
         self._prune = prune
@@ -51,7 +57,7 @@ class Pruning:
         before = sequence + 1
         try:
             if self._archive is not None:
-                before = await asyncio.to_thread(archive_segments, self._log, before, self._archive, stops=lambda: self._stops)
+                before = await self._away(archive_segments, self._log, before, self._archive, disk=self._disk, stops=lambda: self._stops)
                 if self._stops:
                     return
         except (ZerosumError, OSError) as error:

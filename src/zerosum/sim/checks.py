@@ -29,6 +29,7 @@ from zerosum.services.past import balances_in
 from zerosum.settlement.cut import Cut
 from zerosum.settlement.row_store import MemoryRowStore, Settled
 from zerosum.settlement.rows import Rows
+from zerosum.sim.bot_checks import check_bots
 from zerosum.sim.cluster import RESERVE, Cluster
 from zerosum.sim.history import History, Read
 from zerosum.sim.model import Fields
@@ -142,6 +143,7 @@ def findings(world: Cluster, history: History) -> Iterator[str]:
     yield from history.check(events, truth.commands_sent())
     yield from history.check_reads(events)
     yield from check_shown(history, events)
+    yield from check_bots(history, events, world.topology)
 
 
 # ---------------------------------------------------------------------- machines
@@ -243,7 +245,7 @@ def check_views(world: Cluster, truth: Truth) -> Iterator[str]:
         machine = next(role.machine for role in world.roles.values() if role.machine.name == f"ubscore.{shard}")
         assert isinstance(machine, ShardMachine), "a shard's name is a shard's"
         balances, orders = balances_of(machine), open_orders_of(machine)
-        for name, gateway in world.gateways.items():
+        for name, gateway in world.doors.items():
             accounts = gateway.views.shards[shard].accounts
             shown = {
                 (account.account_id, asset): balance

@@ -62,6 +62,23 @@ class _Directory:
             node.power_loss(rng)
 
 
+@dataclass(frozen=True, eq=False)
+class Damage:
+    """Bytes of a file that were changed behind everybody's back, in the cache and on the platters."""
+
+    text: str
+    at: int
+    was: bytes
+    now: bytes
+    file: _File
+
+    def undo(self) -> None:
+        """Put back what was there, unless something else is by now."""
+        for content in (self.file.content, self.file.synced):
+            if content[self.at : self.at + len(self.now)] == self.now:
+                content[self.at : self.at + len(self.was)] = self.was
+
+
 def _put(target: bytearray, offset: int, data: bytes) -> None:
     if len(target) < offset:
         target.extend(bytes(offset - len(target)))
@@ -223,6 +240,32 @@ class SimDisk:
         file.synced = bytearray(content)
         file.unsynced.clear()
         return f"{name}: {how} at {at}"
+
+    def damage_in_place(self, rng: Random, path: Path, *, zeros: bool) -> Damage | None:
+        """
+        In the part of a file that was written: a bit flips, a sector has another's content, or zeros if `zeros`. None where that changes
+        nothing.
+        """
+        file = self._directory(path.parent).entries[path.name]
+        assert isinstance(file, _File)
+        content = file.content
+        written = len(content.rstrip(b"\0"))
+        if written == 0:
+            return None
+        at = rng.randrange(written)
+        how = rng.choice(("a bit flipped", "another sector's content", *(("zeros",) if zeros else ())))
+        if how == "a bit flipped":
+            was, now = bytes(content[at : at + 1]), bytes([content[at] ^ 1 << rng.randrange(8)])
+        else:
+            at -= at % SECTOR_BYTES
+            was = bytes(content[at : at + SECTOR_BYTES])
+            other = rng.randrange(0, written, SECTOR_BYTES)
+            now = bytes(len(was)) if how == "zeros" else bytes(content[other : other + len(was)])
+        if was == now or len(was) != len(now):
+            return None
+        content[at : at + len(now)] = now
+        _put(file.synced, at, now)
+        return Damage(f"{path.name}: {how} at {at}", at, was, now, file)
 
     def _entries(self, folder: Path) -> dict[str, "_File | _Directory"]:
         try:

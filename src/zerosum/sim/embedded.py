@@ -1,8 +1,8 @@
 """
 The embedded exchange in a simulated world: the exchange's process and its follower's on one machine, whose disk and power fail.
 
-    workload --> Shard --> log on a simulated disk --> Follower --> SQLite
-                   '--> views, answers                   '--> snapshots
+    clients --> API --> Shard --> log on a simulated disk --> Follower --> SQLite
+                          '--> views, answers                   '--> snapshots --> the log is pruned into its archive
 
 Of the product nothing is replaced but its edges: the disk, threads, the pipe between the two processes, clocks and the loop's time. SQLite
 is the real one, in a file of this machine; that it is atomic is taken from it.
@@ -13,37 +13,46 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import apsw
 
-from zerosum.log.errors import DiskFull, LogFailed, SnapshotFailed
+from zerosum.core import records
+from zerosum.errors import ZerosumError
+from zerosum.log.errors import DiskFull, LogError, LogFailed, LogPruned, SnapshotFailed
 from zerosum.log.reader import LogReader
+from zerosum.log.recovery import survey
+from zerosum.log.segments import segment_name, segment_sequences
+from zerosum.services.checkpoints import Checkpoints
 from zerosum.services.clock import Clock
-from zerosum.services.cluster.topology import Topology
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import Follower, SnapshotPolicy
 from zerosum.services.opening import open_log, restore
+from zerosum.services.pruning import Pruning
 from zerosum.services.shard import Shard
 from zerosum.settlement.batch import Batch, Position
 from zerosum.settlement.errors import SettlementFailed
+from zerosum.settlement.history import History as SettledHistory
+from zerosum.settlement.rows import OrderRow, UserTradeRow
 from zerosum.settlement.sqlite import SqliteStore
-from zerosum.sim.chance import Chance
-from zerosum.sim.cluster import RESTART_S, TRACE_LINES, RunFailed, break_off, first_line, parts_of
-from zerosum.sim.disk import SimDisk
+from zerosum.sim.chance import delay_s
+from zerosum.sim.disk import Damage, SimDisk
 from zerosum.sim.faults import Faults
 from zerosum.sim.host_disk import HostDisk
-from zerosum.sim.loop import CURRENT, SimLoop
+from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import Plan
 from zerosum.sim.process import Died, Life, Process
 from zerosum.sim.worker import SimWorker
-from zerosum.views.views import Views
+from zerosum.sim.world import Door, RunFailed, World, first_line, parts_of
 
-SEGMENT_BYTES: Final = 1 << 16
+T = TypeVar("T")
+
 PIPE_S: Final = 0.001
+ARCHIVE_S: Final = 0.01
+HELD_UP_S: Final = 0.1
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  where a real database costs no real syncs
 
 
@@ -89,44 +98,64 @@ class SimStore:
 
 
 @final
-class Door:
-    """What clients reach of the exchange while its process lives."""
+class LateHistory:
+    """The settled record as the API reads it, opened when it is first asked for: the follower makes it."""
 
-    def __init__(self, life: Life, entry: Shard, views: Views) -> None:
-        self.life = life
-        self.entry = entry
-        self.views = views
-        self.is_current = True
-        self.under_way: dict[asyncio.Future[Any], None] = {}
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened: SettledHistory | None = None
+
+    def order(self, account: int, symbol: int, *, order_id: int | None, client_id: str | None) -> OrderRow | None:
+        return self._history().order(account, symbol, order_id=order_id, client_id=client_id)
+
+    def all_orders(
+        self, account: int, symbol: int, *, from_order_id: int | None, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[OrderRow]:  # fmt: skip
+        return self._history().all_orders(account, symbol, from_order_id=from_order_id, start_us=start_us, end_us=end_us, limit=limit)
+
+    def user_trades(
+        self, account: int, symbol: int, *, order_id: int | None, from_trade_id: int | None, start_us: int | None, end_us: int | None,
+        limit: int,
+    ) -> list[UserTradeRow]:  # fmt: skip
+        return self._history().user_trades(
+            account, symbol, order_id=order_id, from_trade_id=from_trade_id, start_us=start_us, end_us=end_us, limit=limit
+        )
+
+    def _history(self) -> SettledHistory:
+        if self._opened is None:
+            self._opened = SettledHistory(self._path)
+        return self._opened
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
 
 @final
-class EmbeddedWorld:
+class EmbeddedWorld(World):
     def __init__(self, loop: SimLoop, plan: Plan) -> None:
-        self.loop = loop
-        self.plan = plan
-        self.chance = Chance(plan.seed)
-        self.faults = Faults(self.chance, plan.without, plan.off)
-        self.topology = Topology(1, 1)
-        self.failed: asyncio.Future[BaseException] = loop.create_future()
-        self.trace: deque[str] = deque(maxlen=TRACE_LINES)
-        self.gateways: dict[str, Door] = {}
+        super().__init__(loop, plan)
         self.root = Path(tempfile.mkdtemp(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
         self.disk = SimDisk()
         self.disk.make_directory(self.root)
-        self.records_applied = 0
-        self.is_over = False  # nothing that happens now is part of the story
+        self.shard: Shard | None = None
+        self.follower: Follower | None = None
+        self._records_applied = 0
         self._began_at = 0
         self._followed_from = 0
-        self.follower: Follower | None = None
         self._clock_offset_us = 0
-        self._random = self.chance.source("world")
-        self._policy = SnapshotPolicy(every_records=self._random.choice((20, 100, 1000)), keep=self._random.choice((1, 2, 3)))
-        self._durable: asyncio.Queue[int] | None = None
+        self._damage: Damage | None = None
+        self._policy = SnapshotPolicy(every_records=self.random.choice((20, 100, 1000)), keep=self.random.choice((1, 2, 3)))
+        self._segment_bytes = self.random.choice((1 << 14, 1 << 16))
+        self._prunes = self.random.random() < 0.5
+        self._pruning: Pruning | None = None
+        self._history: LateHistory | None = None
+        self._durable: asyncio.Queue[tuple[int, bool]] | None = None  # the pipe to the follower: what is durable, and whether to end
+        self._told_to_stop = False  # the follower
+        self._stop: asyncio.Future[None] | None = None
         self.exchange = self._process("exchange", self._run_exchange)
         self.follower_process = self._process("follower", self._run_follower)
         self.processes = [self.exchange, self.follower_process]
-        loop.set_exception_handler(self._unheard)
 
     def _process(self, name: str, run: Any) -> Process:
         process = Process(self.loop, name, name, run)
@@ -135,6 +164,7 @@ class EmbeddedWorld:
         return process
 
     def remove(self) -> None:
+        self._close_history()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def data(self, life: Life | None = None) -> DataDir:
@@ -144,39 +174,84 @@ class EmbeddedWorld:
         name = f"disk of {life.process.name} {life.process.lives}"
         return DataDir(self.root, HostDisk(self.disk, life, self.faults, self.chance.source(name)))
 
+    def note(self, what: str) -> None:
+        super().note(what.replace(str(self.root), "DATA"))
+
     def start(self) -> None:
         self.exchange.start()
 
-    # ------------------------------------------------------------------ the two processes
+    # ------------------------------------------------------------------ the exchange
 
     async def _run_exchange(self, process: Process, life: Life) -> None:
+        """In the order in which the real one starts and stops: see services/embedded.py."""
         data = self.data(life)
         process.state = lambda: "opening"
-        log = open_log(data, SEGMENT_BYTES, self.note)
+        log = open_log(data, self._segment_bytes, self.note)
         machine, views = restore(data, log.log_id, log.durable_sequence, self.note)
         source = self.chance.source(f"workers of {process.lives}")
         clock = Clock(lambda: (self.loop.now_us() + self._clock_offset_us) * 1000, lambda: self.loop.now_us() * 1000)
         shard = Shard(machine, log, views, clock=clock, workers=lambda name: SimWorker(life, self.loop, self.faults, source))
+        self.shard = shard
+        process.state = lambda: "closing" if shard.is_closing else "writing" if shard.under_way else "serving"
+        self._began_at = shard.applied_sequence
+        checkpoints = Checkpoints(shard)
+        self._pruning = Pruning(data.log, data.archive, self._prune, self.note, disk=data.disk, away=self._archived_away(life))
         shard.on_durable = self._tell_durable
         self._tell_durable(log.durable_sequence)
-        process.state = lambda: "closing" if shard.is_closing else "writing" if shard.under_way else "serving"
-        self.gateways["exchange"] = Door(life, shard, views)
-        self._began_at = shard.applied_sequence
+        self._history = LateHistory(data.settled)
+        door = self.doors["exchange"] = Door("exchange", life, shard, views, self._history, self, lambda: True)
+        self._stop = asyncio.get_running_loop().create_future()
         if not self.follower_process.is_alive:
             self.follower_process.start()
-        error = await shard.stopped
-        assert error is not None, "a shard that stops by itself says why"
-        raise error
+        awaited: list[asyncio.Future[Any]] = [shard.stopped, self._stop]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if shard.stopped.done():
+            error = shard.stopped.result()
+            assert error is not None, "a shard that stops by itself says why"
+            raise error
+        await self._stop_cleanly(door, shard, checkpoints)
+
+    async def _stop_cleanly(self, door: Door, shard: Shard, checkpoints: Checkpoints) -> None:
+        door.is_closed = True
+        assert self._pruning is not None
+        await self._pruning.stop()
+        self.history.ask(records.command(records.CHECKPOINT, 0), 0, "exchange", self.loop.time())
+        await checkpoints.last()
+        await shard.close()
+        if shard.stopped.done():
+            error = shard.stopped.result()
+            assert error is not None, "a shard that stops by itself says why"
+            raise error
+        if door.recorder.under_way:
+            raise RunFailed(f"{len(door.recorder.under_way)} commands were not answered by an exchange that was stopped cleanly")
+        self._told_to_stop = True
+        self.loop.world_later(PIPE_S, self._hear_durable, shard.applied_sequence, True)
+
+    def _prune(self, before_sequence: int) -> None:
+        assert self.shard is not None
+        if self.faults.meet("log pruned", self.exchange):
+            self.shard.prune(before_sequence)
+
+    def _archived_away(self, life: Life) -> Callable[..., Any]:
+        async def away(job: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+            await asyncio.sleep(delay_s(self.random, ARCHIVE_S))
+            await life.pause()
+            return job(*arguments, **keywords)
+
+        return away
 
     def _tell_durable(self, sequence: int) -> None:
-        self.loop.world_later(self._random.uniform(0, PIPE_S), self._hear_durable, sequence)
+        self.loop.world_later(self.random.uniform(0, PIPE_S), self._hear_durable, sequence, False)
 
-    def _hear_durable(self, sequence: int) -> None:
+    def _hear_durable(self, sequence: int, stop: bool) -> None:
         if self._durable is not None:
-            self._durable.put_nowait(sequence)
+            self._durable.put_nowait((sequence, stop))
+
+    # ------------------------------------------------------------------ the follower
 
     async def _run_follower(self, process: Process, life: Life) -> None:
         self._durable = asyncio.Queue()
+        self._told_to_stop = False
         data = self.data(life)
         process.state = lambda: "opening"
         store = SimStore(data.settled, life, self.faults)
@@ -185,43 +260,38 @@ class EmbeddedWorld:
             self._followed_from = follower.machine.sequence
             follower.follow(follower.settled_sequence)
             process.state = lambda: "following"
-            wanted = follower.settled_sequence
-            door = self.gateways.get("exchange")
-            if door is not None:
-                wanted = max(wanted, door.entry.applied_sequence)
-            while True:
-                await life.pause()
-                follower.follow(wanted)
-                self.loop.world_later(self._random.uniform(0, PIPE_S), self._tell_settled, follower.settled_sequence)
-                if follower.held_up_by is not None:
-                    await asyncio.sleep(0.1)
-                    continue
-                wanted = max(wanted, await self._durable.get())
+            await self._follow(follower, life)
         finally:
             store.close()
 
-    def _tell_settled(self, sequence: int) -> None:
-        door = self.gateways.get("exchange")
-        if door is not None and door.life.is_alive:
-            door.life.context.run(door.entry.settled_up_to, sequence)
-            door.views.forget_settled(min(sequence, door.entry.applied_sequence))
+    async def _follow(self, follower: Follower, life: Life) -> None:
+        wanted, stopped = follower.settled_sequence, False
+        if self.exchange.is_alive and self.shard is not None:
+            wanted = max(wanted, self.shard.applied_sequence)
+        while True:
+            await life.pause()
+            follower.follow(wanted, stopped=stopped)
+            self.loop.world_later(self.random.uniform(0, PIPE_S), self._tell_progress, follower.progress())
+            if follower.held_up_by is not None:
+                await asyncio.sleep(HELD_UP_S)
+            elif stopped:
+                return follower.take_snapshot()
+            else:
+                assert self._durable is not None
+                durable, stopped = await self._durable.get()
+                wanted = max(wanted, durable)
+
+    def _tell_progress(self, progress: dict[str, int]) -> None:
+        """As Embedded takes it."""
+        door, shard = self.doors.get("exchange"), self.shard
+        if door is None or shard is None or not door.life.is_alive:
+            return
+        door.life.context.run(shard.settled_up_to, progress["settled"])
+        door.views.forget_settled(min(progress["settled"], shard.applied_sequence))
+        if self._prunes and self._pruning is not None and not shard.is_closing:
+            door.life.context.run(self._pruning.snapshots_from, progress["snapshots_from"])
 
     # ------------------------------------------------------------------ what happens to them
-
-    def note(self, what: str) -> None:
-        if not self.is_over:
-            self.trace.append(f"{self.loop.now_s:10.6f}  {what}".replace(str(self.root), "DATA"))
-
-    def fail(self, error: BaseException) -> None:
-        if not self.failed.done():
-            self.failed.set_result(error)
-
-    def _unheard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        life = CURRENT.get()
-        if error is None or isinstance(error, Died) or (life is not None and not life.is_alive):
-            return
-        self.fail(error)
 
     def _crashed(self, process: Process, power: bool) -> None:
         self.note(f"{process.name} {'loses power' if power else 'is killed'}, {process.state()}")
@@ -233,60 +303,122 @@ class EmbeddedWorld:
                     other.crash()
                     other.crashed = self._crashed
                     self._clean_up(other)
-            self.disk.power_loss(self._random)
+            self.disk.power_loss(self.random)
 
     def _ended(self, process: Process, error: BaseException | None) -> None:
-        found = parts_of(error)
-        unexpected = [each for each in found if not isinstance(each, (Died, LogFailed, DiskFull, SnapshotFailed, asyncio.CancelledError))]
+        if error is None:
+            self.note(f"{process.name} has stopped cleanly")
+            if process is self.follower_process and not self._told_to_stop:
+                return self.fail(RunFailed("the follower ended by itself"))
+            return self._clean_up(process)
         self.note(f"{process.name} ends: {first_line(error)}")
-        if unexpected or error is None:
-            self.fail(unexpected[0] if unexpected else RunFailed(f"{process.name} ended by itself"))
-            return
+        unexpected = [each for each in parts_of(error) if not self._is_expected(each)]
+        if unexpected:
+            return self.fail(unexpected[0])
         self._clean_up(process)
+        if any(isinstance(each, LogPruned) for each in parts_of(error)):
+            self._put_archived_back()
+        if self._damage is not None and any(isinstance(each, ZerosumError) for each in parts_of(error)):
+            self._repair()
+
+    def _is_expected(self, error: BaseException) -> bool:
+        """Whether a process may end of it, for the world has made it so."""
+        if self._damage is not None and isinstance(error, LogError):
+            return True
+        return isinstance(error, (Died, LogFailed, LogPruned, DiskFull, SnapshotFailed, asyncio.CancelledError))
 
     def _clean_up(self, process: Process) -> None:
         """The rest of a process that is gone."""
         if process is self.exchange:
             self.disk.locked.clear()
-            self.records_applied = self.steps() - self._followed()
-            door = self.gateways.pop("exchange", None)
-            for future in door.under_way if door is not None else ():
-                self.loop.world_later(self._random.uniform(0, 0.01), break_off, future)
+            self._records_applied = self.steps() - self._followed()
+            self.close_door("exchange")
+            self._close_history()
+            self.shard = self._pruning = self._stop = None
         else:
             self._durable = None
-            self.records_applied += self._followed()
+            self._records_applied += self._followed()
             self.follower = None
-        self.loop.world_later(RESTART_S + self._random.expovariate(5), self._restart, process)
+        self.restart_later(process, self._restart)
+
+    def _close_history(self) -> None:
+        if self._history is not None:
+            self._history.close()
+            self._history = None
 
     def _restart(self, process: Process) -> None:
-        if process.is_alive or (process is self.follower_process and "exchange" not in self.gateways):
+        if process.is_alive or (process is self.follower_process and not self.exchange.is_alive):
             return  # a follower is started by its exchange
-        if process is self.exchange and self.faults.happens("snapshot damaged", None):
-            self.note(f"the disk: {self.disk.damage(self._random, self.data().snapshots)}")
+        if process is self.exchange:
+            if self.faults.happens("snapshot damaged", process):
+                self.note(f"the disk: {self.disk.damage(self.random, self.data().snapshots)}")
+            if self.faults.happens("log damaged", process):
+                self._damage_log()
         process.start()
+
+    # ------------------------------------------------------------------ damage to the log, and what an operator does about it
+
+    def _damage_log(self) -> None:
+        """
+        Any part of any segment. But no zeros in the last: where a sector is missing nobody can tell a write that was cut short from one
+        that was whole and went lost.
+        """
+        if self._damage is not None:
+            return
+        folder = self.data().log
+        sequences = segment_sequences(self.disk, folder)
+        first = self.random.choice(sequences)
+        self._damage = self.disk.damage_in_place(self.random, folder / segment_name(first), zeros=first != sequences[-1])
+        if self._damage is not None:
+            self.note(f"the disk: {self._damage.text}")
+
+    def _repair(self) -> None:
+        """From a copy that is whole."""
+        if self._damage is not None:
+            self.note(f"put right: {self._damage.text}")
+            self._damage.undo()
+            self._damage = None
+
+    def _put_archived_back(self) -> None:
+        """Where no snapshot is good any more, the whole log is needed."""
+        data = self.data()
+        for name, content in with_archive(self.disk, data).contents().items():
+            path = Path("/") / name
+            if path.parent == data.log and path.name not in self.disk.names(data.log):
+                self.disk.overwrite(path, content)
+        self.note("the archived segments are put back")
+
+    def _check_damage(self) -> None:
+        """Whoever reads the log with the damage in it notices, or reads what stood there."""
+        if self._damage is None:
+            return
+        damaged = with_archive(self.disk, self.data())
+        self._repair()
+        whole = with_archive(self.disk, self.data())
+        try:
+            found = read_records(damaged, self.root)
+        except LogError:
+            return
+        expected = read_records(whole, self.root)
+        if found != expected[: len(found)]:
+            self.fail(RunFailed("a damaged log was read as if it were whole, and says something else"))
 
     # ------------------------------------------------------------------ faults in time
 
-    def begin_faults(self) -> None:
-        self.faults.active = True
-        for kind, period_s in self.faults.periods_s.items():
-            self._later(kind, period_s, self.chance.source(f"times of {kind}"))
-
-    def _later(self, kind: str, period_s: float, random: Random) -> None:
-        self.loop.world_later(random.expovariate(1 / period_s), self._strike, kind, period_s, random)
-
-    def _strike(self, kind: str, period_s: float, random: Random) -> None:
-        if not self.faults.active:
-            return
-        process = random.choice(self.processes)
+    def strike(self, kind: str, process: Process, random: Random) -> None:
         if kind in ("process killed", "power lost") and process.is_alive and self.faults.meet(kind, process):
             process.crash(power=kind == "power lost")
-        elif kind == "process held" and process.is_alive and self.faults.meet(kind, process):
-            process.held_until_s = self.loop.now_s + random.choice((0.05, 0.5, 2.0))
-        elif kind == "clock set" and self.faults.meet(kind, self.exchange):
+        elif kind == "process held":
+            self.hold(process, random)
+        elif kind == "process stopped cleanly":
+            self._stop_exchange()
+        elif kind == "clock set" and self.exchange.is_alive and self.faults.meet(kind, self.exchange):
             self._set_clock(random.choice((1_000_000, -1_000_000, 60_000_000, -60_000_000)))
             self.loop.world_later(random.uniform(0.1, 1.0), self._set_clock, 0)
-        self._later(kind, period_s, random)
+
+    def _stop_exchange(self) -> None:
+        if self._stop is not None and not self._stop.done() and self.faults.meet("process stopped cleanly", self.exchange):
+            self._stop.set_result(None)
 
     def _set_clock(self, offset_us: int) -> None:
         self._clock_offset_us = offset_us
@@ -296,38 +428,54 @@ class EmbeddedWorld:
         self.faults.active = False
         self._clock_offset_us = 0
         self.disk.heal()
+        self._check_damage()
         for process in self.processes:
             process.held_until_s = 0.0
         self.note("all is healed")
 
     def unfinished(self) -> list[str]:
-        door = self.gateways.get("exchange")
-        if door is None or self.follower is None:
+        door, shard = self.doors.get("exchange"), self.shard
+        if door is None or shard is None or self.follower is None:
             return ["the exchange or its follower does not run"]
         found = [] if not door.under_way else [f"the exchange owes {len(door.under_way)} answers"]
-        if self.follower.settled_sequence < door.entry.applied_sequence or door.entry.under_way:
-            found.append(f"settled is up to {self.follower.settled_sequence}, applied up to {door.entry.applied_sequence}")
+        if self.follower.settled_sequence < shard.applied_sequence or shard.under_way:
+            found.append(f"settled is up to {self.follower.settled_sequence}, applied up to {shard.applied_sequence}")
         return found
 
     # ------------------------------------------------------------------ for the checks
 
     def read_log(self) -> list[bytes]:
         """Every command that is durable, in order."""
-        found: list[bytes] = []
-        door = self.gateways["exchange"]
-        with LogReader(self.root / "log", disk=self.disk) as reader:
-            for group in reader.read(door.entry.applied_sequence):
-                found += cut(bytes(group.records))
-        return found
+        return read_records(with_archive(self.disk, self.data()), self.root)
 
     def steps(self) -> int:
         """Commands that the exchange has applied, live, and those that its follower has."""
-        door = self.gateways.get("exchange")
-        applied = door.entry.applied_sequence - self._began_at if door is not None else 0
-        return self.records_applied + applied + self._followed()
+        applied = self.shard.applied_sequence - self._began_at if self.shard is not None else 0
+        return self._records_applied + applied + self._followed()
 
     def _followed(self) -> int:
         return self.follower.machine.sequence - self._followed_from if self.follower is not None else 0
+
+
+def with_archive(disk: SimDisk, data: DataDir) -> SimDisk:
+    """Another disk, whose log has the archived segments too."""
+    whole = disk.copy()
+    for name, content in disk.contents().items():
+        path = Path("/") / name
+        if path.parent == data.archive and path.name not in disk.names(data.log):
+            whole.overwrite(data.log / path.name, content)
+    return whole
+
+
+def read_records(disk: SimDisk, root: Path) -> list[bytes]:
+    """LogError."""
+    folder = root / "log"
+    found: list[bytes] = []
+    last_sequence = survey(disk, folder).report.last_sequence
+    with LogReader(folder, disk=disk) as reader:
+        for group in reader.read(last_sequence):
+            found += cut(bytes(group.records))
+    return found
 
 
 def cut(records: bytes) -> list[bytes]:

@@ -14,6 +14,7 @@ from zerosum.services.machine import Machine
 from zerosum.settlement.batch import Batch
 from zerosum.settlement.sqlite import SqliteStore
 from zerosum.settlement.verify import verify
+from zerosum.sim.bot_checks import check_bots
 from zerosum.sim.checks import Told, check_shown, named_event
 from zerosum.sim.embedded import EmbeddedWorld, dump
 from zerosum.sim.history import History
@@ -34,6 +35,7 @@ def findings(world: EmbeddedWorld, history: History) -> Iterator[str]:
     yield from history.check(events, [sent])
     yield from history.check_reads(events)
     yield from check_shown(history, events)
+    yield from check_bots(history, events, world.topology)
 
 
 def heads(machine: Machine) -> tuple[bytes, bytes]:
@@ -41,9 +43,9 @@ def heads(machine: Machine) -> tuple[bytes, bytes]:
 
 
 def check_copies(world: EmbeddedWorld, machine: Machine) -> Iterator[str]:
-    door, follower = world.gateways["exchange"], world.follower
-    assert follower is not None, "everything runs at the end"
-    for name, copy in (("the live exchange", door.entry.machine), ("its follower", follower.machine)):
+    shard, follower = world.shard, world.follower
+    assert shard is not None and follower is not None, "everything runs at the end"
+    for name, copy in (("the live exchange", shard.machine), ("its follower", follower.machine)):
         copy.exchange.check()
         if copy.attestation() != machine.attestation():
             yield f"{name} has put out something else than a replay of the log: {copy.attestation()}, {machine.attestation()}"

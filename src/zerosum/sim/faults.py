@@ -1,5 +1,5 @@
 """
-Which faults a run has, how often, and how often each met which kind of process in which state.
+Which faults a run has, how often, and how often each met which kind of process in which state. Which they must meet: see coverage.py.
 
 Rates are drawn from the seed: of each kind of fault many runs have none, some have a little, a few have a lot. A fault can be switched off
 by its kind, or one by one by its number, to find the few that a failure needs.
@@ -8,10 +8,9 @@ by its kind, or one by one by its number, to find the few that a failure needs.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from zerosum.sim.chance import Chance
-from zerosum.sim.process import Life, Process
 
 LEVELS: Final = (0.0, 0.0, 0.1, 0.3, 1.0)
 
@@ -37,6 +36,7 @@ AT_OPERATIONS: Final = {
     "sync fails": 0.01,
     "crash at a disk write": 0.005,
     "snapshot damaged": 0.2,  # of restarts
+    "log damaged": 0.1,  # of restarts
     "client vanishes": 0.02,
     "client is slow": 0.05,
 }
@@ -45,12 +45,36 @@ IN_TIME_S: Final = {
     "process killed": 0.3,
     "power lost": 0.5,
     "process held": 0.5,
+    "process stopped cleanly": 1.0,
     "role doubled": 1.0,
     "stream cut": 1.0,
+    "leader changed": 0.5,
     "clock set": 0.5,
     "stream pruned": 1.0,
+    "log pruned": 0.5,
     "disk lost": 2.0,
 }
+
+
+class Struck(Protocol):
+    """What a fault strikes: a process, a stream, a client."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def state(self) -> str: ...
+
+
+@final
+class Thing:
+    """Something that is always in one state."""
+
+    def __init__(self, kind: str, state: str) -> None:
+        self.kind = kind
+        self._state = state
+
+    def state(self) -> str:
+        return self._state
 
 
 @final
@@ -73,17 +97,17 @@ class Faults:
         self._off = off
         self._sources = {kind: chance.source(f"fault {kind}") for kind in AT_OPERATIONS}
 
-    def happens(self, kind: str, life: Life | None) -> bool:
+    def happens(self, kind: str, struck: Struck) -> bool:
         """Whether a fault of this kind happens now, at an operation."""
         rate = self.rates[kind]
         if not self.active or not rate or self._sources[kind].random() >= rate:
             return False
-        return self.meet(kind, life.process if life is not None else None)
+        return self.meet(kind, struck)
 
-    def meet(self, kind: str, process: Process | None) -> bool:
+    def meet(self, kind: str, struck: Struck) -> bool:
         """Count one. False: it is switched off, and is not to happen."""
         self.count += 1
         if self.count in self._off:
             return False
-        self.met[kind, process.kind if process else "world", process.state() if process else ""] += 1
+        self.met[kind, struck.kind, struck.state()] += 1
         return True

@@ -1,7 +1,7 @@
 """
 What clients asked and were told, to be held against what the streams hold in the end.
 
-    Asked   a command, by whom, through which gateway --> answered with events | lost | the connection broke | busy: not sent
+    Asked   a command, through which gateway --> answered with events | lost | busy: not sent | under way when the gateway died
 
 Every answer must be events that its shard's stream has under the command's place, in order and from the first; every command is there once
 at most, and one that was refused as busy is not there.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from zerosum.core import records
 from zerosum.gateway.entry import Event
@@ -20,9 +20,11 @@ from zerosum.gateway.entry import Event
 CAUSE: Final = 2
 ANSWERED: Final = "answered"
 LOST: Final = "lost"
-BROKEN: Final = "connection broke"
 BUSY: Final = "busy"
 UNDER_WAY: Final = "under way"
+PLACED: Final = "placed"
+REFUSED: Final = "refused"
+ABSENT: Final = "absent"  # its client was told that it does not exist, after its deadline
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +54,40 @@ class Read:
     open_orders: dict[int, tuple[int, int]]  # order id: lots, price
 
 
+@dataclass(slots=True, eq=False)
+class Wanted:
+    """An order that a client of the API wants, under a client id that it uses for no other, sent once or more."""
+
+    account: int
+    symbol: str
+    client_id: str
+    state: str = UNDER_WAY
+    order_id: int = 0
+    trades: set[int] = field(default_factory=set)  # that its client was told of
+
+
+class OrderSeen(NamedTuple):
+    """What the API showed of an order. `asked_s`, `told_s`: between these it was so."""
+
+    order_id: int
+    executed_lots: int
+    is_open: bool
+    asked_s: float
+    told_s: float
+
+
 @final
 class History:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.reads: list[Read] = []
+        self.wanted: list[Wanted] = []
+        self.orders_seen: list[tuple[int, OrderSeen]] = []  # (account, what it was shown)
+
+    def want(self, account: int, symbol: str, client_id: str) -> Wanted:
+        wanted = Wanted(account, symbol, client_id)
+        self.wanted.append(wanted)
+        return wanted
 
     def ask(self, command: bytes, shard: int, gateway: str, now_s: float) -> Asked:
         asked = Asked(len(self.asked), command, shard, gateway, now_s)

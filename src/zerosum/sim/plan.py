@@ -10,7 +10,10 @@ from typing import Any, Final, final
 
 from zerosum.sim.chance import Chance
 from zerosum.sim.faults import AT_OPERATIONS, IN_TIME_S
+from zerosum.sim.programs import EXTREME, SWEEP, USUAL
 
+SHARES: Final = (65, 23, 12)  # of worlds
+SWEEP_COMMANDS: Final = 8  # times as many: one sweep takes thousands
 SHAPES: Final = ((2, 2), (2, 2), (2, 2), (1, 1), (3, 2), (1, 3), (4, 4))
 LARGE: Final = (16, 16)
 CLUSTER: Final = "cluster"
@@ -29,6 +32,7 @@ class Plan:
     gateways: int
     standbys: bool
     workers: int
+    bots: int
     commands: int
     flavour: str
     world: str = CLUSTER
@@ -39,15 +43,18 @@ class Plan:
     def of(cls, seed: int, commands: int, world: str = "") -> Plan:
         """`world`: drawn, if none is given."""
         random = Chance(seed).source("plan")
-        world = world or random.choices((CLUSTER, EMBEDDED, LOSSY), (75, 22, 3))[0]
+        world = world or random.choices((CLUSTER, EMBEDDED, LOSSY), SHARES)[0]
         if world == LOSSY:
-            return cls(seed, 2, 2, 1, False, 4, commands, "usual", LOSSY, frozenset({*AT_OPERATIONS, *IN_TIME_S}))
+            return cls(seed, 2, 2, 1, False, 4, 0, commands, USUAL, LOSSY, frozenset({*AT_OPERATIONS, *IN_TIME_S}))
         shards, partitions = LARGE if random.random() < 0.02 else random.choice(SHAPES)
         gateways, standbys, workers = random.choice((1, 2, 2, 3)), random.random() < 0.5, random.choice((1, 4, 16, 64))
-        flavour = random.choice(("usual", "usual", "usual", "extreme"))
+        bots = random.choice((0, 2, 4))
+        flavour = random.choices((USUAL, EXTREME, SWEEP), (70, 25, 5))[0]
+        if flavour == SWEEP:
+            commands *= SWEEP_COMMANDS
         if world == EMBEDDED:
             shards = partitions = gateways = 1
-        return cls(seed, shards, partitions, gateways, standbys and world == CLUSTER, workers, commands, flavour, world)
+        return cls(seed, shards, partitions, gateways, standbys and world == CLUSTER, workers, bots, commands, flavour, world)
 
     @classmethod
     def of_json(cls, text: str) -> Plan:

@@ -32,6 +32,13 @@ class Life:
         self.context = copy_context()  # what runs in it is this life's
         self.tasks: dict[asyncio.Task[Any], None] = {}  # a set's order would be another story each time
 
+    @property
+    def kind(self) -> str:
+        return self.process.kind
+
+    def state(self) -> str:
+        return self.process.state()
+
     def check(self) -> None:
         if not self.is_alive:
             raise Died(self.process.name)
@@ -56,7 +63,7 @@ class Process:
         self.held_until_s = 0.0
         self.lives = 0
         self.life: Life | None = None
-        self.state: Callable[[], str] = lambda: "starting"
+        self.state: Callable[[], str] = down
         self.ended: Callable[[Process, BaseException | None], None] = lambda process, error: None
         self.crashed: Callable[[Process, bool], None] = lambda process, power: None
         self._run = run
@@ -68,7 +75,7 @@ class Process:
     def start(self) -> None:
         assert self.life is None, "a process is started once it has ended"
         self.lives += 1
-        self.state = lambda: "starting"
+        self.state = starting
         life = self.life = Life(self)
         life.context.run(CURRENT.set, life)
         self.loop.create_task(self._live(life), context=life.context)
@@ -92,6 +99,15 @@ class Process:
     def _end(self, life: Life) -> None:
         life.is_alive = False
         self.life = None
+        self.state = down
         self.held_until_s = 0.0
         for task in list(life.tasks):
             task.cancel()
+
+
+def starting() -> str:
+    return "starting"
+
+
+def down() -> str:
+    return "down"

@@ -17,6 +17,7 @@ from zerosum.sim.embedded import EmbeddedWorld
 from zerosum.sim.loop import SimLoop, Stuck, TooLong
 from zerosum.sim.plan import EMBEDDED, Plan
 from zerosum.sim.workload import Workload
+from zerosum.sim.world import World
 
 RUN_S: Final = 3600.0  # of simulated time
 HEAL_S: Final = 120.0  # by when everything must have finished once nothing fails any more
@@ -44,7 +45,7 @@ class NotFinished(Exception):
 def run(plan: Plan) -> Result:
     loop = SimLoop()
     loop.until_s = RUN_S
-    world = EmbeddedWorld(loop, plan) if plan.world == EMBEDDED else Cluster(loop, plan)
+    world: World = EmbeddedWorld(loop, plan) if plan.world == EMBEDDED else Cluster(loop, plan)
     result = Result(plan)
     try:
         result.failure = loop.run(live(world))
@@ -63,7 +64,7 @@ def run(plan: Plan) -> Result:
     return result
 
 
-async def live(world: Cluster | EmbeddedWorld) -> str:
+async def live(world: World) -> str:
     """The first thing that was found, or ''."""
     story = asyncio.get_running_loop().create_task(story_of(world))
     awaited: list[asyncio.Future[Any]] = [story, world.failed]
@@ -79,7 +80,7 @@ async def live(world: Cluster | EmbeddedWorld) -> str:
     return story.result()
 
 
-async def story_of(world: Cluster | EmbeddedWorld) -> str:
+async def story_of(world: World) -> str:
     world.start()
     workload = Workload(world)
     await workload.set_up()
@@ -89,16 +90,17 @@ async def story_of(world: Cluster | EmbeddedWorld) -> str:
     await workload.run()
     world.heal()
     await finish(world)
-    return "\n".join(list(findings(world, workload))[:20])
+    return "\n".join(list(findings(world))[:20])
 
 
-def findings(world: Cluster | EmbeddedWorld, workload: Workload) -> Iterable[str]:
+def findings(world: World) -> Iterable[str]:
     if isinstance(world, Cluster):
-        return checks.findings(world, workload.history)
-    return embedded_checks.findings(world, workload.history)
+        return checks.findings(world, world.history)
+    assert isinstance(world, EmbeddedWorld), "there are two kinds"
+    return embedded_checks.findings(world, world.history)
 
 
-async def finish(world: Cluster | EmbeddedWorld) -> None:
+async def finish(world: World) -> None:
     """Everything that is under way comes to its end, or NotFinished."""
     until = world.loop.time() + HEAL_S
     while open_ends := list(world.unfinished()):

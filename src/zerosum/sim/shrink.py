@@ -47,7 +47,7 @@ def smaller(result: Result) -> Iterator[Plan]:
         yield plan.but(shards=1, partitions=1)
         yield plan.but(shards=2, partitions=1)
         yield plan.but(shards=1, partitions=2)
-    for name, least in (("workers", 1), ("gateways", 1), ("standbys", False)):
+    for name, least in (("bots", 0), ("workers", 1), ("gateways", 1), ("standbys", False)):
         if getattr(plan, name) != least:
             yield plan.but(**{name: least})
     for kind in sorted({kind for kind, _, _ in result.met} - plan.without):

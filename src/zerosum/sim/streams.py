@@ -6,6 +6,9 @@ Streams that fail on purpose, as far as `zerosum.log.streams` allows it.
               |         '--> a second time, or in two pieces (never what a gateway sends)
               '--> never lands, or seconds later
 
+A stream's leader changes: for a while nothing is taken, of what was on its way some writers' messages are lost, and the clock that stamps
+them is another machine's. What was acknowledged stays.
+
 A writer that was told of a failure, or whose process has died, has no more messages land but those on their way, in order.
 """
 
@@ -35,16 +38,22 @@ class SimStream:
 
     def __init__(self, name: str, loop: SimLoop, faults: Faults, random: Random) -> None:
         self.name = name
+        self.kind = "stream"
         self.first = 0
         self.log: list[Appended] = []  # all that ever landed, pruned or not
         self.clock_offset_us = 0
         self.cut_until_s = 0.0
+        self.leaders = 1  # that there have been
         self.records_read = 0  # by all who read it
         self.loses: Callable[[SimStream, bytes], bool] = lambda stream, data: False  # against its promise: an acknowledged message
         self.loop = loop
         self.faults = faults
         self.random = random
         self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def state(self) -> str:
+        """What it carries."""
+        return self.name.partition(".")[0]
 
     def of(self, life: Life) -> SimStreamEnd:
         return SimStreamEnd(self, life)
@@ -63,6 +72,11 @@ class SimStream:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
+
+    def change_leader(self, clock_offset_us: int) -> None:
+        self.leaders += 1
+        self.clock_offset_us = clock_offset_us
+        self.cut_until_s = max(self.cut_until_s, self.loop.now_s + self.random.uniform(0.02, 0.3))
 
     def prune(self, before: int) -> None:
         self.first = max(self.first, before)
@@ -126,7 +140,8 @@ class SimWriter:
         self._life = life
         self._lands_at_s = 0.0
         self._failed = False
-        self._broken = False  # with its process: what is on its way is lost from some message on
+        self._broken = False  # with its process, or a leader: what is on its way is lost from some message on
+        self._leaders = stream.leaders  # that it has survived
         self._doubts = life.process.kind != "gateway"  # what gateways send is not numbered: their sessions repeat nothing
 
     async def append(self, data: bytes) -> int:
@@ -169,7 +184,7 @@ class SimWriter:
     def _land(self, data: bytes, landed: asyncio.Future[int], late: bool) -> None:
         stream, faults = self._stream, self._stream.faults
         if not late:
-            self._broken = self._broken or (not self._life.is_alive and stream.random.random() < 0.5)
+            self._break_by_chance()
             if self._broken:
                 return
         if self._doubts and stream.loses(stream, data):
@@ -182,6 +197,13 @@ class SimWriter:
             stream.land(data)
         if not landed.done():
             landed.set_result(offset)
+
+    def _break_by_chance(self) -> None:
+        stream = self._stream
+        in_doubt = not self._life.is_alive or self._leaders < stream.leaders
+        self._leaders = stream.leaders
+        if in_doubt and stream.random.random() < 0.5:
+            self._broken = self._failed = True
 
     def _land_in_pieces(self, data: bytes) -> int:
         """As if the records had been sent in two messages. The first says nothing of what is out."""

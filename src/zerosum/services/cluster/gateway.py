@@ -29,7 +29,8 @@ from zerosum.settlement.row_store import RowStore, StoreFailed
 from zerosum.views.events import unpacked
 from zerosum.views.views import Views
 
-CAUSE: Final = 2  # word of an event
+SEQUENCE: Final = 1  # words of an event
+CAUSE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,12 @@ class ShardEnd:
     asked: list[Barrier] = field(default_factory=list)  # for the next note of the stream's end
     noting: bool = False
     noted: list[tuple[int, Barrier]] = field(default_factory=list)  # with the position that they wait for
+
+    def answered_up_to(self, sequence: int) -> int:
+        """The last event, of those up to `sequence`, before which no answer is waited for: an answer may look up what its events ended."""
+        waited_for = (waiting.answering.events for waiting in self.by_place.values())
+        unclaimed = (each.events for each in self.unclaimed.values())
+        return min([sequence, *(events[0][SEQUENCE] - 1 for events in (*waited_for, *unclaimed) if events)])
 
 
 @final
@@ -247,7 +254,7 @@ class ClusterEntry:
             if self._loop.time() >= until:
                 return passed(False)
             await asyncio.sleep(self._settings.settled_poll_s)
-        self._views.forget_settled_events(number, min(settled, sequence))
+        self._views.forget_settled_events(number, min(settled, sequence, self._shards[number].answered_up_to(sequence)))
         passed(True)
 
     async def _settled_up_to(self, stream: str) -> int:
