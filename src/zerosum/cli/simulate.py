@@ -19,6 +19,7 @@ from rich.progress import Progress
 from zerosum.cli.options import JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.sim.campaign import COMMANDS, Tally, campaign
+from zerosum.sim.coverage import Coverage, covered, expected
 from zerosum.sim.mutants import MUTANTS, Mutant
 from zerosum.sim.plan import Plan
 from zerosum.sim.planting import Caught, hunt
@@ -34,6 +35,7 @@ def simulate_command(
     seed: Annotated[int | None, typer.Option(help="The first seed. Default: a random one, which is printed.", min=0)] = None,
     steps: Annotated[int, typer.Option(help="Go on until roles have taken so many records.", min=1)] = 2_000_000,
     commands: Annotated[int, typer.Option(help="Commands in each run.", min=20)] = COMMANDS,
+    least: Annotated[int, typer.Option(help="Fail unless each fault has met each state that it is to meet so often.", min=0)] = 0,
     jobs: Annotated[int, typer.Option(help="Processes. Default: one for each core.", min=1)] = os.cpu_count() or 1,
     again: Annotated[str | None, typer.Option(help="One run, from the plan that a failure printed.")] = None,
     mutants: Annotated[
@@ -45,7 +47,8 @@ def simulate_command(
     Run the roles of a cluster in simulated worlds, each drawn from a seed: processes are killed, disks damaged, messages delayed, repeated
     and lost, clocks set, while clients trade. After each run everything must have come to its end, and every account agree to the atom.
 
-    A run that fails is made smaller, and an account of its last steps written to a file. Exit code 0 only if none has.
+    A run that fails is made smaller, and an account of its last steps written to a file. Exit code 0 only if none has, and if every fault
+    has met what it must as often as --least says.
     """
     if mutants:
         return simulate_mutants(jobs, as_json)
@@ -58,27 +61,34 @@ def simulate_command(
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("role steps", total=steps)
         tally = campaign(first, steps=steps, commands=commands, jobs=jobs, progress=lambda now: bar.update(task, completed=now.steps))
+    coverage = covered(tally.met, max(1, least))
     if as_json:
-        typer.echo(json.dumps(as_plain(first, tally)))
+        typer.echo(json.dumps(as_plain(first, tally, coverage)))
     else:
-        show(tally)
+        show(tally, coverage, max(1, least))
     if tally.failed is not None:
         tell_failure(tally.failed)
+    if tally.failed is not None or (least and coverage.lacking):
         raise typer.Exit(1)
 
 
-def as_plain(first: int, tally: Tally) -> dict[str, object]:
-    met = [{"fault": fault, "process": process, "state": state, "times": times} for (fault, process, state), times in tally.met.items()]
+def as_plain(first: int, tally: Tally, coverage: Coverage) -> dict[str, object]:
+    met = [{"fault": fault, "met_by": kind, "state": state, "times": times} for (fault, kind, state), times in tally.met.items()]
     return {
+        "expected": coverage.expected, "met_often_enough": coverage.enough,
+        "lacking": [[*place, times] for place, times in coverage.lacking],
         "first_seed": first, "runs": tally.runs, "role_steps": tally.steps, "seconds": round(tally.seconds, 1),
         "role_steps_per_second": round(tally.steps_per_second), "simulated_s": round(tally.simulated_s), "faults": tally.faults, "met": met,
         "failure": tally.failed.failure if tally.failed else "",
     }  # fmt: skip
 
 
-def show(tally: Tally) -> None:
-    rows = [[fault, process, state, f"{times:,}"] for (fault, process, state), times in sorted(tally.met.items())]
-    show_table(["fault", "process", "state", "times"], rows)
+def show(tally: Tally, coverage: Coverage, least: int) -> None:
+    rows = [[fault, process, state, f"{tally.met[fault, process, state]:,}"] for fault, process, state in sorted(expected())]
+    show_table(["fault", "met by", "in the state", "times"], rows)
+    for (fault, process, state), times in coverage.lacking:
+        typer.echo(f"too seldom: {fault}, {process}, {state}: {times}")
+    typer.echo(f"{coverage.enough} of {coverage.expected} faults x states met at least {least} times")
     typer.echo(
         f"{tally.runs:,} runs, {tally.steps:,} role steps in {tally.seconds:,.0f} s ({tally.steps_per_second:,.0f} a second),"
         f" {tally.simulated_s:,.0f} simulated seconds, {tally.faults:,} faults, {'one run failed' if tally.failed else 'none failed'}"

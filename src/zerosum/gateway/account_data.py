@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, TypeVar, final
 
 from zerosum.core.codes import ACTIVE, SUSPENDED
+from zerosum.core.listings import Asset
 from zerosum.core.records import CLIENT, text_words
 from zerosum.gateway import answers, errors
 from zerosum.gateway.calls import Call
@@ -59,7 +60,7 @@ class AccountData:
         self.history = history
         self.executor = executor
         self.reads = 0
-        self.scales: list[Scale] = []  # by asset
+        self.scales: dict[int, Scale] = {}  # by asset
 
     # ------------------------------------------------------------------ orders
 
@@ -102,7 +103,7 @@ class AccountData:
         shown = []
         for order in [] if account is None else account.open_orders.values():
             if instrument is None or order.symbol == instrument.number:
-                one = instrument or self.instruments.numbered(order.symbol)
+                one = instrument or self.instruments.of_order(call.account_id, order.symbol)
                 shown.append(answers.order_info(one, answers.row_of(order, one.tick_lot_atoms), call.divisor))
         call.ok(answers.encode(shown))
 
@@ -158,18 +159,19 @@ class AccountData:
 
     def balances(self, account: Account, omits_zeros: bool) -> list[answers.Balance]:
         shown = []
-        for asset in self.views.listings.assets:
+        for asset in self.views.shard_of(account.account_id).listings.assets:
             available, frozen = account.balances.get(asset.asset, NO_BALANCE)
             if omits_zeros and not available and not frozen:
                 continue
-            scale = self.scale_of(asset.asset)
+            scale = self.scale_of(asset)
             shown.append(answers.Balance(asset.name, scale.text(available), scale.text(frozen)))
         return shown
 
-    def scale_of(self, asset: int) -> Scale:
-        while asset >= len(self.scales):
-            self.scales.append(Scale(1, self.views.listings.assets[len(self.scales)].decimals, TOO_PRECISE))
-        return self.scales[asset]
+    def scale_of(self, asset: Asset) -> Scale:
+        found = self.scales.get(asset.asset)
+        if found is None:
+            found = self.scales[asset.asset] = Scale(1, asset.decimals, TOO_PRECISE)
+        return found
 
     # ------------------------------------------------------------------ reading
 

@@ -181,10 +181,15 @@ class Instruments:
             found = self._by_name[name] = Instrument(listing, self._views.market(listing.symbol.symbol))
         return found
 
-    def numbered(self, number: int) -> Instrument:
-        found = self.named(self._views.listings.by_number[number].symbol.name)
-        assert found is not None, "every listing is found by its name"
-        return found
+    def of_order(self, account_id: int, number: int) -> Instrument:
+        """
+        To show an order that an account has. In a cluster its shard may have told of the symbol, and the first shard or the engine not yet
+        here: then it is the shard's listing, and no market.
+        """
+        listing = self._views.shard_of(account_id).listings.by_number[number]
+        return self.named(listing.symbol.name) or Instrument(listing, Market())
 
     def all(self) -> list[Instrument]:
-        return [self.numbered(number) for number in range(len(self._views.listings.by_number))]
+        """In the order of their numbers."""
+        found = [self.named(listing.symbol.name) for listing in self._views.listings.by_number]
+        return [instrument for instrument in found if instrument is not None]

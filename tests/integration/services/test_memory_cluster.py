@@ -6,14 +6,15 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
 from zerosum.log.messages import position
-from zerosum.services.cluster.control import decision
+from zerosum.services.cluster.control import DecidedTooLate, Decision, Operators
 from zerosum.services.cluster.machines import MachineStopped
 from zerosum.services.cluster.memory import MemoryCluster
-from zerosum.services.cluster.topology import Topology
+from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.sim.disk import SimDisk
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.programs import USUAL, Program
@@ -52,6 +53,13 @@ def test_a_record_that_stops_every_copy_is_passed_over_by_decision() -> None:
     loop = SimLoop()
     account = FIRST_USER + 1  # of shard 1
 
+    key = Ed25519PrivateKey.generate()
+    operators = Operators({"alice": key.public_key().public_bytes_raw()})
+
+    def fresh(cluster: MemoryCluster) -> MemoryCluster:
+        """A start without snapshots, over the same streams."""
+        return MemoryCluster(cluster.topology, SimDisk(), Path("/snapshots"), loop.now_us, streams=cluster.streams, operators=operators)
+
     async def poisoned(cluster: MemoryCluster) -> None:
         async with cluster.running():
             await cluster.command(open_account(account))
@@ -69,13 +77,40 @@ def test_a_record_that_stops_every_copy_is_passed_over_by_decision() -> None:
         cluster = cluster_of(loop, 2, 2)
         at = await stopped(cluster)
         assert at >= position(0)
-        await cluster.streams.control.writer().append(decision("ubscore.0", at))
-        again = MemoryCluster(
-            cluster.topology, SimDisk(), Path("/snapshots"), loop.now_us, streams=cluster.streams
-        )  # a fresh start over the same streams
+        control = cluster.streams.control.writer()
+        await control.append(Decision("ubscore.0", at, "mallory").signed(Ed25519PrivateKey.generate()))
+        await control.append(Decision("ubscore.0", at, "alice").signed(Ed25519PrivateKey.generate()))
+        await control.append(b"and this is none at all")
+        assert await stopped(fresh(cluster)) == at, "whoever is no operator decides nothing"
+        await control.append(Decision("ubscore.0", at, "alice").signed(key))
+        again = fresh(cluster)
         async with again.running():
             events = await again.command(open_account(account + 2))
             assert [event[0] & 0xFF for event in events] == [records.ACCOUNT_CHANGED]
             await again.quiet()
+
+    loop.run(story())
+
+
+def test_a_decision_about_what_was_applied_comes_too_late() -> None:
+    loop = SimLoop()
+    key = Ed25519PrivateKey.generate()
+    operators = Operators({"alice": key.public_key().public_bytes_raw()})
+    disk = SimDisk()
+
+    def cluster(streams: Streams | None = None) -> MemoryCluster:
+        return MemoryCluster(Topology(1, 1), disk, Path("/snapshots"), loop.now_us, snapshot_every=1, streams=streams, operators=operators)
+
+    async def story() -> None:
+        first = cluster()
+        async with first.running():
+            for account in range(FIRST_USER, FIRST_USER + 5):
+                await first.command(open_account(account))
+            await first.quiet()
+        await first.streams.control.writer().append(Decision("ubscore.0", position(0), "alice").signed(key))
+        with pytest.raises(ExceptionGroup) as caught:
+            async with cluster(first.streams).running():
+                pass
+        assert caught.group_contains(DecidedTooLate)
 
     loop.run(story())

@@ -1,38 +1,96 @@
 """
-The control stream: what an operator has decided about single records, read whole by each copy before it replays anything.
+The control stream: what operators have decided about single records, read whole by each copy before it replays anything.
 
-    {"pass_over": "ubscore.3", "position": 9175041}       a record that stops every copy of a machine is passed over by all of them
+    {"pass_over": "ubscore.3", "position": 9175041, "by": "alice", "signature": "<128 hex digits>"}
+
+A record that stops every copy of a machine is passed over by all of them. The stream itself is the account of who decided what.
+
+Always true: what is not signed by one of the operators that the deployment knows decides nothing, whoever can write to the stream. It is
+reported and passed by, so that a stranger's message stops nobody.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from zerosum.errors import ZerosumError
 from zerosum.log.streams import Stream
 
-
-class ControlDamaged(ZerosumError):
-    """The control stream holds something else than decisions."""
+SIGNED_FOR: Final = "zerosum control, 1"  # so that the signature is good for nothing else
 
 
-def decision(role: str, position: int) -> bytes:
-    """To be appended to the control stream while no copy of the role runs."""
-    return json.dumps({"pass_over": role, "position": position}).encode()
+class DecidedTooLate(ZerosumError):
+    """A record that was applied would be passed over, or one that was passed over applied."""
 
 
-async def passed_over(control: Stream, role: str) -> set[int]:
-    """The positions of the records that a role's machine passes over. ControlDamaged."""
+@final
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`role`: the machine, as `ubscore.3`; `position`: of the record in its input, as MachineStopped names it; `by`: whose decision."""
+
+    role: str
+    position: int
+    by: str
+
+    def payload(self) -> bytes:
+        """What is signed."""
+        return json.dumps([SIGNED_FOR, self.role, self.position, self.by]).encode()
+
+    def signed(self, key: Ed25519PrivateKey) -> bytes:
+        """To be appended to the control stream while no copy of the role runs."""
+        signature = key.sign(self.payload()).hex()
+        return json.dumps({"pass_over": self.role, "position": self.position, "by": self.by, "signature": signature}).encode()
+
+
+@final
+class Operators:
+    """Those whose decisions count, by name: their public keys (Ed25519, 32 bytes). All copies of a role have the same."""
+
+    def __init__(self, public_keys: dict[str, bytes] | None = None) -> None:
+        """ValueError for a key that is none."""
+        self._keys = {name: Ed25519PublicKey.from_public_bytes(key) for name, key in (public_keys or {}).items()}
+
+    def verified(self, data: bytes) -> Decision:
+        """A message of the control stream. ValueError says what is wrong with it."""
+        try:
+            said = json.loads(data)
+            decision = Decision(str(said["pass_over"]), int(said["position"]), str(said["by"]))
+            signature = bytes.fromhex(said["signature"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError("it is no decision") from error
+        if decision.by not in self._keys:
+            raise ValueError(f"{decision.by!r} is no operator of this deployment")
+        try:
+            self._keys[decision.by].verify(signature, decision.payload())
+        except InvalidSignature as error:
+            raise ValueError(f"it is not signed by {decision.by!r}") from error
+        return decision
+
+
+async def passed_over(control: Stream, role: str, operators: Operators, report: Callable[[str], None]) -> set[int]:
+    """The positions of the records that a role's machine passes over."""
     found: set[int] = set()
     ends = await control.ends()
     at = ends.first
     while at < ends.next:
         for appended in await control.read(at):
-            try:
-                said = json.loads(appended.data)
-                if said["pass_over"] == role:
-                    found.add(int(said["position"]))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ControlDamaged(f"{control.name}: message {appended.offset} is no decision: {appended.data[:80]!r}") from error
             at = appended.offset + 1
+            try:
+                decision = operators.verified(appended.data)
+            except ValueError as error:
+                report(f"{control.name}: message {appended.offset} decides nothing: {error}")
+                continue
+            if decision.role == role:
+                found.add(decision.position)
     return found
+
+
+def as_text(positions: Iterable[int], before: int) -> str:
+    """Those before a position, for a snapshot of the state there to say what it was made with."""
+    return " ".join(map(str, sorted(each for each in positions if each < before)))

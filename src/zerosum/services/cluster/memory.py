@@ -15,6 +15,7 @@ from zerosum.log.disk import Disk
 from zerosum.log.memory_streams import MemoryStream
 from zerosum.log.messages import position
 from zerosum.services.cluster.auditor import Auditor
+from zerosum.services.cluster.control import Operators
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
@@ -36,6 +37,7 @@ class MemoryCluster:
     def __init__(
         self, topology: Topology, disk: Disk, folder: Path, clock_us: Callable[[], int], *, reserve: int = RESERVE,
         snapshot_every: int = 1_000_000, linger_s: float = 0.0, streams: Streams | None = None,
+        operators: Operators | None = None,
     ) -> None:  # fmt: skip
         """`folder`: of the roles' snapshots, on `disk`. `streams`: those of a cluster that was, to go on from."""
         self.topology = topology
@@ -48,13 +50,11 @@ class MemoryCluster:
         def settings(role: str) -> SnapshotSettings:
             return SnapshotSettings(folder / role, every=snapshot_every)
 
-        self.shards = [
-            wiring.shard(number, RoleSettings(settings(f"ubscore.{number}"), patience_s=0), disk) for number in range(topology.shards)
-        ]
-        self.engines = [
-            wiring.partition(number, RoleSettings(settings(f"matching.{number}"), patience_s=0), disk)
-            for number in range(topology.partitions)
-        ]
+        def of_machine(role: str) -> RoleSettings:
+            return RoleSettings(settings(role), patience_s=0, operators=operators if operators is not None else Operators())
+
+        self.shards = [wiring.shard(number, of_machine(f"ubscore.{number}"), disk) for number in range(topology.shards)]
+        self.engines = [wiring.partition(number, of_machine(f"matching.{number}"), disk) for number in range(topology.partitions)]
         self.settlements = [
             wiring.account_settlement(number, self.store, settings(f"settlement.account.{number}"), disk)
             for number in range(topology.shards)

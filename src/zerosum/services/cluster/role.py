@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from zerosum.log.disk import Disk
-from zerosum.log.messages import cut, offset_of, pack, unpack
+from zerosum.log.messages import cut, offset_of, pack, position, unpack
 from zerosum.log.sequences import Sequence as Numbered
 from zerosum.log.sequences import last_sequence
+from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
-from zerosum.services.cluster.control import passed_over
+from zerosum.services.cluster.control import DecidedTooLate, Operators, as_text, passed_over
 from zerosum.services.cluster.machines import RoleMachine
 from zerosum.services.cluster.outbox import Due, Outbox
 from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
@@ -42,6 +43,7 @@ class RoleSettings:
     snapshots: SnapshotSettings
     patience_s: float = 0.3
     writer: int = 0
+    operators: Operators = field(default_factory=Operators)
 
 
 @final
@@ -69,6 +71,7 @@ class Role:
         self._shared_writers: list[Writer] = [stream.writer() for stream in shared]
         self._own_writer = own.writer()
         self._own_sequence = Numbered(own.name)
+        self._passed_over: set[int] = set()  # positions of the input
         self._own_offset = 0  # of the next message of the own stream to be read
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
 
@@ -83,16 +86,26 @@ class Role:
     # ------------------------------------------------------------------ restore
 
     async def _restore(self) -> None:
+        self._passed_over = await passed_over(self._control, self.machine.name, self._settings.operators, self._report)
+        self.machine.quarantine(self._passed_over)
         await self._find_own_end()
         # Up to it everything must be out: what this copy, or another, made and did not send is to be made again.
         snapshot = self._snapshots.newest(at_most=max(0, offset_of(self.outbox.seen.upto)))
         if snapshot is not None:
+            self._check_decisions(snapshot)
             self.machine.load(snapshot.sections)
             self.machine.next_offset = snapshot.sequence
-        self.machine.quarantine(await passed_over(self._control, self.machine.name))
         ends = await self._source.ends()
         if self.machine.next_offset < ends.first:
             raise StreamPruned(self._source.name, self.machine.next_offset, ends.first)
+
+    def _check_decisions(self, snapshot: Snapshot) -> None:
+        wanted, made_with = as_text(self._passed_over, position(snapshot.sequence)), snapshot.meta.get("passed_over")
+        if made_with != wanted:
+            raise DecidedTooLate(
+                f"{self.machine.name}: up to message {snapshot.sequence} of its input [{wanted}] is to be passed over; when it was applied"
+                f" it was [{made_with}]. A decision counts for what no copy has applied yet: take back the later one."
+            )
 
     async def _find_own_end(self) -> None:
         """How far the last messages of the own stream say that everything is out."""
@@ -126,7 +139,8 @@ class Role:
 
     def _snapshot_if_due(self) -> None:
         before, self.state = self.state, "taking a snapshot"
-        self._snapshots.take_if_due(self.machine.next_offset, self.machine.sections)
+        next_offset = self.machine.next_offset
+        self._snapshots.take_if_due(next_offset, self.machine.sections, passed_over=as_text(self._passed_over, position(next_offset)))
         self.state = before
 
     async def _change(self) -> None:

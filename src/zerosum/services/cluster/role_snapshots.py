@@ -59,11 +59,11 @@ class RoleSnapshots:
         """The input before this message is no longer needed to go on from the oldest that is kept; 0 without one."""
         return min(self._store.sequences(), default=0)
 
-    def take_if_due(self, next_offset: int, sections: Callable[[], Iterable[tuple[str, bytes]]], **meta: int) -> None:
+    def take_if_due(self, next_offset: int, sections: Callable[[], Iterable[tuple[str, bytes]]], **meta: int | str) -> None:
         if next_offset - self._last_offset >= self._settings.every:
             self.take(next_offset, sections(), **meta)
 
-    def take(self, next_offset: int, sections: Iterable[tuple[str, bytes]], **meta: int) -> None:
+    def take(self, next_offset: int, sections: Iterable[tuple[str, bytes]], **meta: int | str) -> None:
         """On a full disk there is none; where it can't be read back it is removed. The older ones stay then."""
         self._last_offset = next_offset
         said: dict[str, int | str] = {"role": self._role, "state_format": STATE_FORMAT, **meta}
