@@ -241,6 +241,7 @@ class Bot:
 
 def lots_of(said: Said, symbol: str, quantity: str) -> int:
     """A quantity as the gateway that said it counts."""
-    instrument = said.door.api.orders.instruments.named(symbol)
-    assert instrument is not None, "it has just told of it"
-    return instrument.qty.steps(quantity, "executedQty") if Decimal(quantity) else 0
+    listings = [listed for shard in said.door.views.shards if (listed := shard.listings.by_name.get(symbol)) is not None]
+    lots = Decimal(quantity).scaleb(listings[0].symbol.lot_decimals) / listings[0].symbol.lot
+    assert lots == int(lots), f"{quantity} of {symbol} is whole lots"
+    return int(lots)

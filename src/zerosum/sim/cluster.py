@@ -31,6 +31,7 @@ from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.row_store import MemoryRowStore
 from zerosum.sim.archive import FOLDER, Archive
+from zerosum.sim.coverage import IN_STREAMS
 from zerosum.sim.disk import SimDisk
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import LOSSY, Plan
@@ -59,6 +60,7 @@ class Cluster(World):
         self.roles: dict[str, Role] = {}
         self.auditor: Auditor | None = None
         self.archive = Archive()
+        self._loses_of = self.random.choice(IN_STREAMS)
         self.lost = ""  # the stream that has lost a message against its promise
         self.noticed = False  # by whoever reads it
         self._clock_offsets_us: dict[str, int] = {}  # of gateways
@@ -76,7 +78,7 @@ class Cluster(World):
 
     def _loses(self, stream: SimStream, data: bytes) -> bool:
         """One message in a run, early enough that others come after it."""
-        if self.lost or not self.faults.active or not count_in(data) or self.random.random() > LOSES:
+        if stream.state() != self._loses_of or self.lost or not self.faults.active or not count_in(data) or self.random.random() > LOSES:
             return False
         self.lost = stream.name
         self.faults.meet("message lost for ever", stream)
@@ -238,6 +240,10 @@ class Cluster(World):
             self._set_clock(process, random)
         elif kind in ("stream cut", "leader changed", "clock set"):
             self._strike_stream(kind, random.choice(list(self.streams.values())), random)
+
+    def lead_to(self, process: Process, state: str) -> None:
+        if state in ("restoring", "catching up") and process.is_alive and self.faults.meet("process killed", process):
+            process.crash()
 
     def _lose_disk(self, process: Process) -> None:
         if process.is_alive and process.kind not in ("gateway", "auditor") and self.faults.meet("disk lost", process):

@@ -145,6 +145,7 @@ class EmbeddedWorld(World):
         self._followed_from = 0
         self._clock_offset_us = 0
         self._damage: Damage | None = None
+        self._snapshots_damaged = False
         self._policy = SnapshotPolicy(every_records=self.random.choice((20, 100, 1000)), keep=self.random.choice((1, 2, 3)))
         self._segment_bytes = self.random.choice((1 << 14, 1 << 16))
         self._prunes = self.random.random() < 0.5
@@ -325,7 +326,9 @@ class EmbeddedWorld(World):
         """Whether a process may end of it, for the world has made it so."""
         if self._damage is not None and isinstance(error, LogError):
             return True
-        return isinstance(error, (Died, LogFailed, LogPruned, DiskFull, SnapshotFailed, asyncio.CancelledError))
+        if self._snapshots_damaged and isinstance(error, LogPruned):
+            return True
+        return isinstance(error, (Died, LogFailed, DiskFull, SnapshotFailed, asyncio.CancelledError))
 
     def _clean_up(self, process: Process) -> None:
         """The rest of a process that is gone."""
@@ -352,6 +355,7 @@ class EmbeddedWorld(World):
         if process is self.exchange:
             if self.faults.happens("snapshot damaged", process):
                 self.note(f"the disk: {self.disk.damage(self.random, self.data().snapshots)}")
+                self._snapshots_damaged = True
             if self.faults.happens("log damaged", process):
                 self._damage_log()
         process.start()
@@ -415,6 +419,10 @@ class EmbeddedWorld(World):
         elif kind == "clock set" and self.exchange.is_alive and self.faults.meet(kind, self.exchange):
             self._set_clock(random.choice((1_000_000, -1_000_000, 60_000_000, -60_000_000)))
             self.loop.world_later(random.uniform(0.1, 1.0), self._set_clock, 0)
+
+    def lead_to(self, process: Process, state: str) -> None:
+        if state == "closing":
+            self._stop_exchange()
 
     def _stop_exchange(self) -> None:
         if self._stop is not None and not self._stop.done() and self.faults.meet("process stopped cleanly", self.exchange):

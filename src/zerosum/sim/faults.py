@@ -45,7 +45,7 @@ IN_TIME_S: Final = {
     "process killed": 0.3,
     "power lost": 0.5,
     "process held": 0.5,
-    "process stopped cleanly": 1.0,
+    "process stopped cleanly": 0.5,
     "role doubled": 1.0,
     "stream cut": 1.0,
     "leader changed": 0.5,
@@ -54,6 +54,15 @@ IN_TIME_S: Final = {
     "log pruned": 0.5,
     "disk lost": 2.0,
 }
+
+# States that a process is seldom in: at operations in them, faults happen so many times as often.
+SELDOM: Final = 5.0
+IS_SELDOM: Final = frozenset(
+    {
+        ("ubscore", "restoring"), ("matching", "restoring"), ("settlement", "restoring"), ("gateway", "catching up"),
+        ("exchange", "opening"), ("exchange", "closing"), ("follower", "following"), ("client", "on REST"), ("client", "on WebSocket"),
+    }
+)  # fmt: skip
 
 
 class Struck(Protocol):
@@ -100,7 +109,10 @@ class Faults:
     def happens(self, kind: str, struck: Struck) -> bool:
         """Whether a fault of this kind happens now, at an operation."""
         rate = self.rates[kind]
-        if not self.active or not rate or self._sources[kind].random() >= rate:
+        if not self.active or not rate:
+            return False
+        drawn = self._sources[kind].random()
+        if drawn >= rate * SELDOM or (drawn >= rate and (struck.kind, struck.state()) not in IS_SELDOM):
             return False
         return self.meet(kind, struck)
 

@@ -175,6 +175,38 @@ MUTANTS: Final = (
         "            if event[0] & 0xFF == 103 and event[12]:\n                self._views.shards[number].accounts.fill(event)\n",
     ),
     Mutant(
+        "order forgotten before what ended it is answered", "services/cluster/gateway.py",
+        "min(settled, sequence, self._shards[number].answered_up_to(sequence))",
+        "min(settled, sequence)",
+    ),
+    Mutant(
+        "order looked up without a barrier", "gateway/account_data.py",
+        "        self.entry.barrier(call.account_id, in_time(call, part))",
+        "        in_time(call, part)(True)",
+    ),
+    Mutant(
+        "history read before it is settled", "gateway/account_data.py",
+        "self.when_current(call, partial(self.entry.settled, call.account_id, when_settled, SETTLED_TIMEOUT_S))",
+        "self.when_current(call, partial(when_settled, True))",
+    ),
+    Mutant(
+        "command sent again that may be there", "services/cluster/gateway.py",
+        "            for waiting in taken:\n                self._lose(shard, waiting)\n",
+        "            await shard.writer.append(data)\n            for waiting in taken:\n                self._lose(shard, waiting)\n",
+    ),
+    Mutant(
+        "log pruned past its snapshots", "services/pruning.py",
+        "        before = sequence + 1",
+        "        before = 1 << 62",
+        "embedded",
+    ),
+    Mutant(
+        "clean stop that does not wait", "services/shard.py",
+        "        self.when_applied(lambda: applied.set_result(None))\n        await asyncio.wait([applied",
+        "        applied.set_result(None)\n        await asyncio.wait([applied",
+        "embedded",
+    ),
+    Mutant(
         "settled position written before the rows", "settlement/row_store.py",
         "        for table, row in written(rows):\n            self.put(stream, table, row, settled.sequence)\n        self.finish(stream, settled)",
         "        self.finish(stream, settled)",

@@ -12,7 +12,7 @@ from zerosum.sim.chance import Chance
 from zerosum.sim.faults import AT_OPERATIONS, IN_TIME_S
 from zerosum.sim.programs import EXTREME, SWEEP, USUAL
 
-SHARES: Final = (65, 23, 12)  # of worlds
+SHARES: Final = (50, 20, 30)  # of worlds
 SWEEP_COMMANDS: Final = 8  # times as many: one sweep takes thousands
 SHAPES: Final = ((2, 2), (2, 2), (2, 2), (1, 1), (3, 2), (1, 3), (4, 4))
 LARGE: Final = (16, 16)
@@ -49,7 +49,7 @@ class Plan:
         shards, partitions = LARGE if random.random() < 0.02 else random.choice(SHAPES)
         gateways, standbys, workers = random.choice((1, 2, 2, 3)), random.random() < 0.5, random.choice((1, 4, 16, 64))
         bots = random.choice((0, 2, 4))
-        flavour = random.choices((USUAL, EXTREME, SWEEP), (70, 25, 5))[0]
+        flavour = random.choices((USUAL, EXTREME, SWEEP), (75, 23, 2))[0]
         if flavour == SWEEP:
             commands *= SWEEP_COMMANDS
         if world == EMBEDDED:

@@ -18,6 +18,7 @@ from zerosum.gateway.entry import Entry
 from zerosum.gateway.history import History as SettledHistory
 from zerosum.services.cluster.topology import Topology
 from zerosum.sim.chance import Chance
+from zerosum.sim.coverage import EXPECTED
 from zerosum.sim.faults import Faults
 from zerosum.sim.history import History
 from zerosum.sim.keys import SimKeys
@@ -29,6 +30,10 @@ from zerosum.views.views import Views
 
 TRACE_LINES: Final = 400
 RESTART_S: Final = 0.05
+PASSING: Final = frozenset({"restoring", "catching up", "emitting", "writing", "closing"})  # states that last some milliseconds
+AIMED: Final = 0.3  # of the faults in time, at one of these
+WAIT_S: Final = 0.0005  # between two looks at a process that is aimed at
+WAIT_TRIES: Final = 1000
 
 
 class RunFailed(Exception):
@@ -83,6 +88,10 @@ class World(ABC):
         """One fault of a kind in time. `process`: drawn, for those that strike a process."""
 
     @abstractmethod
+    def lead_to(self, process: Process, state: str) -> None:
+        """Do what makes a process pass through a state, if that takes something."""
+
+    @abstractmethod
     def heal(self) -> None:
         """From here on nothing fails, and whatever stands still goes on."""
 
@@ -134,9 +143,23 @@ class World(ABC):
         self.loop.world_later(random.expovariate(1 / period_s), self._strike, kind, period_s, random)
 
     def _strike(self, kind: str, period_s: float, random: Random) -> None:
-        if self.faults.active:
+        if not self.faults.active:
+            return
+        self._later(kind, period_s, random)
+        places = [(process, state) for process in self.processes for of, state in EXPECTED[kind] if of == process.kind and state in PASSING]
+        if places and random.random() < AIMED:
+            process, state = random.choice(places)
+            self.lead_to(process, state)
+            self._strike_when(kind, process, state, random, WAIT_TRIES)
+        else:
             self.strike(kind, random.choice(self.processes), random)
-            self._later(kind, period_s, random)
+
+    def _strike_when(self, kind: str, process: Process, state: str, random: Random, tries: int) -> None:
+        """Once the process is in a state that it is soon out of again."""
+        if self.faults.active and process.state() == state:
+            self.strike(kind, process, random)
+        elif self.faults.active and tries:
+            self.loop.world_later(WAIT_S, self._strike_when, kind, process, state, random, tries - 1)
 
     def hold(self, process: Process, random: Random) -> None:
         if process.is_alive and self.faults.meet("process held", process):

@@ -1,0 +1,266 @@
+"""A gateway's end of a cluster by itself: what it answers, and when, as a hand-moved stream and events come in one order or another."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import pytest
+
+from zerosum.core import records
+from zerosum.core.codes import ACTIVE, FIRST_USER
+from zerosum.gateway.entry import Busy, Event
+from zerosum.log.memory_streams import MemoryStream
+from zerosum.log.messages import pack, position
+from zerosum.log.streams import Appended, DeliveryFailed, Ends
+from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
+from zerosum.services.cluster.topology import Streams, Topology
+from zerosum.settlement.row_store import MemoryRowStore, Settled
+from zerosum.settlement.rows import Rows
+from zerosum.sim.loop import SimLoop
+from zerosum.views.views import Views
+
+ALICE: Final = FIRST_USER
+SETTINGS: Final = GatewaySettings(linger_s=0.0, pending_max=3, answer_s=2.0, barrier_s=2.0, settled_poll_s=0.1)
+SOON_S: Final = 0.01
+
+
+@dataclass
+class ByHand:
+    """A stream of commands whose appends end when the test says so. `sessions`: writers that were asked for."""
+
+    name: str = "commands.0"
+    sent: list[tuple[bytes, asyncio.Future[int]]] = field(default_factory=list)
+    sessions: int = 0
+    end: int = 0
+
+    def writer(self) -> ByHand:
+        self.sessions += 1
+        return self
+
+    async def append(self, data: bytes) -> int:
+        landed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.sent.append((data, landed))
+        return await landed
+
+    async def read(self, offset: int) -> list[Appended]:
+        raise AssertionError("a gateway does not read commands")
+
+    async def ends(self) -> Ends:
+        return Ends(0, self.end)
+
+
+class Scene:
+    """A gateway of a cluster of one shard and one engine, both of which the test plays."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self.commands = ByHand()
+        self.events = MemoryStream("account-events.0", loop.now_us)
+        self.store = MemoryRowStore()
+        self.views = Views()
+
+        def stream(name: str) -> ByHand | MemoryStream:
+            if name == self.commands.name:
+                return self.commands
+            return self.events if name == self.events.name else MemoryStream(name, loop.now_us)
+
+        streams = Streams(Topology(1, 1), stream)
+        self.entry = ClusterEntry(Topology(1, 1), streams, self.views, self.store, SETTINGS, loop.now_us)
+        self.said: list[tuple[str, list[Event]]] = []
+        self._sequence = 0
+
+    def submit(self, name: str, command: bytes) -> None:
+        self.entry.submit(command, lambda events: self.said.append((name, list(events))), lambda: self.said.append((name, [])))
+
+    def lands(self, number: int, offset: int) -> None:
+        self.commands.sent[number][1].set_result(offset)
+        self.commands.end = max(self.commands.end, offset + 1)
+
+    async def tell(self, *events: tuple[int, int, tuple[int, ...]], upto: int) -> None:
+        """`events`: kind, offset of the message whose first record caused it, fields."""
+        data = bytearray()
+        for kind, offset, fields in events:
+            self._sequence += 1
+            words = 4 + len(records.ACCOUNT_EVENTS[kind][1])
+            padded = (*fields, *[0] * (words - 4 - len(fields)))
+            data += struct.pack(f"<{words}q", records.head(kind, words), self._sequence, position(offset), 1, *padded)
+        await self.events.append(pack(bytes(data), upto=upto, sequence=self._sequence))
+        await asyncio.sleep(SOON_S)
+
+
+def opened(offset: int, account: int = ALICE) -> tuple[int, int, tuple[int, ...]]:
+    return records.ACCOUNT_CHANGED, offset, (account, ACTIVE, 0, 0, 10)
+
+
+def played(story: Callable[[Scene], Awaitable[None]]) -> None:
+    loop = SimLoop()
+
+    async def main() -> None:
+        scene = Scene(loop)
+        running = loop.create_task(scene.entry.run())
+        await asyncio.sleep(SOON_S)
+        await story(scene)
+        running.cancel()
+
+    loop.run(main())
+
+
+OPEN: Final = partial(records.command, records.OPEN_ACCOUNT, 0)
+
+
+def test_answered_once_its_place_and_its_events_are_known() -> None:
+    async def story(scene: Scene) -> None:
+        scene.submit("alice", OPEN(ALICE))
+        await asyncio.sleep(SOON_S)
+        scene.lands(0, 0)
+        await asyncio.sleep(SOON_S)
+        assert scene.said == []
+        await scene.tell(opened(0), upto=position(1))
+        assert [name for name, events in scene.said if len(events) == 1] == ["alice"]
+
+    played(story)
+
+
+def test_events_that_come_before_their_place_is_known_are_kept_in_whatever_order_acknowledgements_come() -> None:
+    """A message of an older session may land behind one of a newer, and be acknowledged before it."""
+
+    async def story(scene: Scene) -> None:
+        for name, account in (("first", ALICE), ("second", ALICE + 1)):
+            scene.submit(name, OPEN(account))
+            await asyncio.sleep(SOON_S)
+        await scene.tell(opened(0, ALICE + 1), opened(1, ALICE), upto=position(2))
+        assert scene.said == []
+        scene.lands(1, 0)  # the second landed first
+        await asyncio.sleep(SOON_S)
+        scene.lands(0, 1)
+        await asyncio.sleep(SOON_S)
+        assert [(name, [event[4] for event in events]) for name, events in scene.said] == [("second", [ALICE + 1]), ("first", [ALICE])]
+
+    played(story)
+
+
+def test_a_delivery_that_failed_is_lost_and_what_comes_next_has_a_session_of_its_own() -> None:
+    async def story(scene: Scene) -> None:
+        scene.submit("lost", OPEN(ALICE))
+        await asyncio.sleep(SOON_S)
+        sessions = scene.commands.sessions
+        scene.commands.sent[0][1].set_exception(DeliveryFailed("no acknowledgement"))
+        await asyncio.sleep(SOON_S)
+        assert scene.said == [("lost", [])]
+        assert scene.commands.sessions == sessions + 1
+        await scene.tell(opened(0), upto=position(1))  # it had landed all the same
+        assert len(scene.said) == 1
+
+    played(story)
+
+
+def test_no_answer_in_time_is_lost_and_a_late_one_is_told_to_nobody() -> None:
+    async def story(scene: Scene) -> None:
+        scene.submit("slow", OPEN(ALICE))
+        await asyncio.sleep(SOON_S)
+        scene.lands(0, 0)
+        await asyncio.sleep(SETTINGS.answer_s)
+        assert scene.said == [("slow", [])]
+        await scene.tell(opened(0), upto=position(1))
+        assert scene.said == [("slow", [])]
+
+    played(story)
+
+
+def test_busy_before_too_many_are_under_way() -> None:
+    async def story(scene: Scene) -> None:
+        for number in range(SETTINGS.pending_max):
+            scene.submit(str(number), OPEN(ALICE + number))
+        with pytest.raises(Busy, match="3 commands are under way"):
+            scene.submit("one too many", OPEN(ALICE))
+        await asyncio.sleep(SOON_S)
+        scene.lands(0, 0)
+        await scene.tell(opened(0), upto=position(1))
+        assert len(scene.said) == SETTINGS.pending_max  # they went out in one message
+        scene.submit("there is room again", OPEN(ALICE))
+
+    played(story)
+
+
+def test_a_barrier_waits_for_what_was_sent_before_it_and_for_the_views_to_show_it() -> None:
+    async def story(scene: Scene) -> None:
+        passed: list[bool] = []
+        scene.submit("alice", OPEN(ALICE))
+        scene.entry.barrier(ALICE, passed.append)
+        await asyncio.sleep(SOON_S)
+        scene.lands(0, 5)  # others have sent five before
+        await asyncio.sleep(SOON_S)
+        await scene.tell(upto=position(5))
+        assert passed == []
+        await scene.tell(opened(5), upto=position(6))
+        assert passed == [True]
+
+    played(story)
+
+
+def test_a_barrier_that_takes_too_long_fails_once() -> None:
+    async def story(scene: Scene) -> None:
+        passed: list[bool] = []
+        scene.commands.end = 1
+        scene.entry.barrier(ALICE, passed.append)
+        await asyncio.sleep(SETTINGS.barrier_s + SOON_S)
+        await scene.tell(opened(0), upto=position(1))
+        assert passed == [False]
+
+    played(story)
+
+
+def test_a_read_of_the_record_waits_until_that_holds_what_the_views_show() -> None:
+    async def story(scene: Scene) -> None:
+        passed: list[bool] = []
+        await scene.tell(opened(0), upto=position(1))
+        scene.entry.settled(ALICE, passed.append, 1.0)
+        await asyncio.sleep(SOON_S)
+        assert passed == []
+        await scene.store.write("account-events.0", Rows(), Settled(1, b""))
+        await asyncio.sleep(2 * SETTINGS.settled_poll_s)
+        assert passed == [True]
+        await scene.tell(opened(1, ALICE + 1), upto=position(2))
+        scene.entry.settled(ALICE, passed.append, 1.0)
+        await asyncio.sleep(1.0 + 2 * SETTINGS.settled_poll_s)
+        assert passed == [True, False]
+
+    played(story)
+
+
+def test_what_is_settled_stays_in_the_views_until_the_command_that_ended_it_is_answered() -> None:
+    """The place of a cancel is not known yet, and everybody else sees its order ended and settled."""
+
+    async def story(scene: Scene) -> None:
+        order = 77
+        await scene.tell(
+            (records.ASSET_LISTED, 0, (0, 8)), (records.ASSET_LISTED, 0, (1, 8)), listed(), opened(0),
+            (records.ADMITTED, 0, (order, ALICE, 1 << 8, 5, 3)), upto=position(1),
+        )  # fmt: skip
+        scene.submit("cancel", records.command(records.CANCEL, 0, ALICE, 0, order))
+        await asyncio.sleep(SOON_S)
+        await scene.tell((records.DONE, 1, (order, ALICE, 1 << 8, 1, 3)), upto=position(2))
+        passed: list[bool] = []
+        await scene.store.write("account-events.0", Rows(), Settled(6, b""))
+        scene.entry.settled(ALICE, passed.append, 1.0)
+        await asyncio.sleep(SOON_S)
+        assert passed == [True]
+        assert scene.views.order(ALICE, order) is not None
+        scene.lands(0, 1)
+        await asyncio.sleep(SOON_S)
+        assert [name for name, _ in scene.said] == ["cancel"]
+        scene.entry.settled(ALICE, passed.append, 1.0)
+        await asyncio.sleep(SOON_S)
+        assert scene.views.order(ALICE, order) is None, "and is forgotten then"
+
+    played(story)
+
+
+def listed() -> tuple[int, int, tuple[int, ...]]:
+    names = records.ACCOUNT_EVENTS[records.SYMBOL_LISTED][1]
+    fields = dict.fromkeys(names, 1) | {"symbol": 0, "base": 0, "quote": 1, "name_1": 83, "name_2": 0, "name_3": 0}
+    return records.SYMBOL_LISTED, 0, tuple(fields[name] for name in names)
