@@ -20,7 +20,8 @@ from zerosum.sim.workload import Workload
 from zerosum.sim.world import World
 
 RUN_S: Final = 3600.0  # of simulated time
-HEAL_S: Final = 120.0  # by when everything must have finished once nothing fails any more
+FAULTY_S: Final = 120.0  # how long things may fail: a world that gets nowhere for them has shown what it can
+HEAL_S: Final = 120.0  # by when everything must have finished once nothing fails any more and nobody asks for anything
 QUIET_S: Final = 0.1
 
 
@@ -87,8 +88,10 @@ async def story_of(world: World) -> str:
     if isinstance(world, Cluster) and (found := list(checks.repeats(world))):
         return "\n".join(found)
     world.begin_faults()
-    await workload.run()
+    working = asyncio.get_running_loop().create_task(workload.run())
+    await asyncio.wait([working], timeout=FAULTY_S)
     world.heal()
+    await working
     await finish(world)
     return "\n".join(list(findings(world))[:20])
 
