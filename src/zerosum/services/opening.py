@@ -99,6 +99,9 @@ def newest_snapshot(data: DataDir, log_id: bytes, *, at_most: int) -> tuple[Snap
     """The newest good snapshot of the state at `at_most` or before, and those that were passed over. NotOfThisLog."""
     store = SnapshotStore(data.snapshots, disk=data.disk)
     snapshot, passed_over = store.newest(at_most=at_most)
+    if snapshot is not None and int(snapshot.meta.get("state_format", 0)) < STATE_FORMAT:
+        path = data.snapshots / f"{snapshot.sequence:020d}.snap"
+        return None, [*passed_over, PassedOver(path, "an earlier version of the program wrote it, whose states are of another format")]
     if snapshot is not None:
         check_snapshot(data, log_id, snapshot)
     return snapshot, passed_over
@@ -129,7 +132,7 @@ def check_snapshot(data: DataDir, log_id: bytes, snapshot: Snapshot) -> None:
         )
     state_format, core_version = int(meta.get("state_format", 0)), int(meta.get("core_version", 0))
     path = data.snapshots / f"{snapshot.sequence:020d}.snap"
-    if state_format != STATE_FORMAT:
+    if state_format > STATE_FORMAT:
         raise SnapshotTooNew(path, found=state_format, known=STATE_FORMAT)
     if core_version > CORE_VERSION_MAX:
         raise SnapshotTooNew(path, found=core_version, known=CORE_VERSION_MAX)

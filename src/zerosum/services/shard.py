@@ -81,6 +81,7 @@ class Shard:
         self._attestation = machine.attestation()
         self._stamped_us = machine.exchange.ubscore.now_us
         self._closing = False
+        self._closed: asyncio.Task[None] | None = None
         self._writer = workers("log")
         self._preparer = workers("segment")
         self._prepare_segment()
@@ -280,10 +281,13 @@ class Shard:
             self._stop(error)
 
     async def close(self) -> None:
-        """Take nothing more, finish what is under way, seal the log. Once closed, it stays so."""
-        if self._closing:
-            return
-        self._closing = True
+        """Take nothing more, finish what is under way, seal the log. Once closed, it stays so; whoever else closes it waits as well."""
+        if self._closed is None:
+            self._closing = True
+            self._closed = self._loop.create_task(self._close())
+        await asyncio.shield(self._closed)
+
+    async def _close(self) -> None:
         applied: asyncio.Future[BaseException | None] = self._loop.create_future()
         self.when_applied(lambda: applied.set_result(None))
         await asyncio.wait([applied, self.stopped], return_when=asyncio.FIRST_COMPLETED)

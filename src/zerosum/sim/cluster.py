@@ -45,7 +45,7 @@ from zerosum.views.views import Views
 RESERVE: Final = 1 << 8
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
 SLOW_DISK_S: Final = 0.5
-LOSES: Final = 0.02  # of messages, until one is lost
+LOSES: Final = 0.1  # of messages, until one is lost
 
 
 @final

@@ -31,10 +31,10 @@ AT_OPERATIONS: Final = {
     "store write times out": 0.05,
     "store write late": 0.05,
     "crash at a store write": 0.01,
-    "slow disk": 0.02,
+    "slow disk": 0.05,
     "disk full": 0.005,
-    "sync fails": 0.01,
-    "crash at a disk write": 0.005,
+    "sync fails": 0.02,
+    "crash at a disk write": 0.01,
     "snapshot damaged": 0.2,  # of restarts
     "log damaged": 0.1,  # of restarts
     "client vanishes": 0.02,

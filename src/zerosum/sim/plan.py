@@ -12,7 +12,7 @@ from zerosum.sim.chance import Chance
 from zerosum.sim.faults import AT_OPERATIONS, IN_TIME_S
 from zerosum.sim.programs import EXTREME, SWEEP, USUAL
 
-SHARES: Final = (50, 20, 30)  # of worlds
+SHARES: Final = (48, 20, 32)  # of worlds
 SWEEP_COMMANDS: Final = 8  # times as many: one sweep takes thousands
 SHAPES: Final = ((2, 2), (2, 2), (2, 2), (1, 1), (3, 2), (1, 3), (4, 4))
 LARGE: Final = (16, 16)

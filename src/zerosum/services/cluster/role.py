@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from zerosum.log.disk import Disk
-from zerosum.log.messages import cut, offset_of, pack, position, unpack
-from zerosum.log.sequences import Sequence as Numbered
+from zerosum.log.messages import Message, cut, offset_of, pack, position, unpack
 from zerosum.log.sequences import last_sequence
 from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
@@ -70,7 +69,6 @@ class Role:
         self._snapshots = RoleSnapshots(machine.name, settings.snapshots, disk, report)
         self._shared_writers: list[Writer] = [stream.writer() for stream in shared]
         self._own_writer = own.writer()
-        self._own_sequence = Numbered(own.name)
         self._passed_over: set[int] = set()  # positions of the input
         self._own_offset = 0  # of the next message of the own stream to be read
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
@@ -114,9 +112,13 @@ class Role:
         while self._own_offset < ends.next:
             for appended in await self._own.read(self._own_offset):
                 message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
-                self.outbox.see(message.upto, message.sequence)
+                self._see(message)
                 self._own_offset = appended.offset + 1
-        self._own_sequence.last = self.outbox.seen.own_sequence
+        self.twins.read_up_to = self.outbox.seen.own_sequence
+
+    def _see(self, message: Message) -> None:
+        """What its header says is out, and the records in it, which are."""
+        self.outbox.see(message.upto, max(message.sequence, last_sequence(message.records)))
 
     # ------------------------------------------------------------------ apply
 
@@ -193,8 +195,8 @@ class Role:
         while True:
             for appended in await self._own.read(self._own_offset):
                 message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
-                self.twins.read(self._own_sequence.take(message.records))
-                self.outbox.see(message.upto, message.sequence)
+                self.twins.read(message.records)
+                self._see(message)
                 self._own_offset = appended.offset + 1
                 self._changed.set()
                 while self.twins.waiting_bytes > OUTBOX_BYTES_MAX:

@@ -46,11 +46,18 @@ class RoleSnapshots:
             self._report(f"{self._role}: snapshot {each.path} is passed over: {each.why}")
         if snapshot is None:
             return None
-        role, state_format = snapshot.meta.get("role"), snapshot.meta.get("state_format")
-        if (role, state_format) != (self._role, STATE_FORMAT):
+        role, state_format = snapshot.meta.get("role"), int(snapshot.meta.get("state_format", 0))
+        if role != self._role:
             raise NotOfThisRole(
-                f"{self._settings.folder} has a snapshot of {role}, format {state_format}; this is {self._role}, format {STATE_FORMAT}."
-                " Name the folder that belongs to it."
+                f"{self._settings.folder} has a snapshot of {role}; this is {self._role}. Name the folder that belongs to it."
+            )
+        if state_format < STATE_FORMAT:
+            self._report(f"{self._role}: the snapshots in {self._settings.folder} are of an earlier version of the program: not used")
+            return None
+        if state_format > STATE_FORMAT:
+            raise NotOfThisRole(
+                f"{self._settings.folder} has a snapshot of state format {state_format}; this program knows {STATE_FORMAT}."
+                " Use the version that wrote it, or a later one."
             )
         self._last_offset = snapshot.sequence
         return snapshot

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import final
 
 from zerosum.errors import ZerosumError
-from zerosum.log.sequences import after, sequence_at
+from zerosum.log.sequences import after, last_sequence, sequence_at
 
 
 class Diverged(ZerosumError):
@@ -19,10 +19,11 @@ class Diverged(ZerosumError):
 
 @final
 class Twins:
-    """Either side may be ahead; what has been compared is forgotten."""
+    """Either side may be ahead; what has been compared is forgotten. `read_up_to`: the number of the last event read."""
 
     def __init__(self, name: str) -> None:
         self.compared_bytes = 0
+        self.read_up_to = 0
         self._name = name
         self._ours = b""
         self._theirs = b""
@@ -37,8 +38,17 @@ class Twins:
         self._compare()
 
     def read(self, events: bytes) -> None:
-        """The next of the stream, repeats dropped."""
-        self._theirs += events
+        """
+        The next message of the stream; repeats are dropped. A copy begins to read near the stream's end, and if one that lags wrote there,
+        more than was seen stands before: what follows a hole is compared from there on. Whoever reads a stream whole notices lost events.
+        """
+        new = after(events, self.read_up_to)
+        if not new:
+            return
+        if sequence_at(new, 0) > self.read_up_to + 1:
+            self._theirs = b""
+        self._theirs += new
+        self.read_up_to = last_sequence(new)
         self._compare()
 
     def _compare(self) -> None:

@@ -64,6 +64,19 @@ def test_twins_compare_what_both_have_whoever_is_ahead() -> None:
     assert twins.waiting_bytes == 0
 
 
+def test_twins_drop_repeats_and_compare_on_behind_what_they_began_too_late_to_see() -> None:
+    """A copy that lags wrote the last messages before the reading began: more is there than they said."""
+    twins = Twins("events")
+    twins.read_up_to = 3
+    twins.read(event(2) + event(3) + event(4))
+    twins.read(event(9))
+    assert twins.waiting_bytes == len(event(9))
+    twins.made(b"".join(map(event, range(1, 10))))
+    assert twins.compared_bytes == len(event(9))
+    assert twins.read_up_to == 9
+    assert twins.waiting_bytes == 0
+
+
 def test_twins_that_differ_are_told_apart() -> None:
     twins = Twins("events")
     twins.made(event(1) + event(2, 8))

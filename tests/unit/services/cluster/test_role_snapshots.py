@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from zerosum.services.cluster import role_snapshots
 from zerosum.services.cluster.role_snapshots import NotOfThisRole, RoleSnapshots, SnapshotSettings
 from zerosum.sim.disk import SimDisk
 
@@ -73,7 +74,7 @@ def test_a_full_disk_costs_the_new_one_and_not_the_old() -> None:
 def test_one_of_another_role_is_refused() -> None:
     disk = SimDisk()
     Snapshots(disk, "ubscore.2").of_role.take(10, state(10))
-    with pytest.raises(NotOfThisRole, match=r"a snapshot of ubscore\.2, format 1; this is ubscore\.1"):
+    with pytest.raises(NotOfThisRole, match=r"a snapshot of ubscore\.2; this is ubscore\.1"):
         Snapshots(disk).of_role.newest()
 
 
@@ -83,3 +84,17 @@ def test_what_is_said_of_it_comes_back() -> None:
     newest = Snapshots(disk).of_role.newest()
     assert newest is not None
     assert (newest.meta["sequence"], newest.meta["passed_over"]) == (77, "1 2")
+
+
+@pytest.mark.parametrize(("of_format", "used"), [(0, False), (1, True), (2, None)])
+def test_states_of_other_versions(of_format: int, used: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an earlier one: not used. Of a later one: refused, for who went on without it would lose what only it has."""
+    disk = SimDisk()
+    monkeypatch.setattr(role_snapshots, "STATE_FORMAT", of_format)
+    Snapshots(disk).of_role.take(10, state(10))
+    monkeypatch.setattr(role_snapshots, "STATE_FORMAT", 1)
+    if used is None:
+        with pytest.raises(NotOfThisRole, match="state format 2; this program knows 1"):
+            Snapshots(disk).of_role.newest()
+    else:
+        assert (Snapshots(disk).of_role.newest() is not None) == used
