@@ -58,6 +58,17 @@ def test_a_start_reads_nothing_through_that_comes_before_its_oldest_snapshot(tmp
         opening.open_log(data)
 
 
+def test_snapshots_of_an_earlier_version_are_passed_over_and_the_log_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_directory(tmp_path / "data", COMMANDS)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(opening, "STATE_FORMAT", opening.STATE_FORMAT - 1)
+        settle(data, COMMANDS, SnapshotPolicy(every_records=1000, keep=2), step=500)
+    reported: list[str] = []
+    machine, _ = opening.restore(data, log_id_of(data.log), COMMANDS, reported.append)
+    assert machine.sequence == COMMANDS
+    assert "an earlier version of the program wrote it" in reported[0]
+
+
 async def test_a_long_start_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "PROGRESS_RECORDS", 1000)
     monkeypatch.setattr(opening, "PROGRESS_SEGMENTS", 2)
