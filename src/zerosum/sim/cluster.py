@@ -27,6 +27,7 @@ from zerosum.services.cluster.machines import MachineStopped
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.settlement import Settlement
+from zerosum.services.cluster.shard_end import SendSettings
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.row_store import MemoryRowStore
@@ -45,6 +46,7 @@ from zerosum.views.views import Views
 RESERVE: Final = 1 << 8
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
 SLOW_DISK_S: Final = 0.5
+FORGET_S: Final = 0.1
 LOSES: Final = 0.1  # of messages, until one is lost
 
 
@@ -159,7 +161,7 @@ class Cluster(World):
 
     async def _run_gateway(self, process: Process, life: Life) -> None:
         views = Views(self.topology.shards, self.topology.partitions)
-        settings = GatewaySettings(answer_s=5.0, barrier_s=5.0, writer=self.processes.index(process) + 1)
+        settings = GatewaySettings(SendSettings(answer_s=5.0, writer=self.processes.index(process) + 1), barrier_s=5.0, forget_s=FORGET_S)
 
         def clock_us() -> int:
             return self.loop.now_us() + self._clock_offsets_us.get(process.name, 0)

@@ -131,8 +131,8 @@ MUTANTS: Final = (
         "",
     ),
     Mutant(
-        "barrier skipped", "services/cluster/gateway.py",
-        "            if end <= shard.upto:",
+        "barrier skipped", "services/cluster/barriers.py",
+        "            if end <= self._end.upto:",
         "            if True:",
     ),
     Mutant(
@@ -170,14 +170,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "view applies an event twice", "services/cluster/gateway.py",
-        "        self._views.apply_account_events(number, events)\n",
-        "        self._views.apply_account_events(number, events)\n        for event in events:\n"
-        "            if event[0] & 0xFF == 103 and event[12]:\n                self._views.shards[number].accounts.fill(event)\n",
+        "            self._views.apply_account_events(number, events)\n",
+        "            self._views.apply_account_events(number, events)\n            for event in events:\n"
+        "                if event[0] & 0xFF == 103 and event[12]:\n                    self._views.shards[number].accounts.fill(event)\n",
     ),
     Mutant(
         "order forgotten before what ended it is answered", "services/cluster/gateway.py",
-        "min(settled, sequence, self._shards[number].answered_up_to(sequence))",
-        "min(settled, sequence)",
+        "self._shards[number].answered_up_to(settled)",
+        "settled",
     ),
     Mutant(
         "order looked up without a barrier", "gateway/account_data.py",
@@ -190,9 +190,9 @@ MUTANTS: Final = (
         "self.when_current(call, partial(when_settled, True))",
     ),
     Mutant(
-        "command sent again that may be there", "services/cluster/gateway.py",
-        "            for waiting in taken:\n                self._lose(shard, waiting)\n",
-        "            await shard.writer.append(data)\n            for waiting in taken:\n                self._lose(shard, waiting)\n",
+        "command sent again that may be there", "services/cluster/shard_end.py",
+        "            for waiting in taken:\n                self._lose(waiting)\n",
+        "            await self._writer.append(data)\n            for waiting in taken:\n                self._lose(waiting)\n",
     ),
     Mutant(
         "log pruned past its snapshots", "services/pruning.py",

@@ -19,6 +19,7 @@ from zerosum.services.cluster.control import Operators
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
+from zerosum.services.cluster.shard_end import SendSettings
 from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.row_store import MemoryRowStore
@@ -62,7 +63,7 @@ class MemoryCluster:
             wiring.market_settlement(number, self.store, settings(f"settlement.market.{number}"), disk)
             for number in range(topology.partitions)
         ]
-        gateway = GatewaySettings(linger_s=linger_s, answer_s=ANSWER_S, barrier_s=ANSWER_S)
+        gateway = GatewaySettings(SendSettings(linger_s=linger_s, answer_s=ANSWER_S), barrier_s=ANSWER_S)
         self.entry = ClusterEntry(topology, self.streams, self.views, self.store, gateway, clock_us)
 
     @asynccontextmanager

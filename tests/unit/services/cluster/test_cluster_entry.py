@@ -18,6 +18,7 @@ from zerosum.log.memory_streams import MemoryStream
 from zerosum.log.messages import pack, position
 from zerosum.log.streams import Appended, DeliveryFailed, Ends
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
+from zerosum.services.cluster.shard_end import SendSettings
 from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.settlement.row_store import MemoryRowStore, Settled
 from zerosum.settlement.rows import Rows
@@ -25,7 +26,7 @@ from zerosum.sim.loop import SimLoop
 from zerosum.views.views import Views
 
 ALICE: Final = FIRST_USER
-SETTINGS: Final = GatewaySettings(linger_s=0.0, pending_max=3, answer_s=2.0, barrier_s=2.0, settled_poll_s=0.1)
+SETTINGS: Final = GatewaySettings(SendSettings(linger_s=0.0, answer_s=2.0), pending_max=3, barrier_s=2.0, settled_poll_s=0.1, forget_s=0.5)
 SOON_S: Final = 0.01
 
 
@@ -163,7 +164,7 @@ def test_no_answer_in_time_is_lost_and_a_late_one_is_told_to_nobody() -> None:
         scene.submit("slow", OPEN(ALICE))
         await asyncio.sleep(SOON_S)
         scene.lands(0, 0)
-        await asyncio.sleep(SETTINGS.answer_s)
+        await asyncio.sleep(SETTINGS.send.answer_s)
         assert scene.said == [("slow", [])]
         await scene.tell(opened(0), upto=position(1))
         assert scene.said == [("slow", [])]
@@ -244,17 +245,13 @@ def test_what_is_settled_stays_in_the_views_until_the_command_that_ended_it_is_a
         scene.submit("cancel", records.command(records.CANCEL, 0, ALICE, 0, order))
         await asyncio.sleep(SOON_S)
         await scene.tell((records.DONE, 1, (order, ALICE, 1 << 8, 1, 3)), upto=position(2))
-        passed: list[bool] = []
         await scene.store.write("account-events.0", Rows(), Settled(6, b""))
-        scene.entry.settled(ALICE, passed.append, 1.0)
-        await asyncio.sleep(SOON_S)
-        assert passed == [True]
+        await asyncio.sleep(2 * SETTINGS.forget_s)
         assert scene.views.order(ALICE, order) is not None
         scene.lands(0, 1)
         await asyncio.sleep(SOON_S)
         assert [name for name, _ in scene.said] == ["cancel"]
-        scene.entry.settled(ALICE, passed.append, 1.0)
-        await asyncio.sleep(SOON_S)
+        await asyncio.sleep(SETTINGS.forget_s)
         assert scene.views.order(ALICE, order) is None, "and is forgotten then"
 
     played(story)
