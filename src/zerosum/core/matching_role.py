@@ -33,11 +33,13 @@ class MatchingRole:
     """Fresh, or as a snapshot has it (`load`). `partition`: its number among the engines."""
 
     __slots__ = (
-        "link_lengths", "market_events", "matching", "now_us", "origins", "outcomes", "partition", "position", "quarantined", "shards",
-        "time_us", "version",
+        "link_lengths", "market_events", "matching", "now_us", "origins", "outcomes", "output_bytes_max", "partition", "position",
+        "quarantined", "shards", "time_us", "version",
     )  # fmt: skip
 
-    def __init__(self, partition: i64, shards: i64, reserve: i64 = RESERVE) -> None:
+    def __init__(self, partition: i64, shards: i64, reserve: i64 = RESERVE, output_bytes_max: i64 = OUTPUT_BYTES_MAX) -> None:
+        """`output_bytes_max`: after which a call to `advance` returns."""
+        self.output_bytes_max = output_bytes_max
         self.partition = partition
         self.shards = shards
         self.market_events = MarketEvents(partition)
@@ -67,7 +69,7 @@ class MatchingRole:
         short of the end or `unfinished()`.
         """
         end: i64 = len(message)
-        while self.bytes_waiting() < OUTPUT_BYTES_MAX:
+        while self.bytes_waiting() < self.output_bytes_max:
             if self.matching.unfinished():
                 self.matching.resume()
             elif self.outcomes.entered != NO_ORDER:
@@ -97,11 +99,11 @@ class MatchingRole:
         kind = head & KIND_MASK
         words = head >> WORDS_SHIFT & WORDS_MASK
         origin = head >> ORIGIN_SHIFT
-        sequence = read_i64_le(data, at + 8)
+        sequence = read_i64_le(data, at + 8) if words >= records.LINK_WORDS else 0
         position = self.position
         self.position += 1
         taken: i64 = UNKNOWN
-        if records.ENGINE_LIST <= kind <= records.ENGINE_VERSION:
+        if words >= records.LINK_WORDS and records.ENGINE_LIST <= kind <= records.ENGINE_VERSION:
             taken = self.origins.take(origin, sequence)
         if taken == TAKEN:
             self.begin(read_i64_le(data, at + 16))

@@ -56,11 +56,15 @@ class UBSCoreRole:
     """Fresh, or as a snapshot has it (`load`)."""
 
     __slots__ = (
-        "account_events", "command_lengths", "link_lengths", "orders", "origins", "partitions", "peers", "position", "quarantined", "shard",
-        "shards", "time_us", "ubscore", "version",
+        "account_events", "command_lengths", "link_lengths", "orders", "origins", "output_bytes_max", "partitions", "peers", "position",
+        "quarantined", "shard", "shards", "time_us", "ubscore", "version",
     )  # fmt: skip
 
-    def __init__(self, shard: i64, shards: i64, partitions: i64, reserve: i64 = RESERVE) -> None:
+    def __init__(
+        self, shard: i64, shards: i64, partitions: i64, reserve: i64 = RESERVE, output_bytes_max: i64 = OUTPUT_BYTES_MAX
+    ) -> None:  # fmt: skip
+        """`output_bytes_max`: after which a call to `advance` returns."""
+        self.output_bytes_max = output_bytes_max
         self.shard = shard
         self.shards = shards
         self.partitions = partitions
@@ -91,7 +95,7 @@ class UBSCoreRole:
     def advance(self, message: bytes, at: i64) -> i64:
         """Apply the message's records from byte `at` on. Returns the offset reached, which is short of the end where much has come out."""
         end: i64 = len(message)
-        while at < end and self.bytes_waiting() < OUTPUT_BYTES_MAX:
+        while at < end and self.bytes_waiting() < self.output_bytes_max:
             at += self.apply(message, at)
         return at
 
@@ -166,9 +170,10 @@ class UBSCoreRole:
         """A numbered record: the next of its origin, or a repeat."""
         kind = head & KIND_MASK
         origin = head >> ORIGIN_SHIFT
-        sequence = read_i64_le(data, at + 8)
+        words = head >> WORDS_SHIFT & WORDS_MASK
+        sequence = read_i64_le(data, at + 8) if words >= records.LINK_WORDS else 0
         taken: i64 = UNKNOWN
-        if self.sends(origin, kind):
+        if words >= records.LINK_WORDS and self.sends(origin, kind):
             taken = self.origins.take(origin, sequence)
         if taken == UNKNOWN:
             self.begin(place, self.time_us)
@@ -179,7 +184,6 @@ class UBSCoreRole:
             self.begin(place, 0)
             return self.account_events.words(records.PASSED_OVER, [kind])
         self.begin(read_i64_le(data, at + 16), self.time_us)
-        words = head >> WORDS_SHIFT & WORDS_MASK
         assert head >> FORMAT_SHIFT & KIND_MASK == records.FORMAT, "a link is of the format that this build knows"
         if kind == records.HANDED_ON:
             command = at + (records.LINK_WORDS << 3)

@@ -18,7 +18,7 @@ class Gap(ZerosumError):
         super().__init__(f"{stream}: record {expected} is missing: {found} comes instead. Put the stream back from a replica that has it.")
 
 
-def sequence_at(records: bytes, at: int) -> int:
+def sequence_at(records: bytes | bytearray, at: int) -> int:
     return int.from_bytes(records[at + WORD_BYTES : at + 2 * WORD_BYTES], "little")
 
 

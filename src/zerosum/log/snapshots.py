@@ -127,12 +127,19 @@ class SnapshotStore:
         except OSError as error:
             raise SnapshotFailed(f"{path}: it is damaged, and could not be removed: {error}. Look after the disk.") from error
 
-    def keep(self, count: int) -> list[str]:
-        """Remove all but the last `count`, oldest first; their names. SnapshotFailed when the disk refuses."""
+    def keep(self, count: int, *, up_to: int, needed_at: int | None = None) -> list[str]:
+        """
+        Of those up to a sequence remove all but the last `count`, oldest first; their names. Later ones are another's, or of a future that
+        may not come: they are left alone. The newest that is of `needed_at` or before stays, too. SnapshotFailed when the disk refuses.
+        """
         assert count > 0, "the newest snapshot is always kept"
+        there = [sequence for sequence in self.sequences() if sequence <= up_to]
+        needed = max([sequence for sequence in there if needed_at is not None and sequence <= needed_at], default=None)
         removed = []
         try:
-            for sequence in self.sequences()[:-count]:
+            for sequence in there[:-count]:
+                if sequence == needed:
+                    continue
                 name = _name(sequence)
                 self._disk.unlink(self._folder / name)
                 removed.append(name)

@@ -169,7 +169,7 @@ class Follower:
         except SnapshotDamaged:
             self._snapshots.remove(path)  # it is not to count as one of those that are kept
             raise
-        self._snapshots.keep(self._policy.keep)
+        self._snapshots.keep(self._policy.keep, up_to=self.machine.sequence)
 
     def close(self) -> None:
         self._reader.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from zerosum.core import records
-from zerosum.core.codes import FIRST_USER
+from zerosum.core.codes import BUY, FIRST_USER, LIMIT, SELL, TRADING
+from zerosum.core.records import text_words
 from zerosum.log.messages import position
 from zerosum.services.cluster.control import DecidedTooLate, Decision, Operators
 from zerosum.services.cluster.machines import MachineStopped
 from zerosum.services.cluster.memory import MemoryCluster
+from zerosum.services.cluster.role import Bounds
 from zerosum.services.cluster.topology import Streams, Topology
+from zerosum.services.cluster.twins import Diverged
 from zerosum.sim.disk import SimDisk
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.programs import USUAL, Program
@@ -40,6 +44,73 @@ def test_a_program_is_answered_command_by_command(shards: int, partitions: int) 
                 role.machine.check()
             for role, settlement in zip((*cluster.shards, *cluster.engines), cluster.settlements, strict=True):
                 assert settlement.settled.sequence == role.machine.own_sequence()
+
+    loop.run(story())
+
+
+def command(kind: int, **fields: int) -> bytes:
+    return records.command(kind, 0, *[fields.get(name, 0) for name in records.COMMANDS[kind][1]])
+
+
+def small_market(makers: int) -> list[bytes]:
+    """Everything that it takes for one account to sell, and another to buy."""
+    seller, buyer = FIRST_USER, FIRST_USER + 1
+    name = dict(zip(("name_1", "name_2", "name_3"), text_words("AB", 3), strict=True))
+    assets = [command(records.LIST_ASSET, asset=asset, name_1=text_words(text, 2)[0]) for asset, text in enumerate(("A", "B"))]
+    symbol = command(
+        records.LIST_SYMBOL, base=0, quote=1, tick=1, lot=1, min_price_ticks=1, max_price_ticks=100, min_qty_lots=1, max_qty_lots=10**6,
+        orders_max=makers, status=TRADING, **name,
+    )  # fmt: skip
+    accounts = [command(records.OPEN_ACCOUNT, account=account, orders_max=makers) for account in (seller, buyer)]
+    deposits = [
+        command(records.DEPOSIT, account=account, transfer_id=1, asset=asset, atoms=10**9) for account, asset in ((seller, 0), (buyer, 1))
+    ]
+    return [*assets, symbol, *accounts, *deposits]
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(2_000, 1_000, 4_000)])
+def test_one_order_that_makes_more_than_comes_out_at_a_time(bounds: Bounds) -> None:
+    """Its outcomes leave the engine in several parts, each of them whole."""
+    loop = SimLoop()
+    makers = 6_000
+    sell = command(records.PLACE, account=FIRST_USER, terms=records.terms(0, SELL, LIMIT), price_ticks=10, qty_lots=1)
+    buy = command(records.PLACE, account=FIRST_USER + 1, terms=records.terms(0, BUY, LIMIT), price_ticks=10, qty_lots=makers)
+
+    async def story() -> None:
+        cluster = MemoryCluster(Topology(2, 1), SimDisk(), Path("/snapshots"), loop.now_us, reserve=1 << 14, bounds=bounds)
+        async with cluster.running():
+            for each in small_market(makers):
+                await cluster.command(each)
+                await cluster.quiet()
+            await asyncio.gather(*map(cluster.command, [sell] * makers))
+            events = await cluster.command(buy)
+            assert sum(event[0] & 0xFF == records.FILL for event in events) == makers
+            await cluster.quiet()
+            assert list(cluster.auditor.cut.findings_at_rest()) == []
+
+    loop.run(story())
+
+
+def test_a_decision_about_what_was_applied_stops_whoever_replays_without_it() -> None:
+    """Without snapshots, too: what it makes now is not what stands in its stream, and nothing of it comes out."""
+    loop = SimLoop()
+    key = Ed25519PrivateKey.generate()
+    operators = Operators({"alice": key.public_key().public_bytes_raw()})
+
+    async def story() -> None:
+        first = cluster_of(loop, 1, 1)
+        async with first.running():
+            for account in range(FIRST_USER, FIRST_USER + 5):
+                await first.command(open_account(account))
+            await first.quiet()
+        await first.streams.control.writer().append(Decision("ubscore.0", position(2), "alice").signed(key))
+        again = MemoryCluster(first.topology, SimDisk(), Path("/snapshots"), loop.now_us, streams=first.streams, operators=operators)
+        events = await first.streams.account_events[0].ends()
+        with pytest.raises(ExceptionGroup) as caught:
+            async with again.running():
+                await again.command(open_account(FIRST_USER + 9))
+        assert caught.group_contains(Diverged)
+        assert await first.streams.account_events[0].ends() == events
 
     loop.run(story())
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol, final
 
+from zerosum.core.exchange import OUTPUT_BYTES_MAX
 from zerosum.core.matching_role import MatchingRole
 from zerosum.core.ubscore_role import UBSCoreRole
 from zerosum.log.messages import position, unpack
@@ -24,12 +25,14 @@ class Output(NamedTuple):
     """
     What came out next. `upto`: with this, everything that the records before that position of the input cause has come out;
     `own_sequence`: of the last own event so far. `shared`: (destination, records), in the machine's numbering of destinations.
+    `is_partial`: the record at `upto` has begun to come out, and more of it will.
     """
 
     upto: int
     own_sequence: int
     own: bytes
     shared: list[tuple[int, bytes]]
+    is_partial: bool = False
 
 
 class MachineStopped(AssertionError):
@@ -77,7 +80,10 @@ class RoleMachine(ABC):
         at = 0
         while at < len(data) or self.unfinished():
             at = self._advance(data, at)
-            yield self._output(core.position - 1 if self.unfinished() else core.position if at < len(data) else following)
+            if self.unfinished():
+                yield self._output(core.position - 1, is_partial=True)
+            else:
+                yield self._output(core.position if at < len(data) else following)
         if not data:
             yield self._output(following)
         self.next_offset = appended.offset + 1
@@ -88,8 +94,9 @@ class RoleMachine(ABC):
         except Exception as error:
             raise MachineStopped(self.name, self._core.position - 1, error) from error
 
-    def _output(self, upto: int) -> Output:
-        return Output(upto, self.own_sequence(), self.take_own(), [(to, data) for to, data in enumerate(self.take_shared()) if data])
+    def _output(self, upto: int, *, is_partial: bool = False) -> Output:
+        shared = [(to, data) for to, data in enumerate(self.take_shared()) if data]
+        return Output(upto, self.own_sequence(), self.take_own(), shared, is_partial)
 
     @abstractmethod
     def unfinished(self) -> bool:
@@ -125,8 +132,8 @@ class RoleMachine(ABC):
 class ShardMachine(RoleMachine):
     """Destinations: the engine partitions, and then the shards."""
 
-    def __init__(self, shard: int, topology: Topology, reserve: int = RESERVE) -> None:
-        self.role = UBSCoreRole(shard, topology.shards, topology.partitions, reserve)
+    def __init__(self, shard: int, topology: Topology, reserve: int = RESERVE, output_bytes_max: int = OUTPUT_BYTES_MAX) -> None:
+        self.role = UBSCoreRole(shard, topology.shards, topology.partitions, reserve, output_bytes_max)
         super().__init__(f"ubscore.{shard}", self.role)
         self._topology = topology
 
@@ -148,8 +155,10 @@ class ShardMachine(RoleMachine):
 class PartitionMachine(RoleMachine):
     """Destinations: the shards."""
 
-    def __init__(self, partition: int, topology: Topology, reserve: int = RESERVE) -> None:
-        self.role = MatchingRole(partition, topology.shards, reserve)
+    def __init__(
+        self, partition: int, topology: Topology, reserve: int = RESERVE, output_bytes_max: int = OUTPUT_BYTES_MAX
+    ) -> None:  # fmt: skip
+        self.role = MatchingRole(partition, topology.shards, reserve, output_bytes_max)
         super().__init__(f"matching.{partition}", self.role)
         self._topology = topology
 

@@ -17,7 +17,7 @@ from zerosum.log.messages import position
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.control import Operators
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
-from zerosum.services.cluster.role import Role, RoleSettings
+from zerosum.services.cluster.role import Bounds, Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.shard_end import SendSettings
 from zerosum.services.cluster.topology import Streams, Topology
@@ -38,7 +38,7 @@ class MemoryCluster:
     def __init__(
         self, topology: Topology, disk: Disk, folder: Path, clock_us: Callable[[], int], *, reserve: int = RESERVE,
         snapshot_every: int = 1_000_000, linger_s: float = 0.0, streams: Streams | None = None,
-        operators: Operators | None = None,
+        operators: Operators | None = None, bounds: Bounds | None = None,
     ) -> None:  # fmt: skip
         """`folder`: of the roles' snapshots, on `disk`. `streams`: those of a cluster that was, to go on from."""
         self.topology = topology
@@ -52,7 +52,7 @@ class MemoryCluster:
             return SnapshotSettings(folder / role, every=snapshot_every)
 
         def of_machine(role: str) -> RoleSettings:
-            return RoleSettings(settings(role), patience_s=0, operators=operators if operators is not None else Operators())
+            return RoleSettings(settings(role), patience_s=0, operators=operators or Operators(), bounds=bounds or Bounds())
 
         self.shards = [wiring.shard(number, of_machine(f"ubscore.{number}"), disk) for number in range(topology.shards)]
         self.engines = [wiring.partition(number, of_machine(f"matching.{number}"), disk) for number in range(topology.partitions)]

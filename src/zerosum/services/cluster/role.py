@@ -4,24 +4,27 @@ The loop that every machine of a cluster runs in: one copy of a shard or of an e
     restore  the newest good snapshot that everything is out up to, and then
     apply    input --> machine --> outbox
     emit     outbox --> shared streams, all durable --> own stream           (a standby: only when that is late)
-    watch    own stream --> outbox: what is out already      --> twins: is it what this copy made?
+    watch    own stream, from the snapshot on --> outbox: what is out already      --> twins: is it what this copy makes?
 
 A copy begins as a standby with `patience_s`: it emits once something it made has not come out for that long. There is no election: where
 two copies emit, they emit the same, and whoever reads drops the repeats. A copy that has begun to emit goes on until it ends.
 
 Always true: the own stream is written last, and its messages say up to where of the input everything is out; a snapshot is gone on from
-only if that is at least its place. So what a copy made and did not send, the next one makes again.
+only if that is at least its place. So what a copy made and did not send, the next one makes again. And a copy emits nothing before it has
+made what was out when it started, and found it to be the same.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
+from zerosum.core.exchange import OUTPUT_BYTES_MAX
 from zerosum.log.disk import Disk
-from zerosum.log.messages import Message, cut, offset_of, pack, position, unpack
+from zerosum.log.messages import RECORDS_BYTES_MAX, Message, cut, offset_of, pack, position, unpack
 from zerosum.log.sequences import last_sequence
 from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
@@ -31,8 +34,16 @@ from zerosum.services.cluster.outbox import Due, Outbox
 from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
 from zerosum.services.cluster.twins import Twins
 
-OUTBOX_BYTES_MAX: Final = 8 << 20  # waiting to be emitted, after which nothing more is applied
 OWN_END_MESSAGES: Final = 8  # at the end of the own stream that are looked at: a copy that lags may have written the very last
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`output_bytes`: that come out of a machine before what has come out is passed on; `waiting_bytes`: after which a loop waits."""
+
+    output_bytes: int = OUTPUT_BYTES_MAX
+    message_bytes: int = RECORDS_BYTES_MAX
+    waiting_bytes: int = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class RoleSettings:
     patience_s: float = 0.3
     writer: int = 0
     operators: Operators = field(default_factory=Operators)
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @final
@@ -71,6 +83,8 @@ class Role:
         self._own_writer = own.writer()
         self._passed_over: set[int] = set()  # positions of the input
         self._own_offset = 0  # of the next message of the own stream to be read
+        self._read: deque[tuple[int, int]] = deque()  # messages of it with events not made here yet: offset, number of the last
+        self._out_at_start = 0  # the number of the last own event that was out
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
 
     async def run(self) -> None:
@@ -86,13 +100,15 @@ class Role:
     async def _restore(self) -> None:
         self._passed_over = await passed_over(self._control, self.machine.name, self._settings.operators, self._report)
         self.machine.quarantine(self._passed_over)
-        await self._find_own_end()
+        own_first = await self._find_own_end()
         # Up to it everything must be out: what this copy, or another, made and did not send is to be made again.
         snapshot = self._snapshots.newest(at_most=max(0, offset_of(self.outbox.seen.upto)))
         if snapshot is not None:
             self._check_decisions(snapshot)
             self.machine.load(snapshot.sections)
             self.machine.next_offset = snapshot.sequence
+        self._own_offset = max(own_first, int(snapshot.meta["own_offset"]) if snapshot is not None else 0)
+        self.twins.begin(self.machine.own_sequence())
         ends = await self._source.ends()
         if self.machine.next_offset < ends.first:
             raise StreamPruned(self._source.name, self.machine.next_offset, ends.first)
@@ -105,16 +121,16 @@ class Role:
                 f" it was [{made_with}]. A decision counts for what no copy has applied yet: take back the later one."
             )
 
-    async def _find_own_end(self) -> None:
-        """How far the last messages of the own stream say that everything is out."""
+    async def _find_own_end(self) -> int:
+        """How far the last messages of the own stream say that everything is out. Returns the offset of its first message."""
         ends = await self._own.ends()
-        self._own_offset = max(ends.first, ends.next - OWN_END_MESSAGES)
-        while self._own_offset < ends.next:
-            for appended in await self._own.read(self._own_offset):
-                message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
-                self._see(message)
-                self._own_offset = appended.offset + 1
-        self.twins.read_up_to = self.outbox.seen.own_sequence
+        at = max(ends.first, ends.next - OWN_END_MESSAGES)
+        while at < ends.next:
+            for appended in await self._own.read(at):
+                self._see(unpack(appended.data, f"{self._own.name}, message {appended.offset}"))
+                at = appended.offset + 1
+        self._out_at_start = self.outbox.seen.own_sequence
+        return ends.first
 
     def _see(self, message: Message) -> None:
         """What its header says is out, and the records in it, which are."""
@@ -129,21 +145,40 @@ class Role:
                 self._snapshot_if_due()
 
     async def _apply_message(self, appended: Appended) -> None:
+        most = self._settings.bounds.waiting_bytes
         for output in self.machine.steps(appended):
-            self.twins.made(output.own)
+            self.twins.made(output.own, output.own_sequence)
             self.outbox.put(output, asyncio.get_running_loop().time())
             self._changed.set()
-            while self.outbox.bytes > OUTBOX_BYTES_MAX:
+            # What is made and not read is in the outbox, or stands in the own stream and is about to be read.
+            while (self._is_verified and self.outbox.bytes > most) or self.twins.made_bytes > most + self.outbox.bytes:
                 await self._change()
+
+    @property
+    def _is_verified(self) -> bool:
+        """Whether what was out at the start has been made here, too, and is the same."""
+        return self.twins.compared_up_to >= self._out_at_start
 
     def _rest(self) -> None:
         self.state = "serving" if self.emits else "standing by"
 
     def _snapshot_if_due(self) -> None:
-        before, self.state = self.state, "taking a snapshot"
         next_offset = self.machine.next_offset
-        self._snapshots.take_if_due(next_offset, self.machine.sections, passed_over=as_text(self._passed_over, position(next_offset)))
+        if not self._snapshots.is_due(next_offset):
+            return
+        before, self.state = self.state, "taking a snapshot"
+        self._snapshots.take(
+            next_offset, self.machine.sections(), out_up_to=max(0, offset_of(self.outbox.seen.upto)), own_offset=self._own_offset_now(),
+            passed_over=as_text(self._passed_over, position(next_offset)),
+        )  # fmt: skip
         self.state = before
+
+    def _own_offset_now(self) -> int:
+        """The own stream before this message holds nothing that the machine has yet to make."""
+        made = self.machine.own_sequence()
+        while self._read and self._read[0][1] <= made:
+            self._read.popleft()
+        return self._read[0][0] if self._read else self._own_offset
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -162,7 +197,7 @@ class Role:
         loop = asyncio.get_running_loop()
         while True:
             since = self.outbox.waits_since()
-            if since is None:
+            if since is None or not self._is_verified:
                 await self._change()
             elif self.emits:
                 return
@@ -177,16 +212,16 @@ class Role:
         writer = self._settings.writer
         async with asyncio.TaskGroup() as sends:
             for destination, records in due.shared.items():
-                for piece in cut(records):
+                for piece in cut(records, self._settings.bounds.message_bytes):
                     sends.create_task(self._shared_writers[destination].append(pack(piece, writer=writer)))
-        upto, pieces = self.outbox.seen.upto, list(cut(due.own)) or [b""]
+        upto, pieces = self.outbox.seen.upto, list(cut(due.own, self._settings.bounds.message_bytes)) or [b""]
         async with asyncio.TaskGroup() as sends:
             for number, piece in enumerate(pieces, start=1):
                 if number == len(pieces):
                     upto = due.upto
                 sequence = last_sequence(piece) or due.own_sequence
                 sends.create_task(self._own_writer.append(pack(piece, writer=writer, upto=upto, sequence=sequence)))
-        self.outbox.see(due.upto, due.own_sequence)
+        self.outbox.emitted(due)
         self._changed.set()
 
     # ------------------------------------------------------------------ watch
@@ -197,7 +232,9 @@ class Role:
                 message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
                 self.twins.read(message.records)
                 self._see(message)
+                if message.records:
+                    self._read.append((appended.offset, last_sequence(message.records)))
                 self._own_offset = appended.offset + 1
                 self._changed.set()
-                while self.twins.waiting_bytes > OUTBOX_BYTES_MAX:
+                while self.twins.read_bytes > self._settings.bounds.waiting_bytes:
                     await self._change()

@@ -62,16 +62,14 @@ class RoleSnapshots:
         self._last_offset = snapshot.sequence
         return snapshot
 
-    def earliest(self) -> int:
-        """The input before this message is no longer needed to go on from the oldest that is kept; 0 without one."""
-        return min(self._store.sequences(), default=0)
+    def is_due(self, next_offset: int) -> bool:
+        return next_offset - self._last_offset >= self._settings.every
 
-    def take_if_due(self, next_offset: int, sections: Callable[[], Iterable[tuple[str, bytes]]], **meta: int | str) -> None:
-        if next_offset - self._last_offset >= self._settings.every:
-            self.take(next_offset, sections(), **meta)
-
-    def take(self, next_offset: int, sections: Iterable[tuple[str, bytes]], **meta: int | str) -> None:
-        """On a full disk there is none; where it can't be read back it is removed. The older ones stay then."""
+    def take(self, next_offset: int, sections: Iterable[tuple[str, bytes]], *, out_up_to: int, **meta: int | str) -> None:
+        """
+        On a full disk there is none; where it can't be read back it is removed. The older ones stay then. `out_up_to`: everything that the
+        messages before it cause is out, so that a snapshot at most there can be gone on from: one is always kept.
+        """
         self._last_offset = next_offset
         said: dict[str, int | str] = {"role": self._role, "state_format": STATE_FORMAT, **meta}
         try:
@@ -81,6 +79,6 @@ class RoleSnapshots:
             except SnapshotDamaged:
                 self._store.remove(path)
                 raise
-            self._store.keep(self._settings.keep)
+            self._store.keep(self._settings.keep, up_to=next_offset, needed_at=out_up_to)
         except (DiskFull, SnapshotDamaged) as error:
             self._report(f"{self._role}: no snapshot before message {next_offset}: {error}")

@@ -80,7 +80,8 @@ class Settlement:
             for part in parts(bytes(records), self.settled.sequence):
                 await self._settle(part)
             self.state = "taking a snapshot"
-            self._snapshots.take_if_due(self._next_offset, self._sections, sequence=self._sequence.last)
+            if self._snapshots.is_due(self._next_offset):
+                self._snapshots.take(self._next_offset, self._sections(), out_up_to=self._next_offset, sequence=self._sequence.last)
 
     async def _settle(self, records: bytes) -> None:
         rows = Rows()

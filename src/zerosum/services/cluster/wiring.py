@@ -39,13 +39,13 @@ class Wiring:
     def shard(self, number: int, settings: RoleSettings, disk: Disk) -> Role:
         streams = self.streams
         shared = [*streams.orders, *streams.commands]
-        machine = ShardMachine(number, self.topology, self._reserve)
+        machine = ShardMachine(number, self.topology, self._reserve, settings.bounds.output_bytes)
         source, own = streams.commands[number], streams.account_events[number]
         return Role(machine, source, shared, own, streams.control, settings, disk, self._report)
 
     def partition(self, number: int, settings: RoleSettings, disk: Disk) -> Role:
         streams = self.streams
-        machine = PartitionMachine(number, self.topology, self._reserve)
+        machine = PartitionMachine(number, self.topology, self._reserve, settings.bounds.output_bytes)
         source, own = streams.orders[number], streams.market_events[number]
         return Role(machine, source, streams.commands, own, streams.control, settings, disk, self._report)
 
