@@ -99,12 +99,14 @@ class MatchingRole:
         kind = head & KIND_MASK
         words = head >> WORDS_SHIFT & WORDS_MASK
         origin = head >> ORIGIN_SHIFT
-        sequence = read_i64_le(data, at + 8) if words >= records.LINK_WORDS else 0
+        sequence: i64 = 0
         position = self.position
         self.position += 1
         taken: i64 = UNKNOWN
-        if words >= records.LINK_WORDS and records.ENGINE_LIST <= kind <= records.ENGINE_VERSION:
-            taken = self.origins.take(origin, sequence)
+        if words >= records.LINK_WORDS:
+            sequence = read_i64_le(data, at + 8)
+            if records.ENGINE_LIST <= kind <= records.ENGINE_VERSION:
+                taken = self.origins.take(origin, sequence)
         if taken == TAKEN:
             self.begin(read_i64_le(data, at + 16))
             if bool(self.quarantined) and int(position) in self.quarantined:

@@ -171,10 +171,12 @@ class UBSCoreRole:
         kind = head & KIND_MASK
         origin = head >> ORIGIN_SHIFT
         words = head >> WORDS_SHIFT & WORDS_MASK
-        sequence = read_i64_le(data, at + 8) if words >= records.LINK_WORDS else 0
+        sequence: i64 = 0
         taken: i64 = UNKNOWN
-        if words >= records.LINK_WORDS and self.sends(origin, kind):
-            taken = self.origins.take(origin, sequence)
+        if words >= records.LINK_WORDS:
+            sequence = read_i64_le(data, at + 8)
+            if self.sends(origin, kind):
+                taken = self.origins.take(origin, sequence)
         if taken == UNKNOWN:
             self.begin(place, self.time_us)
             return self.account_events.words(records.FOREIGN, [kind, origin, sequence])

@@ -24,6 +24,7 @@ from zerosum.settlement.batch import Event
 from zerosum.settlement.pairing import MAKER, TAKER, Leg, Pairing
 
 KIND_MASK: Final = 0xFF
+NOTHING: Final = (0, 0)
 SYMBOL_SHIFT: Final = 32
 
 
@@ -33,7 +34,8 @@ class Cut:
 
     def __init__(self) -> None:
         self.pairing = Pairing()
-        self._balances: dict[tuple[int, int, int], int] = {}  # shard, account, asset: available + frozen
+        self._balances: dict[tuple[int, int, int], tuple[int, int]] = {}  # shard, account, asset: available, frozen
+        self._misstated: list[str] = []
         self._sums: defaultdict[int, int] = defaultdict(int)  # by asset
         self._transfers: defaultdict[tuple[int, int, int, int], int] = defaultdict(int)  # payer, receiver, id, asset: atoms on the way
         self._assets_of: dict[int, tuple[int, int, int, int]] = {}  # symbol: base, quote, lot_atoms, tick_lot_atoms
@@ -47,27 +49,27 @@ class Cut:
             kind = event[0] & KIND_MASK
             if kind == records.ADMITTED:
                 self._holds[event[4]] = event[8]
-                self._order_balance(shard, event[5], event[6], event[10] + event[11])
+                self._order_balance(shard, event[5], event[6], event[10], event[11])
             elif kind == records.FILL:
                 self._fill(shard, event)
             elif kind in (records.DONE, records.REJECTED):
                 del self._holds[event[4]]
-                self._order_balance(shard, event[5], event[6], event[9] + event[10])
+                self._order_balance(shard, event[5], event[6], event[9], event[10])
             elif kind in (records.REDUCED, records.MOVED, records.MOVE_ADMITTED, records.MOVE_REJECTED):
                 self._holds[event[4]] = event[8]
-                self._order_balance(shard, event[5], event[6], event[9] + event[10])
+                self._order_balance(shard, event[5], event[6], event[9], event[10])
             elif kind == records.TRANSFERRED:
-                self._change(shard, event[8], event[6], -event[7])
-                self._change(shard, event[10], event[6], event[7])
+                self._change(shard, event[8], event[6], -event[7], event[9])
+                self._change(shard, event[10], event[6], event[7], event[11])
             elif kind in (records.TRANSFER_SENT, records.TRANSFER_ARRIVED, records.TRANSFER_RETURNED):
                 self._transfer(shard, event, kind)
             elif kind == records.SYMBOL_LISTED:
                 self._assets_of[event[4]] = (event[5], event[6], event[-2], event[-1])
 
-    def _order_balance(self, shard: int, account: int, terms: int, total: int) -> None:
+    def _order_balance(self, shard: int, account: int, terms: int, available: int, frozen: int) -> None:
         """What freezing and releasing leave as it was."""
         base, quote, _, _ = self._assets_of[terms >> SYMBOL_SHIFT]
-        self._put(shard, account, quote if terms & KIND_MASK == BUY else base, total)
+        self._put(shard, account, quote if terms & KIND_MASK == BUY else base, available, frozen)
 
     def _fill(self, shard: int, event: Event) -> None:
         (
@@ -77,9 +79,9 @@ class Cut:
         symbol, side = terms >> SYMBOL_SHIFT, terms & KIND_MASK
         base, quote, _, _ = self._assets_of[symbol]
         pays, gets = (quote, base) if side == BUY else (base, quote)
-        self._put(shard, account, pays, paid_available + paid_frozen)
-        self._put(shard, account, gets, got_available + got_frozen)
-        self._put(shard, FEES, gets, fees_available)
+        self._put(shard, account, pays, paid_available, paid_frozen)
+        self._put(shard, account, gets, got_available, got_frozen)
+        self._put(shard, FEES, gets, fees_available, 0)
         if open_lots:
             self._holds[order_id] = open_lots
         else:
@@ -89,23 +91,29 @@ class Cut:
     def _transfer(self, shard: int, event: Event, kind: int) -> None:
         """SENT and RETURNED name the sender as account; ARRIVED names the sender last. A transfer may arrive before it is seen sent."""
         _, _, _, _, transfer_id, asset, atoms, account, available, other, *_ = event
-        before = self._balances.get((shard, account, asset), 0)
         delta = -atoms if kind == records.TRANSFER_SENT else atoms
-        self._change(shard, account, asset, delta)
+        self._change(shard, account, asset, delta, available)
         payer, receiver = (account, other) if kind != records.TRANSFER_ARRIVED else (other, account)
         key = payer, receiver, transfer_id, asset  # each shard has a FEES: two may pay under one id
         self._transfers[key] -= delta
         if not self._transfers[key]:
             del self._transfers[key]
-        assert available <= before + delta, "what is available is a part of it"
 
-    def _put(self, shard: int, account: int, asset: int, total: int) -> None:
+    def _put(self, shard: int, account: int, asset: int, available: int, frozen: int) -> None:
         key = shard, account, asset
-        self._sums[asset] += total - self._balances.get(key, 0)
-        self._balances[key] = total
+        before = self._balances.get(key, NOTHING)
+        self._sums[asset] += available + frozen - sum(before)
+        self._balances[key] = available, frozen
 
-    def _change(self, shard: int, account: int, asset: int, delta: int) -> None:
-        self._put(shard, account, asset, self._balances.get((shard, account, asset), 0) + delta)
+    def _change(self, shard: int, account: int, asset: int, delta: int, available: int) -> None:
+        """A movement of so much, after which the event states what is available."""
+        before, frozen = self._balances.get((shard, account, asset), NOTHING)
+        if before + delta != available:
+            self._misstated.append(
+                f"shard {shard}: account {account} had {before} atoms of asset {asset} available, is moved {delta}, and is told to have"
+                f" {available}"
+            )
+        self._put(shard, account, asset, available, frozen)
 
     # ------------------------------------------------------------------ market events
 
@@ -130,13 +138,14 @@ class Cut:
 
     def findings(self) -> Iterator[str]:
         """What does not add up, now."""
+        yield from self._misstated
         on_the_way = self._on_the_way()
         for asset, atoms in self._sums.items():
             if atoms + on_the_way[asset] != 0:
                 yield f"asset {asset}: all shards hold {atoms} atoms, and {on_the_way[asset]} are on their way: together not zero"
-        for (shard, account, asset), atoms in self._balances.items():
-            if atoms < 0 and account != OUTSIDE:
-                yield f"shard {shard}: account {account} holds {atoms} atoms of asset {asset}"
+        for (shard, account, asset), (available, frozen) in self._balances.items():
+            if min(available, frozen) < 0 and account != OUTSIDE:
+                yield f"shard {shard}: account {account} has {available} atoms of asset {asset} available, and {frozen} frozen"
 
     def _on_the_way(self) -> defaultdict[int, int]:
         """By asset: what the legs that have not come will change."""

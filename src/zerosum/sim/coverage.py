@@ -48,6 +48,7 @@ EXPECTED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "store write fails": (("settlement", "writing"), ("follower", "following")),
     "store write times out": (("settlement", "writing"),),
     "store write late": (("settlement", "writing"),),
+    "store read fails": (("settlement", "restoring"), ("gateway", "serving")),
     "crash at a store write": (("settlement", "writing"), ("follower", "following")),
     "slow disk": (*SNAPSHOTS, ("exchange", "writing"), ("exchange", "closing")),
     "disk full": DISKS,

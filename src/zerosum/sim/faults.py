@@ -30,6 +30,7 @@ AT_OPERATIONS: Final = {
     "store write fails": 0.05,
     "store write times out": 0.05,
     "store write late": 0.05,
+    "store read fails": 0.05,
     "crash at a store write": 0.01,
     "slow disk": 0.05,
     "disk full": 0.005,

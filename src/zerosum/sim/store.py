@@ -56,6 +56,8 @@ class SimRowStore:
         await self._life.pause()
         await asyncio.sleep(delay_s(self._random, WRITE_S))
         await self._life.pause()
+        if self._faults.happens("store read fails", self._life):
+            raise StoreFailed(f"{stream}: how far it is settled could not be read.")
         return await self._rows.settled(stream)
 
     def _put_some(self, stream: str, rows: Rows, settled: Settled) -> None:

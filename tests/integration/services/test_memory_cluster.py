@@ -13,7 +13,7 @@ from zerosum.core import records
 from zerosum.core.codes import BUY, FIRST_USER, LIMIT, SELL, TRADING
 from zerosum.core.records import text_words
 from zerosum.log.messages import position
-from zerosum.services.cluster.control import DecidedTooLate, Decision, Operators
+from zerosum.services.cluster.control import APPLY, DecidedTooLate, Decision, Operators
 from zerosum.services.cluster.machines import MachineStopped
 from zerosum.services.cluster.memory import MemoryCluster
 from zerosum.services.cluster.role import Bounds
@@ -151,8 +151,12 @@ def test_a_record_that_stops_every_copy_is_passed_over_by_decision() -> None:
         control = cluster.streams.control.writer()
         await control.append(Decision("ubscore.0", at, "mallory").signed(Ed25519PrivateKey.generate()))
         await control.append(Decision("ubscore.0", at, "alice").signed(Ed25519PrivateKey.generate()))
-        await control.append(b"and this is none at all")
+        for nonsense in (b"and this is none at all", b"[" * 200_000, b'{"decision":"pass_over","role":"ubscore.0","position":1e999}'):
+            await control.append(nonsense)
         assert await stopped(fresh(cluster)) == at, "whoever is no operator decides nothing"
+        await control.append(Decision("ubscore.0", at, "alice").signed(key))
+        await control.append(Decision("ubscore.0", at, "alice", APPLY).signed(key))
+        assert await stopped(fresh(cluster)) == at, "the last decision counts"
         await control.append(Decision("ubscore.0", at, "alice").signed(key))
         again = fresh(cluster)
         async with again.running():

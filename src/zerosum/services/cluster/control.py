@@ -1,9 +1,10 @@
 """
 The control stream: what operators have decided about single records, read whole by each copy before it replays anything.
 
-    {"pass_over": "ubscore.3", "position": 9175041, "by": "alice", "signature": "<128 hex digits>"}
+    {"decision": "pass_over", "role": "ubscore.3", "position": 9175041, "by": "alice", "signature": "<128 hex digits>"}
 
-A record that stops every copy of a machine is passed over by all of them. The stream itself is the account of who decided what.
+A record that stops every copy of a machine is passed over by all of them. `apply` takes that back, as long as no copy has gone past it: the
+last decision about a record counts. The stream itself is the account of who decided what.
 
 Always true: what is not signed by one of the operators that the deployment knows decides nothing, whoever can write to the stream. It is
 reported and passed by, so that a stranger's message stops nobody.
@@ -14,14 +15,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Annotated, Final, final
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from zerosum.errors import ZerosumError
 from zerosum.log.streams import Stream
 
+PASS_OVER: Final = "pass_over"
+APPLY: Final = "apply"
+DECISION_BYTES_MAX: Final = 4096
 SIGNED_FOR: Final = "zerosum control, 1"  # so that the signature is good for nothing else
 
 
@@ -29,23 +34,40 @@ class DecidedTooLate(ZerosumError):
     """A record that was applied would be passed over, or one that was passed over applied."""
 
 
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """As it stands in the stream."""
+
+    decision: str
+    role: str
+    position: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    by: str
+    signature: str
+
+
+_decode: Final = msgspec.json.Decoder(Message).decode
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`role`: the machine, as `ubscore.3`; `position`: of the record in its input, as MachineStopped names it; `by`: whose decision."""
+    """
+    `role`: the machine, as `ubscore.3`; `position`: of the record in its input, as MachineStopped names it; `by`: whose decision it is;
+    `decision`: PASS_OVER or APPLY.
+    """
 
     role: str
     position: int
     by: str
+    decision: str = PASS_OVER
 
     def payload(self) -> bytes:
         """What is signed."""
-        return json.dumps([SIGNED_FOR, self.role, self.position, self.by]).encode()
+        return json.dumps([SIGNED_FOR, self.decision, self.role, self.position, self.by]).encode()
 
     def signed(self, key: Ed25519PrivateKey) -> bytes:
         """To be appended to the control stream while no copy of the role runs."""
-        signature = key.sign(self.payload()).hex()
-        return json.dumps({"pass_over": self.role, "position": self.position, "by": self.by, "signature": signature}).encode()
+        said = {"decision": self.decision, "role": self.role, "position": self.position, "by": self.by}
+        return json.dumps({**said, "signature": key.sign(self.payload()).hex()}).encode()
 
 
 @final
@@ -59,16 +81,17 @@ class Operators:
     def verified(self, data: bytes) -> Decision:
         """A message of the control stream. ValueError says what is wrong with it."""
         try:
-            said = json.loads(data)
-            decision = Decision(str(said["pass_over"]), int(said["position"]), str(said["by"]))
-            signature = bytes.fromhex(said["signature"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError("it is no decision") from error
+            said = _decode(data) if len(data) <= DECISION_BYTES_MAX else None
+        except (msgspec.DecodeError, RecursionError):
+            said = None
+        if said is None or said.decision not in (PASS_OVER, APPLY):
+            raise ValueError("it is no decision")
+        decision = Decision(said.role, said.position, said.by, said.decision)
         if decision.by not in self._keys:
             raise ValueError(f"{decision.by!r} is no operator of this deployment")
         try:
-            self._keys[decision.by].verify(signature, decision.payload())
-        except InvalidSignature as error:
+            self._keys[decision.by].verify(bytes.fromhex(said.signature), decision.payload())
+        except (ValueError, InvalidSignature) as error:
             raise ValueError(f"it is not signed by {decision.by!r}") from error
         return decision
 
@@ -86,8 +109,10 @@ async def passed_over(control: Stream, role: str, operators: Operators, report: 
             except ValueError as error:
                 report(f"{control.name}: message {appended.offset} decides nothing: {error}")
                 continue
-            if decision.role == role:
+            if decision.role == role and decision.decision == PASS_OVER:
                 found.add(decision.position)
+            elif decision.role == role:
+                found.discard(decision.position)
     return found
 
 

@@ -85,12 +85,16 @@ class ClusterEntry:
     # ------------------------------------------------------------------ the settled record
 
     async def _wait_for_settlement(self, number: int, sequence: int, passed: Passed, timeout_s: float) -> None:
-        until = self._loop.time() + timeout_s
-        while await self._settled_up_to(number) < sequence:
-            if self._loop.time() >= until:
-                return passed(False)
-            await asyncio.sleep(self._settings.settled_poll_s)
-        passed(True)
+        in_time = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                while await self._settled_up_to(number) < sequence:
+                    await asyncio.sleep(self._settings.settled_poll_s)
+                in_time = True
+        except TimeoutError:
+            pass
+        finally:
+            passed(in_time)
 
     async def _forget_settled(self, number: int) -> None:
         while True:

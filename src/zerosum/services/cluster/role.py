@@ -118,7 +118,7 @@ class Role:
         if made_with != wanted:
             raise DecidedTooLate(
                 f"{self.machine.name}: up to message {snapshot.sequence} of its input [{wanted}] is to be passed over; when it was applied"
-                f" it was [{made_with}]. A decision counts for what no copy has applied yet: take back the later one."
+                f" it was [{made_with}]. A decision counts for what no copy has applied yet: sign the contrary one."
             )
 
     async def _find_own_end(self) -> int:

@@ -20,6 +20,7 @@ from zerosum.log.chain import Chain
 from zerosum.log.disk import Disk
 from zerosum.log.messages import unpack
 from zerosum.log.sequences import Sequence, after, last_sequence
+from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Stream, StreamPruned
 from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
 from zerosum.settlement.batch import Event, unpacked
@@ -54,16 +55,41 @@ class Settlement:
         self._stream = stream
         self._store = store
         self._report = report
+        self._make = make
         self._snapshots = RoleSnapshots(self.name, snapshots, disk, report)
-        snapshot = self._snapshots.newest()
+        self._start_from(None)
+
+    def _start_from(self, snapshot: Snapshot | None) -> None:
         sections = snapshot.sections if snapshot is not None else None
-        self._memory = make(sections)
+        self._memory = self._make(sections)
         self._next_offset = snapshot.sequence if snapshot is not None else 0
-        self._sequence = Sequence(stream.name, int(snapshot.meta["sequence"]) if snapshot is not None else 0)
+        self._sequence = Sequence(self._stream.name, sequence_of(snapshot))
         self._chain = Chain.restore(sections["chain"]) if sections is not None else Chain()
 
+    async def _restore(self) -> None:
+        """From the newest snapshot; if the record is not as far, it is another than was written to, and is written from the beginning."""
+        self.settled = await self._settled()
+        snapshot = self._snapshots.newest()
+        if self.settled.sequence < sequence_of(snapshot):
+            self._report(
+                f"{self.name}: the record ends at {self.settled.sequence}, and was settled up to {sequence_of(snapshot)} once: it is written"
+                " anew, from the stream's beginning"
+            )
+            snapshot = None
+        self._start_from(snapshot)
+
+    async def _settled(self) -> Settled:
+        wait_s = RETRY_S
+        while True:
+            try:
+                return await self._store.settled(self._stream.name)
+            except StoreFailed as error:
+                self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_S_MAX)
+
     async def run(self) -> None:
-        self.settled = await self._store.settled(self._stream.name)
+        await self._restore()
         ends = await self._stream.ends()
         if self._next_offset < ends.first:
             raise StreamPruned(self._stream.name, self._next_offset, ends.first)
@@ -109,6 +135,11 @@ class Settlement:
 
     def _sections(self) -> list[tuple[str, bytes]]:
         return [*self._memory.sections(), ("chain", self._chain.state())]
+
+
+def sequence_of(snapshot: Snapshot | None) -> int:
+    """The number of the last event that it has settled."""
+    return int(snapshot.meta["sequence"]) if snapshot is not None else 0
 
 
 def parts(records: bytes, sequence: int) -> Iterator[bytes]:

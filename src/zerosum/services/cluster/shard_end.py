@@ -4,7 +4,9 @@ A gateway's commands to one shard: gathered, sent, and answered by the events th
     submit --> gathered, some milliseconds --> a message --> its offset, and so the place of each command in it
     the shard's events --> by their cause, a command's place --> who waits for them
 
-A command that could not be delivered may be there all the same: its sender is told that this is not known, and nothing is sent again.
+A command that could not be delivered may be there all the same: its sender is told that this is not known, and nothing is sent again. What
+comes after it waits until everything of the session that failed has come to its end, and goes out in a new one: so what is answered stands
+in the stream in the order in which it was submitted.
 Events may come before their command's place is known: while messages are under way, what nobody claims is kept.
 """
 
@@ -68,6 +70,7 @@ class ShardEnd:
         self._start = start
         self._loop = asyncio.get_running_loop()
         self._writer = stream.writer()
+        self._has_failed = False  # the session: a new one begins once nothing of it is under way
         self._gathered: list[Waiting] = []
         self._gathered_bytes = 0
         self._sends: dict[int, asyncio.Task[None]] = {}  # messages under way, by their number
@@ -90,24 +93,27 @@ class ShardEnd:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is gathered."""
-        if self._gathered:
+        """Send what is gathered, unless it has to wait for a session that has failed."""
+        if self._gathered and not self._has_failed:
             taken, self._gathered, self._gathered_bytes = self._gathered, [], 0
             self._sent += 1
             self._sends[self._sent] = self._start(self._send(taken, self._sent))
 
     async def sent(self) -> None:
-        """Until each message under way has its place, or has failed."""
-        under_way = list(self._sends.values())
-        if under_way:
-            await asyncio.wait(under_way)
+        """Until each command submitted before has its place, or has failed."""
+        while self._gathered or self._sends:
+            self.flush()
+            waits_again = bool(self._gathered)
+            await asyncio.wait(list(self._sends.values()))
+            if not waits_again:
+                return
 
     async def _send(self, taken: list[Waiting], number: int) -> None:
         data = pack(b"".join([waiting.command for waiting in taken]), writer=self._settings.writer)
         try:
             offset = await self._writer.append(data)
         except DeliveryFailed:
-            self._writer = self.stream.writer()  # a new session: what comes now has nothing to do with what was lost
+            self._has_failed = True
             for waiting in taken:
                 self._lose(waiting)
         else:
@@ -117,6 +123,10 @@ class ShardEnd:
         finally:
             del self._sends[number]
             self._forget_unclaimed()
+            if self._has_failed and not self._sends:
+                self._has_failed = False
+                self._writer = self.stream.writer()
+                self.flush()
 
     def _claim(self, at: int, waiting: Waiting) -> None:
         """The command's place is known: its events may have come before."""

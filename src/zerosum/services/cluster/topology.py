@@ -17,6 +17,7 @@ from zerosum.log.streams import Stream
 
 SHARDS_MAX: Final = 256
 PARTITIONS_MAX: Final = 256
+RECEIVER_BYTES: Final = slice(-8, None)  # of TRANSFER
 ACCOUNT_BYTES: Final = slice(records.ACCOUNT_AT * 8, (records.ACCOUNT_AT + 1) * 8)
 
 
@@ -33,10 +34,14 @@ class Topology:
         return account_id % self.shards if account_id >= FIRST_USER else HOME
 
     def shard_of_command(self, command: bytes) -> int:
+        """What FEES of a shard pay goes to that shard's accounts: a transfer from FEES is its receiver's shard's."""
         kind = command[0]
         if is_for_all(kind) or kind == records.TICK:
             return HOME
-        return self.shard_of_account(int.from_bytes(command[ACCOUNT_BYTES], "little", signed=True))
+        account = int.from_bytes(command[ACCOUNT_BYTES], "little", signed=True)
+        if kind == records.TRANSFER and account < FIRST_USER:
+            account = int.from_bytes(command[RECEIVER_BYTES], "little", signed=True)
+        return self.shard_of_account(account)
 
 
 @final

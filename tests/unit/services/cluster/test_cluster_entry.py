@@ -159,6 +159,34 @@ def test_a_delivery_that_failed_is_lost_and_what_comes_next_has_a_session_of_its
     played(story)
 
 
+def test_what_comes_after_a_failed_delivery_waits_for_the_rest_of_its_session() -> None:
+    """Two messages of it are under way; when both have failed there is one new session, not two."""
+
+    async def story(scene: Scene) -> None:
+        passed: list[bool] = []
+        for name in ("first", "second"):
+            scene.submit(name, OPEN(ALICE))
+            await asyncio.sleep(SOON_S)
+        sessions = scene.commands.sessions
+        scene.commands.sent[0][1].set_exception(DeliveryFailed("no acknowledgement"))
+        await asyncio.sleep(SOON_S)
+        scene.submit("third", OPEN(ALICE))
+        scene.entry.barrier(ALICE, passed.append)
+        await asyncio.sleep(SOON_S)
+        assert len(scene.commands.sent) == 2
+        scene.commands.sent[1][1].set_exception(DeliveryFailed("nor of this one"))
+        await asyncio.sleep(SOON_S)
+        assert (len(scene.commands.sent), scene.commands.sessions) == (3, sessions + 1)
+        scene.lands(2, 0)
+        await asyncio.sleep(SOON_S)
+        assert passed == []
+        await scene.tell(opened(0), upto=position(1))
+        assert [name for name, events in scene.said if events] == ["third"]
+        assert passed == [True]
+
+    played(story)
+
+
 def test_no_answer_in_time_is_lost_and_a_late_one_is_told_to_nobody() -> None:
     async def story(scene: Scene) -> None:
         scene.submit("slow", OPEN(ALICE))

@@ -16,7 +16,7 @@ from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.settlement import Settlement, account_memory, parts
 from zerosum.services.cluster.topology import Topology
 from zerosum.settlement.errors import SettlementBroken
-from zerosum.settlement.row_store import MemoryRowStore, Settled, StoreFailed
+from zerosum.settlement.row_store import MemoryRowStore, RowStore, Settled, StoreFailed
 from zerosum.settlement.rows import Rows
 from zerosum.sim.disk import SimDisk
 from zerosum.sim.loop import SimLoop
@@ -46,6 +46,23 @@ class FailingStore:
         return await self.rows.settled(stream)
 
 
+class UnreadableStore:
+    """It does not say how far it is, at first."""
+
+    def __init__(self) -> None:
+        self.rows = MemoryRowStore()
+        self.asked = 0
+
+    async def write(self, stream: str, rows: Rows, settled: Settled) -> None:
+        self.rows.put_all(stream, rows, settled)
+
+    async def settled(self, stream: str) -> Settled:
+        self.asked += 1
+        if self.asked <= 3:
+            raise StoreFailed("not now")
+        return await self.rows.settled(stream)
+
+
 async def some_events(loop: SimLoop) -> MemoryStream:
     """Those of a cluster of one shard that had a few hundred commands."""
     cluster = MemoryCluster(Topology(1, 1), SimDisk(), Path("/x"), loop.now_us)
@@ -58,7 +75,7 @@ async def some_events(loop: SimLoop) -> MemoryStream:
     return stream
 
 
-def settlement_of(stream: MemoryStream, store: MemoryRowStore | FailingStore, disk: SimDisk, every: int = 10) -> Settlement:
+def settlement_of(stream: MemoryStream, store: RowStore, disk: SimDisk, every: int = 10) -> Settlement:
     return Settlement(stream, account_memory, store, SnapshotSettings(FOLDER, every=every), disk)
 
 
@@ -134,6 +151,29 @@ def test_a_stream_that_differs_from_what_is_settled_is_refused() -> None:
         store.positions[stream.name] = Settled(last.sequence, b"\1" * 32)
         with pytest.raises(SettlementBroken, match="belongs to another stream"):
             await settlement_of(stream, store, SimDisk()).run()
+
+    played(story)
+
+
+def test_a_record_that_was_taken_back_is_written_from_the_beginning() -> None:
+    """A restored copy, another keyspace: what the snapshots were taken after is not in it."""
+
+    async def story(loop: SimLoop, stream: MemoryStream) -> None:
+        disk = SimDisk()
+        await run_for(settlement_of(stream, MemoryRowStore(), disk))
+        empty = MemoryRowStore()
+        await run_for(settlement_of(stream, empty, disk))
+        assert same(empty, await settled_at_once(stream))
+
+    played(story)
+
+
+def test_a_store_that_can_not_be_read_is_asked_again() -> None:
+    async def story(loop: SimLoop, stream: MemoryStream) -> None:
+        store = UnreadableStore()
+        await run_for(settlement_of(stream, store, SimDisk()))
+        assert store.asked > 3
+        assert same(store.rows, await settled_at_once(stream))
 
     played(story)
 
