@@ -20,7 +20,8 @@ from zerosum.gateway.messages import Request, Response, Session
 from zerosum.sim.chance import delay_s
 from zerosum.sim.history import Asked
 from zerosum.sim.keys import key_of, secret_of
-from zerosum.sim.world import Door, RunFailed, World, break_off
+from zerosum.sim.recorder import RunFailed
+from zerosum.sim.world import Door, World, break_off
 
 NETWORK_S: Final = 0.0005
 SLOW_S: Final = 1.0

@@ -20,7 +20,8 @@ from zerosum.core import records
 from zerosum.sim.api_client import STATUS_UNKNOWN, ApiClient, Said
 from zerosum.sim.chance import delay_s
 from zerosum.sim.history import ABSENT, PLACED, REFUSED, UNDER_WAY, OrderSeen, Wanted
-from zerosum.sim.world import RunFailed, World
+from zerosum.sim.recorder import RunFailed
+from zerosum.sim.world import World
 
 PAUSE_S: Final = 0.02
 CLOCKS_DIFFER_S: Final = 1.1  # by no more than this is the log's clock behind a client's

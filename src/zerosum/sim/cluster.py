@@ -18,13 +18,14 @@ from random import Random
 from typing import Any, Final, final
 
 from zerosum.log.errors import MessageDamaged, SnapshotFailed
-from zerosum.log.messages import count_in, position, unpack
+from zerosum.log.messages import count_in, offset_of, position, unpack
 from zerosum.log.sequences import Gap
+from zerosum.log.snapshots import SnapshotStore
 from zerosum.log.streams import DeliveryFailed, Stream, StreamPruned
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
 from zerosum.services.cluster.machines import MachineStopped
-from zerosum.services.cluster.role import Role, RoleSettings
+from zerosum.services.cluster.role import Bounds, Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.settlement import Settlement
 from zerosum.services.cluster.shard_end import SendSettings
@@ -37,16 +38,19 @@ from zerosum.sim.disk import SimDisk
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import LOSSY, Plan
 from zerosum.sim.process import Died, Life, Process
+from zerosum.sim.recorder import RunFailed
 from zerosum.sim.settled_rows import SettledRows
 from zerosum.sim.store import SimRowStore
 from zerosum.sim.streams import SimStream
-from zerosum.sim.world import Door, RunFailed, World, first_line, parts_of
+from zerosum.sim.world import Door, World, first_line, parts_of
 from zerosum.views.views import Views
 
 RESERVE: Final = 1 << 8
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
 SLOW_DISK_S: Final = 0.5
 FORGET_S: Final = 0.1
+OWN_END: Final = 64  # messages
+NOTICED_S: Final = 3.0  # by when everybody has read on
 LOSES: Final = 0.1  # of messages, until one is lost
 
 
@@ -64,10 +68,14 @@ class Cluster(World):
         self.archive = Archive()
         self._loses_of = self.random.choice(IN_STREAMS)
         self.lost = ""  # the stream that has lost a message against its promise
-        self.noticed = False  # by whoever reads it
+        self.noticed_by: set[str] = set()  # processes that stopped for it
+        self.noticed = False  # by all who read it
         self._clock_offsets_us: dict[str, int] = {}  # of gateways
+        self._excused: set[str] = set()  # processes that the world has taken snapshots from
+        self._usable: dict[str, int] = {}  # of each copy of a machine: the newest snapshot that it could go on from
         Streams(self.topology, self._make_stream)
         self._settings = SnapshotSettings(FOLDER, every=self.random.choice((5, 20, 100, 1000)), keep=self.random.choice((1, 2, 3)))
+        self._bounds = self.random.choice((Bounds(), Bounds(4_000, 2_000, 16_000), Bounds(600, 300, 1_200)))
         self._make_processes()
 
     # ------------------------------------------------------------------ what there is
@@ -134,7 +142,7 @@ class Cluster(World):
 
     def _role_settings(self, process: Process) -> RoleSettings:
         patience_s = 0.3 if process.name.startswith("standby") or process.lives > 1 else 0.0
-        return RoleSettings(self._settings, patience_s=patience_s, writer=self.processes.index(process) + 1)
+        return RoleSettings(self._settings, patience_s=patience_s, writer=self.processes.index(process) + 1, bounds=self._bounds)
 
     async def _run_shard(self, process: Process, life: Life) -> None:
         await self._run_role(process, self._wiring(life).shard(number_of(process), self._role_settings(process), process.disk))
@@ -170,7 +178,9 @@ class Cluster(World):
         process.state = lambda: "serving" if entry.current.is_set() else "catching up"
         self.entries[process.name] = entry
         settled = SettledRows(self.store, self.topology)
-        self.doors[process.name] = Door(process.name, life, entry, views, settled, self, entry.current.is_set)
+        self.doors[process.name] = Door(
+            process.name, life, entry, views, settled, self, entry.current.is_set, answer_s=settings.send.answer_s
+        )
         await entry.run()
 
     async def _run_auditor(self, process: Process, life: Life) -> None:
@@ -192,13 +202,38 @@ class Cluster(World):
         self.note(f"{process.name} ends: {first_line(error)}")
         unexpected = [each for each in parts_of(error) if not is_expected(each)]
         if self.lost and any(is_a_gap(each) for each in unexpected):
-            self.noticed = True
-            return self.fail(RunFailed("a gap was noticed"))
+            return self._notice(process)
         if unexpected or error is None:
             return self.fail(unexpected[0] if unexpected else RunFailed(f"{process.name} ended by itself"))
         if any(isinstance(each, StreamPruned) for each in parts_of(error)):
+            if (
+                process.name not in self._excused
+                and self._usable.get(process.name, 0) >= self._source(process.name.removeprefix("standby.")).first
+            ):
+                return self.fail(RunFailed(f"{process.name} had a snapshot that it could have gone on from, and let it go"))
             self._put_back(process)
         self._clean_up(process, power=False)
+
+    def _notice(self, process: Process) -> None:
+        """It stays down. The others who read the stream are to notice soon, too."""
+        if not self.noticed_by:
+            self.loop.world_later(NOTICED_S, self._judge)
+        self.noticed_by.add(process.name)
+        self.close_door(process.name)
+        self.roles.pop(process.name, None)
+        self.entries.pop(process.name, None)
+
+    def _judge(self) -> None:
+        missing = self._readers_of(self.lost) - self.noticed_by
+        self.noticed = not missing
+        self.fail(RunFailed(f"{self.lost} lost a message, and {sorted(missing)} did not stop for it" if missing else "all noticed"))
+
+    def _readers_of(self, stream: str) -> set[str]:
+        kind, _, number = stream.partition(".")
+        if kind in ("commands", "orders"):
+            return {f"{'ubscore' if kind == 'commands' else 'matching'}.{number}"}
+        gateways = {process.name for process in self.processes if process.kind == "gateway"}
+        return {f"settlement.{'account' if kind == 'account-events' else 'market'}.{number}", "auditor"} | gateways
 
     def _put_back(self, process: Process) -> None:
         """The archived snapshot of the machine that runs in a process."""
@@ -215,13 +250,26 @@ class Cluster(World):
         self.close_door(process.name)
         self.entries.pop(process.name, None)
         self.roles.pop(process.name, None)
+        self._note_usable(process)
         self.restart_later(process, self._restart)
+
+    def _note_usable(self, process: Process) -> None:
+        """The newest snapshot that a copy of a machine could go on from, as far as its name tells."""
+        if process.kind not in ("ubscore", "matching"):
+            return
+        kind, _, number = process.name.removeprefix("standby.").partition(".")
+        own = self.streams[f"{'account' if kind == 'ubscore' else 'market'}-events.{number}"]
+        out_up_to = offset_of(max((unpack(each.data, own.name).upto for each in own.log[-OWN_END:]), default=0))
+        there = SnapshotStore(FOLDER, disk=process.disk).sequences()
+        usable = max((sequence for sequence in there if sequence <= out_up_to), default=0)
+        self._usable[process.name] = max(usable, self._usable.get(process.name, 0))
 
     def _restart(self, process: Process) -> None:
         if process.is_alive:
             return
         if process.kind in ("ubscore", "matching", "settlement") and self.faults.happens("snapshot damaged", process):
             self.note(f"{process.name}'s disk: {process.disk.damage(self.random, FOLDER)}")
+            self._excused.add(process.name)
         process.start()
 
     # ------------------------------------------------------------------ faults in time
@@ -252,6 +300,7 @@ class Cluster(World):
             self.note(f"{process.name}'s disk is lost")
             process.crash()
             process.disk = self._new_disk(process)
+            self._excused.add(process.name)
 
     def _double(self, process: Process) -> None:
         """A copy that stands by begins to emit, as if it could not see the other's output."""
@@ -308,20 +357,29 @@ class Cluster(World):
                 yield f"{name} has something to emit"
         for name, stream in self.streams.items():
             if "-events" in name:
-                last = max([unpack(each.data, name).sequence for each in stream.log], default=0)
+                last = last_of(stream)
                 settled = self.store.positions.get(name)
                 if last and (settled is None or settled.sequence < last):
                     yield f"{name} is settled up to {settled}, of {last}"
         for name, door in self.doors.items():
             if door.under_way:
                 yield f"{name} owes {len(door.under_way)} answers"
+        for name, door in self.doors.items():
+            for partition, shown in enumerate(door.views.market_sequences):
+                if shown < last_of(self.streams[f"market-events.{partition}"]):
+                    yield f"{name} has not seen the end of market-events.{partition}"
+            if ended := sum(len(shard.accounts.ended) for shard in door.views.shards):
+                yield f"{name} keeps {ended} orders that have ended and are settled"
         for name, entry in self.entries.items():
             for shard, upto in enumerate(entry.shown_up_to()):
                 if upto < position(len(self.streams[f"commands.{shard}"].log)):
                     yield f"{name} has not seen the end of commands.{shard}"
 
     def source_of(self, role: Role) -> SimStream:
-        kind, _, number = role.machine.name.partition(".")
+        return self._source(role.machine.name)
+
+    def _source(self, machine: str) -> SimStream:
+        kind, _, number = machine.partition(".")
         return self.streams[f"{'commands' if kind == 'ubscore' else 'orders'}.{number}"]
 
     def steps(self) -> int:
@@ -353,6 +411,11 @@ class DiskFaults:
         ):
             self._process.crash(power=self._random.random() < 0.5)
             raise Died
+
+
+def last_of(stream: SimStream) -> int:
+    """The number of the last event in a stream."""
+    return max([unpack(each.data, stream.name).sequence for each in stream.log[-OWN_END:]], default=0)
 
 
 def number_of(process: Process) -> int:

@@ -45,8 +45,9 @@ from zerosum.sim.host_disk import HostDisk
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import Plan
 from zerosum.sim.process import Died, Life, Process
+from zerosum.sim.recorder import RunFailed
 from zerosum.sim.worker import SimWorker
-from zerosum.sim.world import Door, RunFailed, World, first_line, parts_of
+from zerosum.sim.world import Door, World, first_line, parts_of
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ clients were told agree.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from zerosum.settlement.verify import verify
 from zerosum.sim.bot_checks import check_bots
 from zerosum.sim.checks import Told, check_shown, named_event
 from zerosum.sim.embedded import EmbeddedWorld, dump
-from zerosum.sim.history import History
+from zerosum.sim.history import History, is_everything
 from zerosum.sim.model import Fields, Model
 from zerosum.views.events import unpacked
 
@@ -31,9 +31,11 @@ def findings(world: EmbeddedWorld, history: History) -> Iterator[str]:
     yield from check_model(commands, output.account_events, output.market_events)
     yield from check_record(world, machine, Batch(machine.sequence, output.account_events, output.market_events, *heads(machine)))
     events = [unpacked(output.account_events)]
-    sent = Counter(command[:8] + bytes(8) + command[16:] for command in commands)
-    yield from history.check(events, [sent])
-    yield from history.check_reads(events)
+    places: defaultdict[bytes, list[int]] = defaultdict(list)
+    for sequence, command in enumerate(commands, start=1):
+        places[command[:8] + bytes(8) + command[16:]].append(sequence)
+    yield from history.check(events, [dict(places)], is_everything)
+    yield from history.check_reads(events, [dict(places)])
     yield from check_shown(history, events)
     yield from check_bots(history, events, world.topology)
 

@@ -30,14 +30,37 @@ class Living(Protocol):
     is_alive: bool
     tasks: dict[asyncio.Task[Any], None]
 
+    @property
+    def held_until_s(self) -> float: ...
+
 
 CURRENT: ContextVar[Living | None] = ContextVar("life", default=None)
 """Whose code runs: tasks and timers are of the process that makes them."""
 
 
-def ring(life: Living, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-    if life.is_alive:
-        callback(*args)
+@final
+class Bell:
+    """A timer of a process: rings for nobody once that is dead, and later while it is held still."""
+
+    def __init__(self, loop: SimLoop, life: Living, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.handle: asyncio.TimerHandle | None = None
+        self._loop = loop
+        self._life = life
+        self._callback = callback
+        self._args = args
+
+    def ring(self) -> None:
+        assert self.handle is not None, "it is set before it rings"
+        if not self._life.is_alive or self.handle.cancelled():
+            return
+        if self._life.held_until_s > self._loop.now_s:
+            self._loop.world_later(self._life.held_until_s - self._loop.now_s, self._run_late)
+        else:
+            self._callback(*self._args)
+
+    def _run_late(self) -> None:
+        CURRENT.set(self._life)
+        self.ring()
 
 
 @final
@@ -90,11 +113,13 @@ class SimLoop(asyncio.BaseEventLoop):
         return task
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, **keywords: Any) -> asyncio.TimerHandle:  # type: ignore[override]
-        """A dead process's timers ring for nobody."""
+        """See Bell."""
         life = CURRENT.get()
         if life is None:
             return super().call_at(when, callback, *args, **keywords)
-        return super().call_at(when, ring, life, callback, args, **keywords)
+        bell = Bell(self, life, callback, args)
+        bell.handle = super().call_at(when, bell.ring, **keywords)
+        return bell.handle
 
     def world_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> None:
         """A timer of nobody's: what is on its way in the world goes on, whoever dies."""

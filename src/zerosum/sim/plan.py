@@ -12,12 +12,13 @@ from zerosum.sim.chance import Chance
 from zerosum.sim.faults import AT_OPERATIONS, IN_TIME_S
 from zerosum.sim.programs import EXTREME, SWEEP, USUAL
 
-SHARES: Final = (48, 20, 32)  # of worlds
+SHARES: Final = (47, 20, 30, 3)  # of worlds
 SWEEP_COMMANDS: Final = 8  # times as many: one sweep takes thousands
 SHAPES: Final = ((2, 2), (2, 2), (2, 2), (1, 1), (3, 2), (1, 3), (4, 4))
 LARGE: Final = (16, 16)
 CLUSTER: Final = "cluster"
 EMBEDDED: Final = "embedded"
+CALM: Final = "calm"  # a cluster in which nothing fails: everything is answered
 LOSSY: Final = "lossy"  # a cluster in which one stream, against its promise, loses a message that it had acknowledged
 
 
@@ -43,7 +44,7 @@ class Plan:
     def of(cls, seed: int, commands: int, world: str = "") -> Plan:
         """`world`: drawn, if none is given."""
         random = Chance(seed).source("plan")
-        world = world or random.choices((CLUSTER, EMBEDDED, LOSSY), SHARES)[0]
+        world = world or random.choices((CLUSTER, EMBEDDED, LOSSY, CALM), SHARES)[0]
         if world == LOSSY:
             return cls(seed, 2, 2, 1, False, 4, 0, commands, USUAL, LOSSY, frozenset({*AT_OPERATIONS, *IN_TIME_S}))
         shards, partitions = LARGE if random.random() < 0.02 else random.choice(SHAPES)
@@ -54,7 +55,8 @@ class Plan:
             commands *= SWEEP_COMMANDS
         if world == EMBEDDED:
             shards = partitions = gateways = 1
-        return cls(seed, shards, partitions, gateways, standbys and world == CLUSTER, workers, bots, commands, flavour, world)
+        without = frozenset({*AT_OPERATIONS, *IN_TIME_S}) if world == CALM else frozenset[str]()
+        return cls(seed, shards, partitions, gateways, standbys and world == CLUSTER, workers, bots, commands, flavour, world, without)
 
     @classmethod
     def of_json(cls, text: str) -> Plan:
@@ -71,6 +73,6 @@ class Plan:
     def text(self) -> str:
         """For people, on one line."""
         fields = {name: value for name, value in asdict(self).items() if name not in ("without", "off")}
-        left_out = f" without={sorted(self.without)}" if self.without and self.world != LOSSY else ""
+        left_out = f" without={sorted(self.without)}" if self.without and self.world not in (LOSSY, CALM) else ""
         off = f" and {len(self.off)} single faults" if self.off else ""
         return " ".join(f"{name}={value}" for name, value in fields.items()) + left_out + off

@@ -31,10 +31,15 @@ class Life:
         self.is_alive = True
         self.context = copy_context()  # what runs in it is this life's
         self.tasks: dict[asyncio.Task[Any], None] = {}  # a set's order would be another story each time
+        self.delivery_failed_at_s = -1.0  # the last time
 
     @property
     def kind(self) -> str:
         return self.process.kind
+
+    @property
+    def held_until_s(self) -> float:
+        return self.process.held_until_s
 
     def state(self) -> str:
         return self.process.state()

@@ -73,7 +73,7 @@ async def live(world: World) -> str:
     world.is_over = True
     if isinstance(world, Cluster) and world.noticed:
         return ""  # as it must be
-    if isinstance(world, Cluster) and world.lost:
+    if isinstance(world, Cluster) and world.lost and not world.noticed_by:
         return f"{world.lost} lost a message that it had acknowledged, and nobody noticed"
     if world.failed.done():
         story.cancel()

@@ -28,6 +28,7 @@ from zerosum.sim.loop import SimLoop
 from zerosum.sim.process import Died, Life
 
 READ_MAX: Final = 64
+NEXT_S: Final = 1e-9  # between two messages of a writer: of timers for the same time any may ring first
 TIMEOUT_S: Final = 0.5  # after which a writer is told that its message failed
 LATE_S: Final = 3.0  # by how much later a message may land that has failed
 
@@ -149,7 +150,7 @@ class SimWriter:
         life.check()
         self._crash_if("crash before an append")
         if self._failed:
-            raise DeliveryFailed(f"{stream.name}: the session has failed before")
+            raise self._delivery_failed("the session has failed before")
         landed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._send(data, landed)
         self._crash_if("crash after an append")
@@ -157,10 +158,14 @@ class SimWriter:
         await life.pause()
         if not done or faults.happens("acknowledgement lost", life):
             self._failed = True
-            raise DeliveryFailed(f"{stream.name}: no acknowledgement in {TIMEOUT_S:g} s")
+            raise self._delivery_failed(f"no acknowledgement in {TIMEOUT_S:g} s")
         await asyncio.sleep(delay_s(stream.random, faults.append_s))
         await life.pause()
         return landed.result()
+
+    def _delivery_failed(self, why: str) -> DeliveryFailed:
+        self._life.delivery_failed_at_s = self._stream.loop.now_s
+        return DeliveryFailed(f"{self._stream.name}: {why}")
 
     def _crash_if(self, kind: str) -> None:
         if self._stream.faults.happens(kind, self._life):
@@ -173,7 +178,8 @@ class SimWriter:
         takes_s = delay_s(stream.random, faults.append_s)
         if faults.happens("slow append", self._life):
             takes_s += stream.random.uniform(0.05, 1.0)
-        self._lands_at_s = max(self._lands_at_s, now + takes_s, stream.cut_until_s)
+        leaves_s = max(now, self._life.held_until_s)
+        self._lands_at_s = max(self._lands_at_s + NEXT_S, leaves_s + takes_s, stream.cut_until_s)
         if faults.happens("delivery lost", self._life):
             self._failed = True  # this one and all after it
             if faults.happens("delivery late", self._life):

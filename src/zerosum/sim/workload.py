@@ -148,11 +148,12 @@ class Workload:
         asked_s = self.world.loop.time()
         door = await self._open_door()
         heard: asyncio.Future[Read | None] = asyncio.get_running_loop().create_future()
+        number = len(self.history.asked)
 
         def passed(in_time: bool) -> None:
             if door.life.is_alive:
                 door.under_way.pop(heard, None)
-                read = self._seen(door, account, asked_s) if in_time else None
+                read = self._seen(door, account, asked_s, number) if in_time else None
                 self.world.loop.world_later(delay_s(self._random, NETWORK_S), hear, heard, read)
 
         door.under_way[heard] = None
@@ -161,14 +162,14 @@ class Workload:
         if read is not None:
             self.history.reads.append(read)
 
-    def _seen(self, door: Door, account: int, asked_s: float) -> Read:
+    def _seen(self, door: Door, account: int, asked_s: float, number: int) -> Read:
         shard = self.world.topology.shard_of_account(account)
         found = door.views.account(account)
         sequence = door.views.shards[shard].sequence
         if found is None:
-            return Read(door.name, account, shard, asked_s, sequence, {}, {})
+            return Read(door.recorder.session, account, shard, asked_s, number, sequence, {}, {})
         orders = {order.order_id: (order.open_lots, order.price_ticks) for order in found.open_orders.values()}
-        return Read(door.name, account, shard, asked_s, sequence, dict(found.balances), orders)
+        return Read(door.recorder.session, account, shard, asked_s, number, sequence, dict(found.balances), orders)
 
 
 def hear(future: asyncio.Future[object], said: object) -> None:

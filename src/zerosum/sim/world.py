@@ -36,23 +36,20 @@ WAIT_S: Final = 0.0005  # between two looks at a process that is aimed at
 WAIT_TRIES: Final = 1000
 
 
-class RunFailed(Exception):
-    """What a checker found, or a process that ended as none may."""
-
-
 @final
 class Door:
     """What clients reach of a process while it lives: the API, and behind it the Entry, which an operator's commands come in by."""
 
     def __init__(
-        self, name: str, life: Life, entry: Entry, views: Views, settled: SettledHistory, world: World, is_current: Callable[[], bool]
+        self, name: str, life: Life, entry: Entry, views: Views, settled: SettledHistory, world: World, is_current: Callable[[], bool],
+        answer_s: float = 0.0,
     ) -> None:  # fmt: skip
         self.name = name
         self.life = life
         self.entry = entry
         self.views = views
         self.is_current = is_current
-        self.recorder = Recorder(name, entry, world.history, world.topology, world.loop)
+        self.recorder = Recorder(name, life, entry, world.history, world.topology, world.loop, answer_s=answer_s, fail=world.fail)
         self.api = Api(self.recorder, views, settled, SimKeys())
         self.under_way: dict[asyncio.Future[Any], None] = {}  # of clients that wait, in the order in which they began
         self.is_closed = False  # nobody comes in any more

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from zerosum.errors import ZerosumError
 from zerosum.log.streams import Stream
 
-PASS_OVER: Final = "pass_over"
+PASS_OVER: Final = "pass_over"  # noqa: S105  no password
 APPLY: Final = "apply"
 DECISION_BYTES_MAX: Final = 4096
 SIGNED_FOR: Final = "zerosum control, 1"  # so that the signature is good for nothing else

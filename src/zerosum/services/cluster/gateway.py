@@ -88,7 +88,7 @@ class ClusterEntry:
         in_time = False
         try:
             async with asyncio.timeout(timeout_s):
-                while await self._settled_up_to(number) < sequence:
+                while await self._settled_up_to(number) < sequence:  # noqa: ASYNC110  another process settles
                     await asyncio.sleep(self._settings.settled_poll_s)
                 in_time = True
         except TimeoutError:

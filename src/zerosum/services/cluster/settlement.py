@@ -72,8 +72,8 @@ class Settlement:
         snapshot = self._snapshots.newest()
         if self.settled.sequence < sequence_of(snapshot):
             self._report(
-                f"{self.name}: the record ends at {self.settled.sequence}, and was settled up to {sequence_of(snapshot)} once: it is written"
-                " anew, from the stream's beginning"
+                f"{self.name}: the record ends at {self.settled.sequence}, and was settled up to {sequence_of(snapshot)} once. It is"
+                " written anew, from the stream's beginning."
             )
             snapshot = None
         self._start_from(snapshot)
