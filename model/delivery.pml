@@ -8,6 +8,9 @@
  * shared stream, and, once that is acknowledged, to its own. It may crash at any point. What it sent then is on its way still, and
  * lands later, or never. A copy that starts again goes on from its newest snapshot that is not past what its own stream says.
  *
+ * A record may come out in PARTS, each with a record for the shared stream: the own stream's mark is that of whole records, and so are
+ * snapshots. What a copy has sent of an unfinished one it does not send again, but one that starts again does.
+ *
  * Whether a standby waits is left to chance: a copy may emit at any time, so two may.
  *
  * Always true: the consumer takes every record once and in order; and once nothing crashes any more it has taken all of them.
@@ -17,6 +20,7 @@
  *     ANY_SNAPSHOT  a copy goes on from its newest snapshot, whatever is out
  *     CONTINUE    a failed delivery is taken for one that was made
  *     OWN_FIRST   the own stream is written before the shared one
+ *     BY_MARK     a part is sent only if its mark is past what the own stream says: the first parts of a record never are
  */
 
 #ifndef N
@@ -28,6 +32,10 @@
 #ifndef SNAPSHOTS
 #define SNAPSHOTS 2
 #endif
+#ifndef PARTS
+#define PARTS 1
+#endif
+#define WHOLE(part) ((part) - (part) % PARTS)
 #define NOTHING 0
 
 byte crashes = CRASHES;
@@ -98,13 +106,13 @@ end:
 #define OWN 2                         /* and for its own's */
 
 proctype Copy(byte me) {
-    byte pos, made, seen, goal, first;
+    byte pos, made, seen, sent, goal, first;
     byte at;
 
 restart:
     atomic {
         seen = out;
-        at = RESTING; first = 0; goal = 0;
+        at = RESTING; first = 0; goal = 0; sent = 0;
 #ifdef ANY_SNAPSHOT
         made = newest[me];
 #else
@@ -121,13 +129,14 @@ end:
     do
     :: atomic { pos < N -> pos++ }
 
-    :: atomic { snapshots > 0 && pos > newest[me] -> snapshots--; older[me] = newest[me]; newest[me] = pos }
+    :: atomic { snapshots > 0 && pos > newest[me] && pos == WHOLE(pos) -> snapshots--; older[me] = newest[me]; newest[me] = pos }
 
     :: atomic { out > seen -> seen = out }
 
     :: atomic {                       /* send what is not out: some of it, or all */
-        at == RESTING && pos > seen && pos > made ->
-        first = (seen > made -> seen : made) + 1;
+        at == RESTING && pos > seen && pos > made && pos > sent ->
+        first = (seen > made -> seen : made);
+        first = (sent > first -> sent : first) + 1;
         goal = first;
         do
         :: goal < pos -> goal++
@@ -136,7 +145,12 @@ end:
 #ifdef OWN_FIRST
         to_own[me].upto = goal; at = OWN
 #else
-        to_shared[me].from = first; to_shared[me].upto = goal; at = SHARED
+#ifdef BY_MARK
+        to_shared[me].from = (first % PARTS == 1 -> first + 1 : first);
+#else
+        to_shared[me].from = first;
+#endif
+        to_shared[me].upto = goal; at = SHARED
 #endif
       }
 
@@ -144,8 +158,13 @@ end:
     :: atomic { at == OWN && to_own[me].upto == NOTHING -> to_shared[me].from = first; to_shared[me].upto = goal; at = SHARED }
     :: atomic { at == SHARED && to_shared[me].upto == NOTHING -> seen = (goal > seen -> goal : seen); at = RESTING; first = 0; goal = 0 }
 #else
-    :: atomic { at == SHARED && to_shared[me].upto == NOTHING -> to_own[me].upto = goal; at = OWN }
-    :: atomic { at == OWN && to_own[me].upto == NOTHING -> seen = (goal > seen -> goal : seen); at = RESTING; first = 0; goal = 0 }
+    :: atomic { at == SHARED && to_shared[me].upto == NOTHING -> to_own[me].upto = WHOLE(goal); at = OWN }
+    :: atomic {
+        at == OWN && to_own[me].upto == NOTHING ->
+        seen = (WHOLE(goal) > seen -> WHOLE(goal) : seen);
+        sent = (WHOLE(goal) == goal -> 0 : goal);
+        at = RESTING; first = 0; goal = 0
+      }
 #endif
 
     :: atomic {                       /* a delivery fails: the copy stops, and starts again */

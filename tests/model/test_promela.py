@@ -37,6 +37,7 @@ def check(model: str, options: list[str], folder: Path) -> Checked:
         ("hold.pml", [], 100_000),
         ("delivery.pml", ["-DN=2", "-DCRASHES=3", "-DSNAPSHOTS=2"], 5_000_000),
         ("delivery.pml", ["-DN=3", "-DCRASHES=1", "-DSNAPSHOTS=2"], 4_000_000),
+        ("delivery.pml", ["-DN=4", "-DPARTS=2", "-DCRASHES=1", "-DSNAPSHOTS=1"], 1_000_000),
     ],
 )
 def test_the_model_holds_in_every_state(model: str, options: list[str], states_min: int, tmp_path: Path) -> None:
@@ -57,6 +58,7 @@ def test_the_model_holds_in_every_state(model: str, options: list[str], states_m
         ("delivery.pml", ["-DANY_SNAPSHOT"]),
         ("delivery.pml", ["-DCONTINUE"]),
         ("delivery.pml", ["-DOWN_FIRST"]),
+        ("delivery.pml", ["-DBY_MARK", "-DPARTS=3"]),  # parts of a record that are not whole are dropped
     ],
 )
 def test_a_wrong_variant_is_found(model: str, variant: list[str], tmp_path: Path) -> None:

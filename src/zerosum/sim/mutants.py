@@ -195,6 +195,51 @@ MUTANTS: Final = (
         "            await self._writer.append(data)\n            for waiting in taken:\n                self._lose(waiting)\n",
     ),
     Mutant(
+        "answered once it is admitted", "services/cluster/answering.py",
+        "        elif kind == records.ADMITTED:\n            self._order_id = event[ORDER_ID]\n",
+        "        elif kind == records.ADMITTED:\n            self._order_id = event[ORDER_ID]\n            self.whole = True\n",
+    ),
+    Mutant(
+        "answered without its events", "services/cluster/shard_end.py",
+        "            waiting.answer(waiting.answering.events)",
+        "            waiting.answer(waiting.answering.events if waiting.answering.waits_for_engine else [])",
+    ),
+    Mutant(
+        "answers of two commands exchanged", "services/cluster/shard_end.py",
+        "self._claim(position(offset, index), waiting)",
+        "self._claim(position(offset, len(taken) - 1 - index), waiting)",
+    ),
+    Mutant(
+        "told to be lost for nothing", "services/cluster/shard_end.py",
+        "            waiting.answer(waiting.answering.events)",
+        "            waiting.lost() if waiting.place % 7 == 0 else waiting.answer(waiting.answering.events)",
+    ),
+    Mutant(
+        "barrier that does not wait for what is under way", "services/cluster/barriers.py",
+        "                await self._end.sent()\n",
+        "",
+    ),
+    Mutant(
+        "session replaced while messages of it are under way", "services/cluster/shard_end.py",
+        "            self._has_failed = True\n            for",
+        "            self._writer = self.stream.writer()\n            for",
+    ),
+    Mutant(
+        "levels shown with a lot too many", "views/markets.py",
+        "        self.ladders[symbol_side].put(event[6], event[8])",
+        "        self.ladders[symbol_side].put(event[6], event[8] + 1 if event[8] else 0)",
+    ),
+    Mutant(
+        "parts of a record dropped", "services/cluster/outbox.py",
+        "            for destination, records in waiting.output.shared:",
+        "            for destination, records in waiting.output.shared if waiting.output.upto > self.seen.upto else ():",
+    ),
+    Mutant(
+        "only usable snapshot let go of", "services/cluster/role_snapshots.py",
+        "up_to=next_offset, needed_at=out_up_to)",
+        "up_to=next_offset)",
+    ),
+    Mutant(
         "log pruned past its snapshots", "services/pruning.py",
         "        before = sequence + 1",
         "        before = 1 << 62",
