@@ -110,6 +110,7 @@ def cut_records(data: bytes) -> Iterator[tuple[int, int, tuple[int, int]]]:
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at + 2 : at + 4], "little") * 8
+        assert size, "a record has a length"
         head = int.from_bytes(data[at : at + 8], "little", signed=True)
         yield at, size, (head, int.from_bytes(data[at + 8 : at + 16], "little", signed=True))
         at += size

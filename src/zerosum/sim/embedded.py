@@ -492,6 +492,7 @@ def cut(records: bytes) -> list[bytes]:
     at = 0
     while at < len(records):
         size = int.from_bytes(records[at + 2 : at + 4], "little") * 8
+        assert size, "a record has a length"
         found.append(records[at : at + size])
         at += size
     return found
