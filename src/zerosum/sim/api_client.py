@@ -18,9 +18,9 @@ import msgspec
 
 from zerosum.gateway.messages import Request, Response, Session
 from zerosum.sim.chance import delay_s
+from zerosum.sim.findings import RunFailed
 from zerosum.sim.history import Asked
 from zerosum.sim.keys import key_of, secret_of
-from zerosum.sim.recorder import RunFailed
 from zerosum.sim.world import Door, World, break_off
 
 NETWORK_S: Final = 0.0005

@@ -19,8 +19,8 @@ from typing import Any, Final, final
 from zerosum.core import records
 from zerosum.sim.api_client import STATUS_UNKNOWN, ApiClient, Said
 from zerosum.sim.chance import delay_s
+from zerosum.sim.findings import RunFailed
 from zerosum.sim.history import ABSENT, PLACED, REFUSED, UNDER_WAY, OrderSeen, Wanted
-from zerosum.sim.recorder import RunFailed
 from zerosum.sim.world import World
 
 PAUSE_S: Final = 0.02

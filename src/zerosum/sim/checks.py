@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from zerosum.core import records
-from zerosum.core.codes import BUY, FIRST_USER, SELL
+from zerosum.core.codes import FIRST_USER
 from zerosum.core.commands import KIND_MASK, ORIGIN_SHIFT
 from zerosum.core.holds import OPEN_LOTS
 from zerosum.gateway.entry import Event
@@ -32,13 +32,13 @@ from zerosum.settlement.rows import Rows
 from zerosum.sim.bot_checks import check_bots
 from zerosum.sim.cluster import RESERVE, Cluster
 from zerosum.sim.history import ANSWERED, History, Places, Read, is_whole, name_of
+from zerosum.sim.market_checks import check_markets
 from zerosum.sim.model import Fields
 from zerosum.sim.role_models import EngineModel, ShardModel
 from zerosum.views.events import unpacked
 from zerosum.views.views import AccountViews
 
 CUTS: Final = 20
-LEVELS_MAX: Final = 1_000_000
 
 
 @final
@@ -138,7 +138,7 @@ def findings(world: Cluster, history: History) -> Iterator[str]:
     yield from check_cuts(world, truth)
     yield from check_record(world, truth)
     yield from check_views(world, truth)
-    yield from check_markets(world, truth)
+    yield from check_markets({name: door.views.markets for name, door in world.doors.items()}, truth.market_events)
     yield from check_models(world, truth)
     events = [unpacked(data) for data in truth.account_events]
     places = [truth.places(shard) for shard in range(world.topology.shards)]
@@ -291,62 +291,6 @@ def check_shown(history: History, truth: list[list[Event]]) -> Iterator[str]:
             orders = {o.order_id: (o.open_lots, o.price_ticks) for o in found.open_orders.values()} if found is not None else {}
             if (balances, orders) != (read.balances, read.open_orders):
                 yield f"{read.session} showed account {read.account} after event {read.sequence} otherwise than its events make it"
-
-
-def check_markets(world: Cluster, truth: Truth) -> Iterator[str]:
-    """Gateways show each book as the orders in it make it, and the trades that there were; and keep no order that ended long ago."""
-    books = Books()
-    for data in truth.market_events:
-        books.take(unpacked(data))
-    for name, door in world.doors.items():
-        for symbol, market in door.views.markets.by_number.items():
-            for side, ladder in ((BUY, market.bids), (SELL, market.asks)):
-                shown = dict(ladder.levels(LEVELS_MAX))
-                if shown != books.levels(symbol, side):
-                    yield f"{name} shows {shown} on side {side} of symbol {symbol}, and its orders make {books.levels(symbol, side)}"
-            trades = [(trade.price_ticks, trade.qty_lots) for _, trade in market.last_trades(LEVELS_MAX)]
-            there = books.trades[symbol][-len(trades) :] if trades else []
-            if trades != there or (books.trades[symbol] and not trades):
-                yield f"{name} shows other trades of symbol {symbol} than there were: {trades[-3:]}, {there[-3:]}"
-            if market.reference_ticks != books.reference[symbol]:
-                yield f"{name} has {market.reference_ticks} as the last price of symbol {symbol}, and that is {books.reference[symbol]}"
-
-
-@final
-class Books:
-    """Order by order: what rests where."""
-
-    def __init__(self) -> None:
-        self.trades: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)  # by symbol: price, lots
-        self.reference: dict[int, int] = {}  # by symbol
-        self._resting: dict[int, tuple[int, int, int, int]] = {}  # order: symbol, side, price, lots
-
-    def take(self, events: list[Event]) -> None:
-        for event in events:
-            fields = named_event(event)
-            if fields["kind"] == records.BOOK:
-                place = fields["symbol_side"] >> 1, fields["symbol_side"] & 1, fields["price_ticks"]
-                self._rest(fields["order_id"], place, fields["open_lots"])
-            elif fields["kind"] == records.TRADE:
-                maker = fields["maker_order_id"]
-                self.reference[fields["symbol_side"] >> 1] = fields["price_ticks"]
-                self.trades[fields["symbol_side"] >> 1].append((fields["price_ticks"], fields["qty_lots"]))
-                self._rest(maker, self._resting[maker][:3], fields["maker_open_lots"])
-            elif fields["kind"] == records.MARKET_STATUS:
-                self.reference[fields["symbol"]] = fields["reference_ticks"]
-
-    def _rest(self, order_id: int, place: tuple[int, int, int], lots: int) -> None:
-        self._resting.pop(order_id, None)
-        if lots:
-            self._resting[order_id] = (*place, lots)
-
-    def levels(self, symbol: int, side: int) -> dict[int, int]:
-        """Price: lots."""
-        found: defaultdict[int, int] = defaultdict(int)
-        for of_symbol, of_side, price, lots in self._resting.values():
-            if (of_symbol, of_side) == (symbol, side):
-                found[price] += lots
-        return dict(found)
 
 
 def check_calm(world: Cluster, history: History) -> Iterator[str]:

@@ -11,8 +11,6 @@ Of the product nothing is replaced but its edges: streams, disks, the store, clo
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 from collections.abc import Iterator
 from random import Random
 from typing import Any, Final, final
@@ -35,19 +33,19 @@ from zerosum.settlement.row_store import MemoryRowStore
 from zerosum.sim.archive import FOLDER, Archive
 from zerosum.sim.coverage import IN_STREAMS
 from zerosum.sim.disk import SimDisk
+from zerosum.sim.disk_faults import DiskFaults
+from zerosum.sim.findings import RunFailed, first_line, parts_of
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import LOSSY, Plan
 from zerosum.sim.process import Died, Life, Process
-from zerosum.sim.recorder import RunFailed
 from zerosum.sim.settled_rows import SettledRows
 from zerosum.sim.store import SimRowStore
 from zerosum.sim.streams import SimStream
-from zerosum.sim.world import Door, World, first_line, parts_of
+from zerosum.sim.world import Door, World
 from zerosum.views.views import Views
 
 RESERVE: Final = 1 << 8
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
-SLOW_DISK_S: Final = 0.5
 FORGET_S: Final = 0.1
 OWN_END: Final = 64  # messages
 NOTICED_S: Final = 3.0  # by when everybody has read on
@@ -122,7 +120,7 @@ class Cluster(World):
 
     def _new_disk(self, process: Process) -> SimDisk:
         disk = SimDisk()
-        disk.before = DiskFaults(self, process).before
+        disk.before = DiskFaults(self.loop, self.faults, process, self.chance.source(f"disk of {process.name}")).before
         return disk
 
     def start(self) -> None:
@@ -239,7 +237,7 @@ class Cluster(World):
         """The archived snapshot of the machine that runs in a process."""
         process.disk = SimDisk()
         place = self.archive.put_on(process.disk, process.name.removeprefix("standby."))
-        process.disk.before = DiskFaults(self, process).before
+        process.disk.before = DiskFaults(self.loop, self.faults, process, self.chance.source(f"disk of {process.name}")).before
         self.note(f"{process.name} gets the archived snapshot before message {place}")
 
     def _clean_up(self, process: Process, *, power: bool) -> None:
@@ -384,33 +382,6 @@ class Cluster(World):
 
     def steps(self) -> int:
         return sum(stream.records_read for stream in self.streams.values())
-
-
-@final
-class DiskFaults:
-    """What happens at the operations of one process's disk."""
-
-    def __init__(self, world: Cluster, process: Process) -> None:
-        self._world = world
-        self._faults = world.faults
-        self._process = process
-        self._random = world.chance.source(f"disk of {process.name}")
-
-    def before(self, operation: str) -> None:
-        life, faults = self._process.life, self._faults
-        if life is None:
-            return  # the world looks at it
-        if operation in ("create", "pwrite") and faults.happens("disk full", life):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if operation in ("sync", "sync_directory") and faults.happens("sync fails", life):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if operation == "sync" and faults.happens("slow disk", life):
-            self._process.held_until_s = self._world.loop.now_s + self._random.uniform(0, SLOW_DISK_S)  # it does nothing else meanwhile
-        if operation in ("create", "pwrite", "sync", "rename", "sync_directory", "unlink") and faults.happens(
-            "crash at a disk write", life
-        ):
-            self._process.crash(power=self._random.random() < 0.5)
-            raise Died
 
 
 def last_of(stream: SimStream) -> int:

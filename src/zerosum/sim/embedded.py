@@ -18,13 +18,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeVar, final
 
-import apsw
-
 from zerosum.core import records
 from zerosum.errors import ZerosumError
 from zerosum.log.errors import DiskFull, LogError, LogFailed, LogPruned, SnapshotFailed
-from zerosum.log.reader import LogReader
-from zerosum.log.recovery import survey
 from zerosum.log.segments import segment_name, segment_sequences
 from zerosum.services.checkpoints import Checkpoints
 from zerosum.services.clock import Clock
@@ -33,21 +29,17 @@ from zerosum.services.follower import Follower, SnapshotPolicy
 from zerosum.services.opening import open_log, restore
 from zerosum.services.pruning import Pruning
 from zerosum.services.shard import Shard
-from zerosum.settlement.batch import Batch, Position
-from zerosum.settlement.errors import SettlementFailed
-from zerosum.settlement.history import History as SettledHistory
-from zerosum.settlement.rows import OrderRow, UserTradeRow
-from zerosum.settlement.sqlite import SqliteStore
 from zerosum.sim.chance import delay_s
 from zerosum.sim.disk import Damage, SimDisk
-from zerosum.sim.faults import Faults
+from zerosum.sim.embedded_log import read_records, with_archive
+from zerosum.sim.embedded_record import LateHistory, SimStore
+from zerosum.sim.findings import RunFailed, first_line, parts_of
 from zerosum.sim.host_disk import HostDisk
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import Plan
 from zerosum.sim.process import Died, Life, Process
-from zerosum.sim.recorder import RunFailed
 from zerosum.sim.worker import SimWorker
-from zerosum.sim.world import Door, World, first_line, parts_of
+from zerosum.sim.world import Door, World
 
 T = TypeVar("T")
 
@@ -55,81 +47,6 @@ PIPE_S: Final = 0.001
 ARCHIVE_S: Final = 0.01
 HELD_UP_S: Final = 0.1
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  where a real database costs no real syncs
-
-
-@final
-class SimStore:
-    """The real store, with a process that dies at its writes, and writes that have to wait."""
-
-    def __init__(self, path: Path, life: Life, faults: Faults) -> None:
-        self._store = SqliteStore(path)
-        self._path = path
-        self._life = life
-        self._faults = faults
-
-    def position(self) -> Position:
-        return self._store.position()
-
-    def log_id(self) -> bytes:
-        return self._store.log_id()
-
-    def belong_to(self, log_id: bytes) -> None:
-        self._life.check()
-        self._store.belong_to(log_id)
-
-    def write(self, batch: Batch) -> None:
-        self._life.check()
-        if self._faults.happens("store write fails", self._life):
-            raise SettlementFailed(self._path, "another program holds it locked", can_wait=True)
-        self._crash_if()
-        self._store.write(batch)
-        self._crash_if()
-
-    def _crash_if(self) -> None:
-        if self._faults.happens("crash at a store write", self._life):
-            self._life.process.crash()
-            raise Died
-
-    def fold(self) -> None:
-        self._life.check()
-        self._store.fold()
-
-    def close(self) -> None:
-        self._store.close()
-
-
-@final
-class LateHistory:
-    """The settled record as the API reads it, opened when it is first asked for: the follower makes it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._opened: SettledHistory | None = None
-
-    def order(self, account: int, symbol: int, *, order_id: int | None, client_id: str | None) -> OrderRow | None:
-        return self._history().order(account, symbol, order_id=order_id, client_id=client_id)
-
-    def all_orders(
-        self, account: int, symbol: int, *, from_order_id: int | None, start_us: int | None, end_us: int | None, limit: int
-    ) -> list[OrderRow]:  # fmt: skip
-        return self._history().all_orders(account, symbol, from_order_id=from_order_id, start_us=start_us, end_us=end_us, limit=limit)
-
-    def user_trades(
-        self, account: int, symbol: int, *, order_id: int | None, from_trade_id: int | None, start_us: int | None, end_us: int | None,
-        limit: int,
-    ) -> list[UserTradeRow]:  # fmt: skip
-        return self._history().user_trades(
-            account, symbol, order_id=order_id, from_trade_id=from_trade_id, start_us=start_us, end_us=end_us, limit=limit
-        )
-
-    def _history(self) -> SettledHistory:
-        if self._opened is None:
-            self._opened = SettledHistory(self._path)
-        return self._opened
-
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
 
 
 @final
@@ -318,6 +235,8 @@ class EmbeddedWorld(World):
         if unexpected:
             return self.fail(unexpected[0])
         self._clean_up(process)
+        if process is self.follower_process and self.exchange.is_alive:
+            self.exchange.crash()  # an exchange does not go on without its follower, and nobody mends a log that is being written
         if any(isinstance(each, LogPruned) for each in parts_of(error)):
             self._put_archived_back()
         if self._damage is not None and any(isinstance(each, ZerosumError) for each in parts_of(error)):
@@ -464,45 +383,3 @@ class EmbeddedWorld(World):
 
     def _followed(self) -> int:
         return self.follower.machine.sequence - self._followed_from if self.follower is not None else 0
-
-
-def with_archive(disk: SimDisk, data: DataDir) -> SimDisk:
-    """Another disk, whose log has the archived segments too."""
-    whole = disk.copy()
-    for name, content in disk.contents().items():
-        path = Path("/") / name
-        if path.parent == data.archive and path.name not in disk.names(data.log):
-            whole.overwrite(data.log / path.name, content)
-    return whole
-
-
-def read_records(disk: SimDisk, root: Path) -> list[bytes]:
-    """LogError."""
-    folder = root / "log"
-    found: list[bytes] = []
-    last_sequence = survey(disk, folder).report.last_sequence
-    with LogReader(folder, disk=disk) as reader:
-        for group in reader.read(last_sequence):
-            found += cut(bytes(group.records))
-    return found
-
-
-def cut(records: bytes) -> list[bytes]:
-    found = []
-    at = 0
-    while at < len(records):
-        size = int.from_bytes(records[at + 2 : at + 4], "little") * 8
-        assert size, "a record has a length"
-        found.append(records[at : at + size])
-        at += size
-    return found
-
-
-def dump(path: Path) -> dict[str, list[str]]:
-    """Every row of every table."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        tables = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
-        return {table: sorted(repr(row) for row in connection.execute(f"SELECT * FROM {table}")) for table in tables}  # noqa: S608
-    finally:
-        connection.close()

@@ -16,7 +16,8 @@ from zerosum.settlement.sqlite import SqliteStore
 from zerosum.settlement.verify import verify
 from zerosum.sim.bot_checks import check_bots
 from zerosum.sim.checks import Told, check_shown, named_event
-from zerosum.sim.embedded import EmbeddedWorld, dump
+from zerosum.sim.embedded import EmbeddedWorld
+from zerosum.sim.embedded_record import dump
 from zerosum.sim.history import History, is_everything
 from zerosum.sim.model import Fields, Model
 from zerosum.views.events import unpacked

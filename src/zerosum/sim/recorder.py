@@ -16,16 +16,13 @@ from typing import Final, final
 
 from zerosum.gateway.entry import Answer, Busy, Entry, Event, Lost, Passed, unheard
 from zerosum.services.cluster.topology import Topology
+from zerosum.sim.findings import RunFailed
 from zerosum.sim.history import ANSWERED, BUSY, LOST, Asked, History
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.process import Life
 
 TIME: Final = slice(8, 16)
 ROUNDING_S: Final = 1e-6
-
-
-class RunFailed(Exception):
-    """What a checker found, or a process that ended as none may."""
 
 
 @final

@@ -167,14 +167,3 @@ class World(ABC):
 def break_off(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def parts_of(error: BaseException | None) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [part for each in error.exceptions for part in parts_of(each)]
-    return [error] if error is not None else []
-
-
-def first_line(error: BaseException | None) -> str:
-    found = parts_of(error)
-    return f"{type(found[0]).__name__}: {str(found[0]).splitlines()[:1]}" if found else "nothing"

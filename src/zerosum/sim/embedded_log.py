@@ -1,0 +1,44 @@
+"""
+Reads the log of a simulated embedded exchange, with what was archived of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zerosum.log.reader import LogReader
+from zerosum.log.recovery import survey
+from zerosum.services.datadir import DataDir
+from zerosum.sim.disk import SimDisk
+
+
+def with_archive(disk: SimDisk, data: DataDir) -> SimDisk:
+    """Another disk, whose log has the archived segments too."""
+    whole = disk.copy()
+    for name, content in disk.contents().items():
+        path = Path("/") / name
+        if path.parent == data.archive and path.name not in disk.names(data.log):
+            whole.overwrite(data.log / path.name, content)
+    return whole
+
+
+def read_records(disk: SimDisk, root: Path) -> list[bytes]:
+    """LogError."""
+    folder = root / "log"
+    found: list[bytes] = []
+    last_sequence = survey(disk, folder).report.last_sequence
+    with LogReader(folder, disk=disk) as reader:
+        for group in reader.read(last_sequence):
+            found += cut(bytes(group.records))
+    return found
+
+
+def cut(records: bytes) -> list[bytes]:
+    found = []
+    at = 0
+    while at < len(records):
+        size = int.from_bytes(records[at + 2 : at + 4], "little") * 8
+        assert size, "a record has a length"
+        found.append(records[at : at + size])
+        at += size
+    return found
