@@ -38,7 +38,7 @@ format: .venv/.ok ## Format the code, and mend what lint can
 bench: .venv/.built ## Measure the core: commands per second
 	.venv/bin/zerosum bench core $(ARGS)
 
-simulate: .venv/.built ## Run the cluster's roles in simulated worlds that fail (SEED=1 STEPS=100000000 LEAST=100)
+simulate: .venv/.built ## Run the cluster's roles in simulated worlds that fail (a minute; SEED=, STEPS=, LEAST= to choose)
 	.venv/bin/zerosum simulate $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(if $(LEAST),--least $(LEAST)) $(ARGS)
 
 simulate-mutants: .venv/.built ## Plant known faults in copies of the program, and see that the simulator finds each

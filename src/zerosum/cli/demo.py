@@ -96,7 +96,7 @@ class DemoMarket:
         if keys is None or not self._was_founded_here():
             tell(
                 f"The demo market is left out: {self._embedded.data.root} has a market of its own."
-                " (--no-demo, or enabled = false in [demo], and this is not said.)"
+                " Start with --no-demo, or with enabled = false in [demo], not to be told this."
             )
             return
         self._show(keys["demo"])

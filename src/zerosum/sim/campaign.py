@@ -1,36 +1,42 @@
 """
-Many runs, on all cores, seed after seed from the first, until enough role steps are done or one run fails.
+Many runs, on all cores, seed after seed from the first, until enough role steps are done, one run fails, or somebody has seen enough.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import queue
+import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final, final
 
+from zerosum.sim.coverage import Met
 from zerosum.sim.plan import Plan
 from zerosum.sim.run import Result, run
 
 COMMANDS: Final = 1000  # of a run
 AHEAD: Final = 2  # runs given to each process at a time
+PR_SET_PDEATHSIG: Final = 1
 
 
 @final
 @dataclass(slots=True)
 class Tally:
-    """`met`: (fault, kind of process, state) -> how often, in all runs. `failed`: the first run that did."""
+    """`met`: in all runs. `failed`: the first run that did. `was_interrupted`: before there was enough."""
 
     runs: int = 0
     steps: int = 0
     faults: int = 0
     simulated_s: float = 0.0
     seconds: float = 0.0
-    met: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    met: Counter[Met] = field(default_factory=Counter)
     failed: Result | None = None
+    was_interrupted: bool = False
 
     def add(self, result: Result) -> None:
         self.runs += 1
@@ -50,30 +56,35 @@ def run_seed(seed: int, commands: int) -> Result:
     return run(Plan.of(seed, commands))
 
 
+def begin_worker() -> None:
+    """Ends with the process that started it, however that ends (on Linux); Ctrl-C is for that one alone to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def campaign(
     first_seed: int, *, steps: int = 0, seconds: float = 0.0, commands: int = COMMANDS, jobs: int = 1,
     progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:  # fmt: skip
-    """Until so many steps are done or so many seconds have passed, whichever is given."""
+    """Until so many steps are done or so many seconds have passed, whichever is given. KeyboardInterrupt only ends it earlier."""
     tally, start = Tally(), time.monotonic()
-
-    def goes_on() -> bool:
-        tally.seconds = time.monotonic() - start
-        enough = (steps and tally.steps >= steps) or (seconds and tally.seconds >= seconds)
-        return tally.failed is None and not enough
-
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        under_way: set[Future[Result]] = set()
+    done: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+    with multiprocessing.get_context("spawn").Pool(jobs, begin_worker) as pool:
         seed = first_seed
-        while goes_on():
-            while len(under_way) < jobs * AHEAD:
-                under_way.add(pool.submit(run_seed, seed, commands))
+        for _ in range(jobs * AHEAD):
+            pool.apply_async(run_seed, (seed, commands), callback=done.put, error_callback=done.put)
+            seed += 1
+        try:
+            while not tally.failed and not (steps and tally.steps >= steps) and not (seconds and tally.seconds >= seconds):
+                result = done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                tally.add(result)
+                tally.seconds = time.monotonic() - start
+                progress(tally)
+                pool.apply_async(run_seed, (seed, commands), callback=done.put, error_callback=done.put)
                 seed += 1
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                tally.add(future.result())
-            progress(tally)
-        for future in under_way:
-            future.cancel()
-    tally.seconds = time.monotonic() - start
+        except KeyboardInterrupt:
+            tally.was_interrupted = True
     return tally

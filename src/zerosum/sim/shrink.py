@@ -13,11 +13,19 @@ from zerosum.sim.plan import LOSSY, Plan
 from zerosum.sim.run import Result, run
 
 TRIES_MAX: Final = 120
+NO_DIGITS: Final = str.maketrans("", "", "0123456789")
+
+
+def kind_of(failure: str) -> str:
+    """Failures of one kind have one cause, mostly: the last line up to its first colon, where an error's type stands."""
+    lines = [line.strip(" |+-") for line in failure.strip().splitlines()]
+    told = [line for line in lines if line]
+    return told[-1].partition(":")[0] if "Traceback" in failure else told[0].translate(NO_DIGITS) if told else ""
 
 
 def shrink(result: Result, tried: Callable[[Plan, bool], None] = lambda plan, fails: None, tries: int = TRIES_MAX) -> Result:
-    """The smallest that was found to fail. `tried` is told of each attempt."""
-    smallest = result
+    """The smallest that was found to fail in the same way. `tried` is told of each attempt."""
+    smallest, kind = result, kind_of(result.failure)
     left = tries
     progress = True
     while progress and left > 0:
@@ -27,8 +35,9 @@ def shrink(result: Result, tried: Callable[[Plan, bool], None] = lambda plan, fa
                 break
             left -= 1
             attempt = run(plan)
-            tried(plan, bool(attempt.failure))
-            if attempt.failure:
+            fails = bool(attempt.failure) and kind_of(attempt.failure) == kind
+            tried(plan, fails)
+            if fails:
                 smallest = attempt
                 progress = True
                 break

@@ -22,7 +22,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded
 from zerosum.services.opening import open_log
 
-LEFT_OUT = "has a market of its own. (--no-demo, or enabled = false in [demo], and this is not said.)"
+LEFT_OUT = "has a market of its own. Start with --no-demo, or with enabled = false in [demo], not to be told this."
 
 
 def keys_in(data: Path) -> int:

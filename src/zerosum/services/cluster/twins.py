@@ -78,7 +78,8 @@ class Twins:
         if ours[:both] != theirs[:both]:
             raise Diverged(
                 f"{self._name}: from event {sequence_at(ours, 0)} on, the stream holds other events than this copy makes of the same input."
-                " Keep both as they are, start no further copy, and look at them with `zerosum audit`."
+                " Keep its snapshots and the stream as they are, and start no further copy: one of the two was made by other code, by"
+                " damaged memory, or with another decision about a record."
             )
         del ours[:both], theirs[:both]
         self.compared_up_to = self.read_up_to if not theirs else self.made_up_to
