@@ -191,8 +191,8 @@ class SimWriter:
         stream, faults = self._stream, self._stream.faults
         if not late:
             self._break_by_chance()
-            if self._broken:
-                return
+        if self._broken:
+            return  # none is there without those before it
         if self._doubts and stream.loses(stream, data):
             offset = len(stream.log)
         elif self._doubts and faults.happens("message split", self._life):
