@@ -13,6 +13,7 @@ written to it now would stand under sequences that others have used.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from zerosum.core.exchange import CORE_VERSION_MAX
@@ -100,11 +101,15 @@ def newest_snapshot(data: DataDir, log_id: bytes, *, at_most: int) -> tuple[Snap
     store = SnapshotStore(data.snapshots, disk=data.disk)
     snapshot, passed_over = store.newest(at_most=at_most)
     if snapshot is not None and int(snapshot.meta.get("state_format", 0)) < STATE_FORMAT:
-        path = data.snapshots / f"{snapshot.sequence:020d}.snap"
+        path = path_of(data, snapshot)
         return None, [*passed_over, PassedOver(path, "an earlier version of the program wrote it, whose states are of another format")]
     if snapshot is not None:
         check_snapshot(data, log_id, snapshot)
     return snapshot, passed_over
+
+
+def path_of(data: DataDir, snapshot: Snapshot) -> Path:
+    return data.snapshots / f"{snapshot.sequence:020d}.snap"
 
 
 def snapshot_meta(log_id: bytes, machine: Machine) -> dict[str, int | str]:
@@ -131,7 +136,7 @@ def check_snapshot(data: DataDir, log_id: bytes, snapshot: Snapshot) -> None:
             " Put back the log that belongs to it, or move the snapshots away: this log is then replayed from its beginning."
         )
     state_format, core_version = int(meta.get("state_format", 0)), int(meta.get("core_version", 0))
-    path = data.snapshots / f"{snapshot.sequence:020d}.snap"
+    path = path_of(data, snapshot)
     if state_format > STATE_FORMAT:
         raise SnapshotTooNew(path, found=state_format, known=STATE_FORMAT)
     if core_version > CORE_VERSION_MAX:

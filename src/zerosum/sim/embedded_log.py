@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zerosum.log.layout import split_records
 from zerosum.log.reader import LogReader
 from zerosum.log.recovery import survey
 from zerosum.services.datadir import DataDir
@@ -29,16 +30,5 @@ def read_records(disk: SimDisk, root: Path) -> list[bytes]:
     last_sequence = survey(disk, folder).report.last_sequence
     with LogReader(folder, disk=disk) as reader:
         for group in reader.read(last_sequence):
-            found += cut(bytes(group.records))
-    return found
-
-
-def cut(records: bytes) -> list[bytes]:
-    found = []
-    at = 0
-    while at < len(records):
-        size = int.from_bytes(records[at + 2 : at + 4], "little") * 8
-        assert size, "a record has a length"
-        found.append(records[at : at + size])
-        at += size
+            found += [bytes(record) for record in split_records(memoryview(group.records))]
     return found

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from zerosum.core import records
-from zerosum.core.codes import BUY, FIRST_USER, LIMIT, SELL, TRADING
+from zerosum.core.codes import BUY, FEES, FIRST_USER, LIMIT, SELL, TRADING
 from zerosum.core.records import text_words
 from zerosum.log.messages import position
 from zerosum.services.cluster.control import APPLY, DecidedTooLate, Decision, Operators
@@ -85,6 +85,31 @@ def test_one_order_that_makes_more_than_comes_out_at_a_time(bounds: Bounds) -> N
             await asyncio.gather(*map(cluster.command, [sell] * makers))
             events = await cluster.command(buy)
             assert sum(event[0] & 0xFF == records.FILL for event in events) == makers
+            await cluster.quiet()
+            assert list(cluster.auditor.cut.findings_at_rest()) == []
+
+    loop.run(story())
+
+
+def test_what_the_second_shard_earned_in_fees_can_be_paid_to_its_accounts() -> None:
+    loop = SimLoop()
+    buyer = FIRST_USER + 1  # of the second shard
+    sell = command(records.PLACE, account=FIRST_USER, terms=records.terms(0, SELL, LIMIT), price_ticks=10, qty_lots=1000)
+    buy = command(records.PLACE, account=buyer, terms=records.terms(0, BUY, LIMIT), price_ticks=10, qty_lots=1000)
+    fees = command(records.SET_ACCOUNT_FEES, account=buyer, taker_ppm=10_000)
+    pay = command(records.TRANSFER, account=FEES, transfer_id=1, asset=0, atoms=10, to_account=buyer)
+
+    async def story() -> None:
+        cluster = cluster_of(loop, 2, 1)
+        async with cluster.running():
+            for each in (*small_market(10), fees, sell, buy):
+                await cluster.command(each)
+                await cluster.quiet()
+            (paid,) = await cluster.command(pay)
+            assert paid[0] & 0xFF == records.TRANSFERRED
+            account = cluster.views.account(buyer)
+            assert account is not None
+            assert account.balances[0] == (1000, 0)
             await cluster.quiet()
             assert list(cluster.auditor.cut.findings_at_rest()) == []
 

@@ -435,6 +435,21 @@ async def test_after_a_broken_invariant_nothing_more_is_applied_or_answered(tmp_
     assert replayed(tmp_path).sequence == OPENED + 2
 
 
+async def test_whoever_closes_it_again_waits_as_well(tmp_path: Path) -> None:
+    slow = WatchedDisk(before=lambda operation: time.sleep(0.01) if operation.name == "sync" else None)
+    async with ShardWorld.on(tmp_path, slow) as world:
+        for _ in range(50):
+            world.submit(place())
+            await asyncio.sleep(0)
+        first = asyncio.create_task(world.shard.close())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(world.shard.close(), 30)
+        assert len(world.answers) == 50
+        with FileLog.open(tmp_path, segment_bytes=1 << 16) as log:
+            assert log.recovery.clean
+        await first
+
+
 async def test_close_finishes_what_is_under_way_and_seals_the_log(tmp_path: Path) -> None:
     slow = WatchedDisk(before=lambda operation: time.sleep(0.01) if operation.name == "sync" else None)
     async with ShardWorld.on(tmp_path, slow) as world:

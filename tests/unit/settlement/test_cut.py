@@ -36,6 +36,22 @@ def read(accounts: list[Events], markets: list[Events]) -> Cut:
     return cut
 
 
+AVAILABLE_AFTER = {records.TRANSFERRED: 11, records.TRANSFER_SENT: 8, records.TRANSFER_ARRIVED: 8}
+"""Of the account that a movement changes: the word that states what it has then."""
+
+
+@pytest.mark.parametrize("kind", AVAILABLE_AFTER)
+def test_a_movement_that_states_another_balance_than_it_makes(kind: int, streams: tuple[list[Events], list[Events]]) -> None:
+    """Both sides by the same amount too much: together they still come to zero."""
+    accounts, markets = streams
+    shard, at = next((shard, at) for shard, events in enumerate(accounts) for at, event in enumerate(events) if event[0] & 0xFF == kind)
+    event = list(accounts[shard][at])
+    event[AVAILABLE_AFTER[kind]] += 1
+    changed = [list(events) for events in accounts]
+    changed[shard] = [*accounts[shard][:at], tuple(event)]
+    assert any("is told to have" in finding for finding in read(changed, markets).findings())
+
+
 def test_it_adds_up_at_any_cut(streams: tuple[list[Events], list[Events]]) -> None:
     accounts, markets = streams
     random = Random(1)
