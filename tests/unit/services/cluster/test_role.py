@@ -1,0 +1,83 @@
+"""The loop of one copy of a machine by itself: what it may say, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from zerosum.core import records
+from zerosum.core.codes import FIRST_USER
+from zerosum.log.memory_streams import MemoryStream
+from zerosum.log.messages import pack
+from zerosum.log.streams import Appended, Ends
+from zerosum.services.cluster.memory import MemoryCluster
+from zerosum.services.cluster.role import RoleSettings
+from zerosum.services.cluster.role_snapshots import SnapshotSettings
+from zerosum.services.cluster.topology import Streams, Topology
+from zerosum.services.cluster.wiring import Wiring
+from zerosum.sim.disk import SimDisk
+from zerosum.sim.loop import SimLoop
+
+FOLDER = Path("/snapshots")
+
+
+class SlowToRead:
+    """A stream whose first read is answered, which looks for its end, and others once `goes_on` is set."""
+
+    def __init__(self, stream: MemoryStream) -> None:
+        self.name = stream.name
+        self.stream = stream
+        self.goes_on = asyncio.Event()
+        self._reads = 0
+
+    def writer(self) -> MemoryStream:
+        return self.stream
+
+    async def read(self, offset: int) -> list[Appended]:
+        self._reads += 1
+        if self._reads > 1:
+            await self.goes_on.wait()
+        return await self.stream.read(offset)
+
+    async def ends(self) -> Ends:
+        return await self.stream.ends()
+
+
+def open_account(account: int) -> bytes:
+    return records.command(records.OPEN_ACCOUNT, 0, account)
+
+
+def test_a_copy_says_nothing_before_it_has_made_what_was_out_and_found_it_the_same() -> None:
+    loop = SimLoop()
+
+    async def story() -> None:
+        before = MemoryCluster(Topology(1, 1), SimDisk(), FOLDER, loop.now_us)
+        async with before.running():
+            for account in range(FIRST_USER, FIRST_USER + 3):
+                await before.command(open_account(account))
+            await before.quiet()
+        await before.streams.commands[0].writer().append(pack(open_account(FIRST_USER + 9)))
+        events = before.streams.account_events[0]
+        assert isinstance(events, MemoryStream)
+        slow = SlowToRead(events)
+
+        def stream(name: str) -> MemoryStream | SlowToRead:
+            if name == events.name:
+                return slow
+            found = next(each for each in before.streams.all() if each.name == name)
+            assert isinstance(found, MemoryStream)
+            return found
+
+        settings = RoleSettings(SnapshotSettings(FOLDER), patience_s=0)
+        role = Wiring(before.topology, Streams(before.topology, stream), reserve=64).shard(0, settings, SimDisk())
+        there = events.next_offset
+        running = loop.create_task(role.run())
+        await asyncio.sleep(10)
+        assert role.machine.own_sequence() == 4, "it has made everything"
+        assert events.next_offset == there
+        slow.goes_on.set()
+        await asyncio.sleep(10)
+        assert events.next_offset > there
+        running.cancel()
+
+    loop.run(story())
