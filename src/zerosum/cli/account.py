@@ -25,6 +25,7 @@ AnyAccountArgument = Annotated[
     int, typer.Argument(help="The account's number; 1 to 3 are the exchange's own, 2 has its fees.", min=1, max=codes.ACCOUNT_MAX)
 ]
 
+HOUSE: Final = {codes.OUTSIDE: " outside", codes.FEES: " fees", codes.CLEARING: " clearing"}
 STATUSES: Final = {"active": codes.ACTIVE, "suspended": codes.SUSPENDED, "closed": codes.CLOSED}
 
 
@@ -68,7 +69,10 @@ def list_accounts(data: DataOption = None, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(found))
         return
     columns = ("account", "status", "maker_ppm", "taker_ppm", "open_orders", "orders_max")
-    show_table([column.replace("_", " ") for column in columns], [[str(account[column]) for column in columns] for account in found])
+    rows = [[str(account[column]) for column in columns] for account in found]
+    for row, account in zip(rows, found, strict=True):
+        row[0] += HOUSE.get(account["account"], "")
+    show_table([column.replace("_", " ") for column in columns], rows)
 
 
 @cli.command("fees")

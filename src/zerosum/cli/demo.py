@@ -55,6 +55,7 @@ DEPOSITS: Final = {
     MAKER: {"BTC": 10_000, "ETH": 100_000, "SOL": 1_000_000, "USDT": 1_000_000_000},
     TAKER: {"BTC": 10_000, "ETH": 100_000, "SOL": 1_000_000, "USDT": 1_000_000_000},
 }
+TOLD_S: Final = 0.5  # after their end: what ended them just after their start may be ending the exchange, too
 BOTS_STOP_S: Final = 5.0
 DEFAULT_REST: Final = "127.0.0.1:8700"
 
@@ -109,6 +110,7 @@ class DemoMarket:
     async def _tell_of_end(self, bots: asyncio.subprocess.Process) -> None:
         """Without them the market stands still, and whoever trades there would look for the fault in their own bot."""
         code = await bots.wait()
+        await asyncio.sleep(TOLD_S)
         tell(f"The demo market's bots have ended, with exit code {code}: nobody trades there any more. The next start has them again.")
 
     async def stop(self) -> None:

@@ -137,9 +137,9 @@ async def run_until_closed(config: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the exchange decides when its bots end
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(run_until_closed(json.loads(sys.stdin.readline())))
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the exchange decides when its bots end
+    uvloop.run(run_until_closed(json.loads(sys.stdin.readline())))
 
 
 if __name__ == "__main__":

@@ -40,9 +40,8 @@ cli.add_typer(key.cli, name="key")
 cli.add_typer(config.cli, name="config")
 cli.add_typer(account.cli, name="account")
 cli.add_typer(listing.cli, name="listing")
-cli.command("deposit")(money.deposit)
-cli.command("withdraw")(money.withdraw)
-cli.command("transfer")(money.transfer)
+for movement in (money.deposit, money.withdraw, money.transfer):
+    cli.command(movement.__name__, context_settings={"ignore_unknown_options": True})(movement)  # or -5 is read as an option
 
 
 def print_version(asked: bool) -> None:

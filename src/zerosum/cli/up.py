@@ -23,6 +23,7 @@ import uvloop
 
 from zerosum.cli.demo import DemoMarket
 from zerosum.cli.directory import load_settings, make_directory, master_key
+from zerosum.cli.door import is_listening
 from zerosum.cli.measures import LOOP_BUCKETS_US, add_checks, add_metrics
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.terminal import tell
@@ -37,6 +38,7 @@ from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
+from zerosum.services import admin
 from zerosum.services.collector import keep_collections_short
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
@@ -49,6 +51,10 @@ LISTENERS: Final = ("rest", "websocket", "operations")
 log = structlog.get_logger("exchange")
 
 PortOption = Annotated[int | None, typer.Option(help="Overrides the settings; 0 takes any free port.", min=0, max=65_535)]
+
+
+class AlreadyRuns(ZerosumError):
+    """One data directory is one exchange's."""
 
 
 class Stopped(ZerosumError):
@@ -109,6 +115,10 @@ def embedded_settings(settings: Settings) -> EmbeddedSettings:
 
 
 async def run(settings: Settings, ready_file: Path | None) -> None:
+    if is_listening(settings.data_directory / admin.NAME):
+        raise AlreadyRuns(
+            f"An exchange runs in {settings.data_directory} already: end that one first, or name another directory with --data."
+        )
     async with AsyncExitStack() as running:
         sockets = {name: running.enter_context(closing(listener(settings, name))) for name in LISTENERS}
         make_directory(settings.data_directory)

@@ -106,9 +106,9 @@ def main() -> int:
     parser.add_argument("--snapshot-every", type=int, default=SnapshotPolicy.every_records)
     parser.add_argument("--snapshots-kept", type=int, default=SnapshotPolicy.keep)
     options = parser.parse_args()
-    # Ctrl-C in a terminal, or the terminal's end, goes to the whole group: the exchange decides when its follower ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Ctrl-C in a terminal, its end, or a supervisor's stop goes to the whole group: the exchange decides when its follower ends.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     data = DataDir(options.data)
     with socket.socket(fileno=options.link) as link:
         try:

@@ -108,7 +108,9 @@ def test_audit_and_state_find_the_directory_as_all_commands_do(
     monkeypatch.setenv("ZEROSUM_DATA_DIRECTORY", str(offline))
     assert json.loads(cli("state", "--json").out)["sequence"] == 0
     assert cli("account", "open", 1001).code == 0
-    assert "1001" in cli("account", "list").out
+    listed = cli("account", "list").out
+    assert "1001" in listed
+    assert "2 fees" in listed
     assert cli("audit", tmp_path / "other").code == 1
 
 
@@ -375,7 +377,7 @@ def test_a_misspelled_variable_sends_no_command_elsewhere(market: Path, cli: Cli
 
 
 def test_an_amount_below_zero_is_told_what_there_is_for_it(market: Path, cli: Cli) -> None:
-    said = cli("deposit", 1001, "USDT", "--data", market, "--", "-5")
+    said = cli("deposit", 1001, "USDT", "-5", "--data", market)
     assert (said.code, said.err.strip()) == (1, "Refused: amount '-5' is below 0: money comes in by `deposit` and goes out by `withdraw`.")
 
 

@@ -78,12 +78,16 @@ def test_a_pipe_whose_reader_is_gone_or_reads_nothing_does_not_matter(reader: st
         os.close(reading)
 
 
-def test_the_end_of_the_terminal_is_a_clean_stop(tmp_path: Path) -> None:
-    """SIGHUP goes to the whole group: the exchange stops its follower and bots, they do not just end."""
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_what_goes_to_the_whole_group_is_a_clean_stop(tmp_path: Path, how: signal.Signals) -> None:
+    """The end of the terminal, Ctrl-C, a supervisor's stop: the exchange stops its follower and bots, they do not just end."""
     data = tmp_path / "data"
-    process = started(data, "", start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.killpg(process.pid, signal.SIGHUP)
-    assert process.wait(60) == 0
+    with (tmp_path / "said").open("wb") as said:
+        process = started(data, "", start_new_session=True, stdout=subprocess.DEVNULL, stderr=said)
+        os.killpg(process.pid, how)
+        assert process.wait(60) == 0
+    assert "have ended" not in (tmp_path / "said").read_text()
+    assert "attention" not in (tmp_path / "said").read_text()
     assert stopped_cleanly(data)
     assert any((data / "snapshots").iterdir()), "the follower took its last snapshot"
 
@@ -146,6 +150,13 @@ def test_a_taken_port_leaves_no_data_directory_behind(tmp_path: Path, cli: Cli) 
     assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in said.err
     assert "If another exchange runs there, give this one ports of its own: --rest-port, --websocket-port, --operations-port" in said.err
     assert not (tmp_path / "data").exists()
+
+
+def test_a_directory_whose_exchange_runs_is_told(tmp_path: Path, cli: Cli) -> None:
+    with running(tmp_path / "data", "--no-demo"):
+        said = cli("up", "--data", tmp_path / "data")
+    assert said.code == 1
+    assert said.err.startswith(f"AlreadyRuns: An exchange runs in {tmp_path / 'data'} already")
 
 
 def test_an_option_that_does_not_fit_another_setting_is_told(tmp_path: Path, cli: Cli) -> None:
