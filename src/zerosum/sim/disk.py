@@ -22,6 +22,8 @@ from typing import Self
 from zerosum.log.errors import LogInUse
 
 SECTOR_BYTES = 512
+ZEROS_BYTES = 8  # what is written to a log begins and ends at words
+SHORTEST_BYTES = 168  # of what is written to a log: a group without records
 
 
 @dataclass
@@ -96,6 +98,11 @@ def _survivors(writes: list[tuple[int, bytes]], rng: Random) -> Iterator[tuple[i
             for sector_offset, sector in _by_sectors(offset, data):
                 if rng.random() < 0.5:
                     yield sector_offset, sector
+
+
+def looks_unwritten(sector: bytes) -> bool:
+    """Whether the share that some record has in it may be zeros: where it begins in it, where it ends in it, or all of a short one."""
+    return not any(sector[:ZEROS_BYTES]) or not any(sector[-ZEROS_BYTES:]) or bytes(SHORTEST_BYTES) in sector
 
 
 def _by_sectors(offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -244,7 +251,7 @@ class SimDisk:
     def damage_in_place(self, rng: Random, path: Path, *, zeros: bool) -> Damage | None:
         """
         In the part of a file that was written: a bit flips, a sector has another's content, or zeros if `zeros`. None where that changes
-        nothing.
+        nothing, or would be as good as zeros.
         """
         file = self._directory(path.parent).entries[path.name]
         assert isinstance(file, _File)
@@ -261,7 +268,7 @@ class SimDisk:
             was = bytes(content[at : at + SECTOR_BYTES])
             other = rng.randrange(0, written, SECTOR_BYTES)
             now = bytes(len(was)) if how == "zeros" else bytes(content[other : other + len(was)])
-        if was == now or len(was) != len(now):
+        if was == now or len(was) != len(now) or (not zeros and looks_unwritten(now)):
             return None
         content[at : at + len(now)] = now
         _put(file.synced, at, now)
