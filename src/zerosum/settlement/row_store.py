@@ -47,13 +47,22 @@ class RowStore(Protocol):
 
 def written(rows: Rows) -> list[tuple[str, tuple[Value, ...]]]:
     """
-    (table, row) of everything in a batch. An order is in one table here, open or ended: a cluster's open orders are read from views, never
-    from a table that lives by deletes.
+    (table, row) of everything in a batch: of several of one key the last, for all are written as of the batch's end. An order is in one
+    table here, open or ended: a cluster's open orders are read from views, never from a table that lives by deletes.
     """
     found: list[tuple[str, tuple[Value, ...]]] = [("orders", row) for row in rows.active_orders]
     for table in KEY_COLUMNS:
         found += [(table, row) for row in getattr(rows, table)]
-    return found
+    last: dict[tuple[str, tuple[Value, ...]], tuple[Value, ...]] = {}
+    for table, row in found:
+        key = table, key_of(table, row)
+        last[key] = opened_as(last[key], row) if table == "accounts" and key in last else row
+    return [(table, row) for (table, _), row in last.items()]
+
+
+def opened_as(first: tuple[Value, ...], row: tuple[Value, ...]) -> tuple[Value, ...]:
+    """An account's row, opened when its first one says."""
+    return (*row[:OPENED], first[OPENED], *row[OPENED + 1 :])
 
 
 def key_of(table: str, row: tuple[Value, ...]) -> tuple[Value, ...]:
