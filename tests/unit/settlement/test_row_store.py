@@ -7,7 +7,7 @@ from zerosum.settlement.rows import RETURNED, SENT, AccountRow, MarketRow, Rows,
 
 
 def test_of_several_rows_of_one_key_the_last_is_written() -> None:
-    """All bear the batch's number: an earlier one that alone was written, before a crash, would stay where the next batch ends before it."""
+    """All bear the batch's number: an earlier one, alone written before a crash, would stay where the next batch ends before it."""
     rows = Rows()
     rows.markets += [MarketRow(0, 1, 100, 10, 5), MarketRow(1, 1, 7, 10, 6), MarketRow(0, 2, 100, 10, 7)]
     rows.transfers += [
