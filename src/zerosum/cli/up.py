@@ -30,6 +30,7 @@ from zerosum.cli.terminal import tell
 from zerosum.errors import ConfigError, ZerosumError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
+from zerosum.log.segments import held_still
 from zerosum.net.listener import ListenFailed, bind
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
@@ -51,10 +52,6 @@ LISTENERS: Final = ("rest", "websocket", "operations")
 log = structlog.get_logger("exchange")
 
 PortOption = Annotated[int | None, typer.Option(help="Overrides the settings; 0 takes any free port.", min=0, max=65_535)]
-
-
-class AlreadyRuns(ZerosumError):
-    """One data directory is one exchange's."""
 
 
 class Stopped(ZerosumError):
@@ -116,9 +113,8 @@ def embedded_settings(settings: Settings) -> EmbeddedSettings:
 
 async def run(settings: Settings, ready_file: Path | None) -> None:
     if is_listening(settings.data_directory / admin.NAME):
-        raise AlreadyRuns(
-            f"An exchange runs in {settings.data_directory} already: end that one first, or name another directory with --data."
-        )
+        with held_still(DataDir(settings.data_directory).log):  # LogInUse: it says who runs there, before a port is blamed
+            pass
     async with AsyncExitStack() as running:
         sockets = {name: running.enter_context(closing(listener(settings, name))) for name in LISTENERS}
         make_directory(settings.data_directory)

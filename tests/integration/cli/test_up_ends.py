@@ -153,10 +153,10 @@ def test_a_taken_port_leaves_no_data_directory_behind(tmp_path: Path, cli: Cli) 
 
 
 def test_a_directory_whose_exchange_runs_is_told(tmp_path: Path, cli: Cli) -> None:
-    with running(tmp_path / "data", "--no-demo"):
-        said = cli("up", "--data", tmp_path / "data")
+    with running(tmp_path / "data", "--no-demo") as exchange:
+        said = cli("up", "--data", tmp_path / "data", "--rest-port", exchange.ports["rest"])
     assert said.code == 1
-    assert said.err.startswith(f"AlreadyRuns: An exchange runs in {tmp_path / 'data'} already")
+    assert said.err.startswith(f"LogInUse: {tmp_path / 'data' / 'log'}: in use by process {exchange.process.pid}.")
 
 
 def test_an_option_that_does_not_fit_another_setting_is_told(tmp_path: Path, cli: Cli) -> None:
