@@ -20,6 +20,7 @@ from zerosum.log.disk import OsDisk
 from zerosum.ops import settings as settings_file
 from zerosum.ops.settings import DATA_VARIABLE, Given
 from zerosum.ops.settings_model import DATA_DIRECTORY, Settings
+from zerosum.services import admin
 from zerosum.services.datadir import DataDir
 
 MASTER_KEY_NAME = "master.key"
@@ -51,8 +52,11 @@ def data_option(root: Path) -> str:
 
 
 def holds_exchange(directory: DataDir) -> bool:
-    """Whether there is a log, or what is only made from one: then its loss is for the log to tell."""
-    return any(directory.log.glob("*.seg")) or directory.settled.exists() or directory.snapshots.exists()
+    """
+    Whether there is a log, or what is only made from one: then its loss is for the log to tell. Or the socket of a gateway, which has none.
+    """
+    holds_log = any(directory.log.glob("*.seg")) or directory.settled.exists() or directory.snapshots.exists()
+    return holds_log or (directory.root / admin.NAME).exists()
 
 
 def load_settings(data: Path | None, config: Path | None, options: Mapping[str, Given] | None = None) -> Settings:

@@ -12,7 +12,25 @@ from typing import Annotated, NoReturn
 import typer
 
 from zerosum import __version__
-from zerosum.cli import account, audit, bench, config, e2e, init, key, listing, money, replay, simulate, soak, state, up
+from zerosum.cli import (
+    account,
+    audit,
+    bench,
+    cluster,
+    config,
+    devcluster,
+    e2e,
+    init,
+    key,
+    listing,
+    money,
+    replay,
+    run,
+    simulate,
+    soak,
+    state,
+    up,
+)
 from zerosum.cli.terminal import STDERR, open_standard_descriptors, somebody_sees_it
 from zerosum.errors import ZerosumError
 
@@ -40,6 +58,9 @@ cli.add_typer(key.cli, name="key")
 cli.add_typer(config.cli, name="config")
 cli.add_typer(account.cli, name="account")
 cli.add_typer(listing.cli, name="listing")
+cli.add_typer(devcluster.cli, name="devcluster")
+cli.add_typer(cluster.cli, name="cluster")
+cli.add_typer(run.cli, name="run")
 for movement in (money.deposit, money.withdraw, money.transfer):
     cli.command(movement.__name__, context_settings={"ignore_unknown_options": True})(movement)  # or -5 is read as an option
 

@@ -228,6 +228,12 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
                 f"{other}.port is {second.port}, and so is {one}.port, both on {first.host}.\n"
                 f"  Give each listener its own: another {other}.port, or 0 for any that is free.",
             )
+    if settings.kafka.in_sync > settings.kafka.replication:
+        yield (
+            ["kafka.in_sync", "kafka.replication"],
+            f"kafka.in_sync is {settings.kafka.in_sync}, and kafka.replication is {settings.kafka.replication}: no message could ever be"
+            " acknowledged.\n  Set kafka.in_sync to that or less, or kafka.replication to more.",
+        )
     if settings.archive.policy != "keep" and settings.snapshots.keep < 2:
         yield (
             ["archive.policy", "snapshots.keep"],

@@ -49,7 +49,21 @@ def _segment_bytes(count: int) -> int:
     return count
 
 
+def _matches(pattern: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return AfterValidator(check)
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Host = Annotated[str, _matches(r"[A-Za-z0-9_.:-]+")]
+HostPort = Annotated[str, _matches(r"[A-Za-z0-9_.:-]+:\d{1,5}")]
+NAME_RULE: Final = _matches(r"[a-z][a-z0-9_]{0,30}")
+Name = Annotated[str, NAME_RULE]
+Operator = Annotated[str, _matches(r"[A-Za-z0-9_.-]+:[0-9a-fA-F]{64}")]
 
 
 class Section(BaseModel):
@@ -193,6 +207,59 @@ class Allowance(Section):
     orders_per_day: Count = Field(default=20_000_000, description="The same, in a day")
 
 
+class Cluster(Section):
+    """The exchange as services: what all of them share. Not read by `zerosum up`."""
+
+    name: Name = Field(default="zerosum", description="Begins the names of the deployment's topics, and is the database's keyspace")
+    shards: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=4, description="UBSCore shards, each with a part of the accounts. Fixed when a deployment is made"
+    )
+    partitions: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=4, description="Engine partitions, each with a part of the symbols. Fixed when a deployment is made"
+    )
+    wait_s: Seconds = Field(default=120.0, description="How long a service that starts waits for what it needs")
+    patience_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=0.3, description="How late another copy's output may be before a standby puts it out itself"
+    )
+    snapshot_messages: Count = Field(default=20_000, description="Messages between two snapshots of a service's state")
+    answer_s: Seconds = Field(default=10.0, description="After which the outcome of a command is answered as not known, with -1007")
+    pending_max: Count = Field(default=50_000, description="Commands of a gateway under way; past it one is refused with -1008")
+    operators: tuple[Operator, ...] = Field(
+        default=(),
+        description="Whose decisions about single records count, each with a public key (Ed25519)",
+        examples=[["alice:" + "0f" * 32]],
+    )
+
+
+class Kafka(Section):
+    """The brokers that carry what the services say to each other."""
+
+    servers: tuple[HostPort, ...] = Field(default=("127.0.0.1:9092",), description="Where some of the brokers are")
+    replication: Annotated[int, Field(ge=1, le=15)] = Field(
+        default=3, description="Brokers that have each message; for topics that `zerosum cluster init` makes"
+    )
+    in_sync: Annotated[int, Field(ge=1, le=15)] = Field(
+        default=2, description="How many of them must, when it is acknowledged; for topics that `zerosum cluster init` makes"
+    )
+    delivery_s: Seconds = Field(default=30.0, description="After which a message that no broker took has failed")
+
+
+class Database(Section):
+    """The CQL database (ScyllaDB or Cassandra) that has the record."""
+
+    hosts: tuple[Host, ...] = Field(default=("127.0.0.1",), description="Where some of its nodes are")
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(default=9_042, description="Their port for CQL")
+    local_dc: str | None = Field(
+        default=None, description="The data center whose nodes are asked; unset: that of the first found", examples=["datacenter1"]
+    )
+    consistency: Literal["ONE", "QUORUM", "LOCAL_QUORUM"] = Field(
+        default="LOCAL_QUORUM", description="Nodes that must have a row when it is written, and be asked when it is read"
+    )
+    replication: Annotated[int, Field(ge=1, le=15)] = Field(
+        default=3, description="Nodes of a data center that have each row; for a keyspace that `zerosum cluster init` makes"
+    )
+
+
 class Demo(Section):
     """A small market to look at."""
 
@@ -230,6 +297,9 @@ class Settings(Section):
     archive: Archive = Archive()
     follower: Follower = Follower()
     allowance: Allowance = Allowance()
+    cluster: Cluster = Cluster()
+    kafka: Kafka = Kafka()
+    database: Database = Database()
     demo: Demo = Demo()
 
 
@@ -261,6 +331,10 @@ class Setting(NamedTuple):
         return self.type is SecretStr
 
 
+LISTS: Final = {
+    Address: "a list of IP addresses", Host: "a list of names or addresses", HostPort: "a list of host:port",
+    Operator: "a list of name:64 hexadecimal digits",
+}  # fmt: skip
 SECTIONS: Final = {key: type(field.default) for key, field in Settings.model_fields.items() if isinstance(field.default, Section)}
 
 
@@ -301,7 +375,7 @@ def allowed(setting: Setting) -> str:
         unit = f"a multiple of {SEGMENT_BYTES_STEP}" if setting.name == "log.segment_bytes" else "a whole number"
         return f"{unit} of {low} or more" if high is None else f"{unit} from {low} to {high}"
     if kind is float:
-        return f"a number above {above}, and at most {high}"
+        return f"a number from {low} to {high}" if above is None else f"a number above {above}, and at most {high}"
     if kind is Path:
         return "a path"
     if kind is SecretStr:
@@ -310,7 +384,9 @@ def allowed(setting: Setting) -> str:
         *first, last = (json.dumps(choice) for choice in get_args(kind))
         return f"{', '.join(first)} or {last}"
     if get_origin(kind) is tuple:
-        return "a list of IP addresses"
+        return LISTS[get_args(kind)[0]]
+    if NAME_RULE in metadata:
+        return "up to 31 small letters, digits and _, a letter first"
     assert kind is str, f"the type of {setting.name} can be said in words"
     return "a name or an address"
 

@@ -6,8 +6,10 @@ The operator's door: a Unix socket in the data directory that takes raw commands
                                                               length 0: none, followed by length : 4, why it was not taken
                                                                         (of length 0: it was, and caused no account event)
 
+                                                              nothing: the connection ends; whether it was done is not known
+
 A question begins with a brace, which is no command's kind; services/overview.py says what can be asked. Its answer shows everything that
-was submitted anywhere before it.
+was submitted here before it.
 
 Who may use it is who may open the socket's file (mode 0600).
 """
@@ -19,13 +21,15 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, final
 
 from zerosum.core import records
 from zerosum.errors import ZerosumError
-from zerosum.gateway.entry import Busy, Event
+from zerosum.gateway.entry import Busy, Entry, Event
 from zerosum.services import overview
+from zerosum.services.overview import BadQuestion, Json
 from zerosum.services.shard import Shard
 
 LENGTH: Final = struct.Struct("<I")
@@ -37,10 +41,15 @@ class DoorFailed(ZerosumError):
     """The operator's socket can't be made."""
 
 
+Ask = Callable[[object], Awaitable[Json]]
+"""Answers a question. BadQuestion."""
+
+
 @final
 class AdminDoor:
-    def __init__(self, shard: Shard, path: Path) -> None:
-        self._shard = shard
+    def __init__(self, entry: Entry, ask: Ask, path: Path) -> None:
+        self._entry = entry
+        self._ask = ask
         self._path = path
         self._server: asyncio.Server | None = None
 
@@ -88,24 +97,33 @@ class AdminDoor:
             return refusal("that is no command: see zerosum.core.records")
         answered: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
         try:
-            self._shard.submit(command, answered.set_result)
+            self._entry.submit(command, answered.set_result, lambda: answered.set_exception(ConnectionResetError()))
         except Busy as busy:
             return refusal(str(busy))
         events = b"".join(struct.pack(f"<{len(event)}q", *event) for event in await answered)
         return LENGTH.pack(len(events)) + events if events else refusal("")
 
     async def _answer(self, question: bytes) -> bytes:
-        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._shard.when_applied(lambda: applied.set_result(None))
-        await applied
         try:
-            found = overview.answer(self._shard.machine.exchange, json.loads(question))
+            found = await self._ask(json.loads(question))
         except (ValueError, RecursionError):
             return refusal("that is no question: it is not JSON")
-        except overview.BadQuestion as error:
+        except BadQuestion as error:
             return refusal(f"that is no question: {error}")
         answer = json.dumps(found).encode()
         return LENGTH.pack(len(answer)) + answer
+
+
+def asked_of(shard: Shard) -> Ask:
+    """What an embedded exchange answers, once everything submitted before is applied."""
+
+    async def ask(question: object) -> Json:
+        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        shard.when_applied(lambda: applied.set_result(None))
+        await applied
+        return overview.answer(shard.machine.exchange, question)
+
+    return ask
 
 
 def refusal(why: str) -> bytes:

@@ -30,7 +30,7 @@ from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.log.disk import OsDisk
 from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.services import admin
-from zerosum.services.admin import AdminDoor
+from zerosum.services.admin import AdminDoor, asked_of
 from zerosum.services.checkpoints import Checkpoints
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
@@ -117,7 +117,7 @@ class Embedded:
         self.executor = ThreadPoolExecutor(1, "history")
         running.push_async_callback(self._end_reads)
         self.api = Api(self.shard, self.views, self.history, self.keys, allowance=self.settings.allowance, executor=self.executor)
-        self.admin = AdminDoor(self.shard, data.root / admin.NAME)
+        self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
         self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies)
         routes = {"/ws-api/v3": self.api}

@@ -112,7 +112,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "snapshot older than the pruned log accepted", "services/cluster/role.py",
-        "            raise StreamPruned(self._source.name, self.machine.next_offset, ends.first)",
+        "            raise StreamPruned(self.source.name, self.machine.next_offset, ends.first)",
         "            self.machine.next_offset = ends.first",
     ),
     Mutant(

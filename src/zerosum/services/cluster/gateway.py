@@ -64,7 +64,7 @@ class ClusterEntry:
     # ------------------------------------------------------------------ Entry
 
     def submit(self, command: bytes, answer: Answer, lost: Lost = unheard) -> None:
-        if sum(shard.under_way for shard in self._shards) >= self._settings.pending_max:
+        if self.under_way >= self._settings.pending_max:
             raise Busy(f"{self._settings.pending_max} commands are under way")
         self._shards[self.topology.shard_of_command(command)].submit(command, answer, lost)
 
@@ -77,6 +77,11 @@ class ClusterEntry:
 
     def now_us(self) -> int:
         return self._clock_us()
+
+    @property
+    def under_way(self) -> int:
+        """Commands that are not answered."""
+        return sum(shard.under_way for shard in self._shards)
 
     def shown_up_to(self) -> list[int]:
         """By shard: the views show all that its commands before this position caused."""

@@ -60,8 +60,8 @@ class RoleSettings:
 @final
 class Role:
     """
-    `shared`: the machine's destinations, in its numbering. `state`: what the copy is at, for people. A role is run once; whatever ends
-    `run` ends the copy, which is started again from its snapshots.
+    `shared`: the machine's destinations, in its numbering. `source`: its input. `state`: what the copy is at, for people. A role is run
+    once; whatever ends `run` ends the copy, which is started again from its snapshots.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Role:
         self.state = "restoring"
         self.outbox = Outbox()
         self.twins = Twins(own.name)
-        self._source = source
+        self.source = source
         self._own = own
         self._control = control
         self._settings = settings
@@ -86,6 +86,15 @@ class Role:
         self._read: deque[tuple[int, int]] = deque()  # messages of it with events not made here yet: offset, number of the last
         self._out_at_start = 0  # the number of the last own event that was out
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
+
+    @property
+    def name(self) -> str:
+        return self.machine.name
+
+    @property
+    def next_offset(self) -> int:
+        """Of the message of its input that it takes next."""
+        return self.machine.next_offset
 
     async def run(self) -> None:
         await self._restore()
@@ -109,9 +118,9 @@ class Role:
             self.machine.next_offset = snapshot.sequence
         self._own_offset = max(own_first, int(snapshot.meta["own_offset"]) if snapshot is not None else 0)
         self.twins.begin(self.machine.own_sequence())
-        ends = await self._source.ends()
+        ends = await self.source.ends()
         if self.machine.next_offset < ends.first:
-            raise StreamPruned(self._source.name, self.machine.next_offset, ends.first)
+            raise StreamPruned(self.source.name, self.machine.next_offset, ends.first)
 
     def _check_decisions(self, snapshot: Snapshot) -> None:
         wanted, made_with = as_text(self._passed_over, position(snapshot.sequence)), snapshot.meta.get("passed_over")
@@ -140,7 +149,7 @@ class Role:
 
     async def _apply(self) -> None:
         while True:
-            for appended in await self._source.read(self.machine.next_offset):
+            for appended in await self.source.read(self.machine.next_offset):
                 await self._apply_message(appended)
                 self._snapshot_if_due()
 

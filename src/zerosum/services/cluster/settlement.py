@@ -52,7 +52,7 @@ class Settlement:
         self.name = f"settlement of {stream.name}"
         self.settled = Settled(0, b"")
         self.state = "restoring"
-        self._stream = stream
+        self.source = stream
         self._store = store
         self._report = report
         self._make = make
@@ -62,8 +62,8 @@ class Settlement:
     def _start_from(self, snapshot: Snapshot | None) -> None:
         sections = snapshot.sections if snapshot is not None else None
         self._memory = self._make(sections)
-        self._next_offset = snapshot.sequence if snapshot is not None else 0
-        self._sequence = Sequence(self._stream.name, sequence_of(snapshot))
+        self.next_offset = snapshot.sequence if snapshot is not None else 0
+        self._sequence = Sequence(self.source.name, sequence_of(snapshot))
         self._chain = Chain.restore(sections["chain"]) if sections is not None else Chain()
 
     async def _restore(self) -> None:
@@ -82,7 +82,7 @@ class Settlement:
         wait_s = RETRY_S
         while True:
             try:
-                return await self._store.settled(self._stream.name)
+                return await self._store.settled(self.source.name)
             except StoreFailed as error:
                 self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
             await asyncio.sleep(wait_s)
@@ -90,24 +90,24 @@ class Settlement:
 
     async def run(self) -> None:
         await self._restore()
-        ends = await self._stream.ends()
-        if self._next_offset < ends.first:
-            raise StreamPruned(self._stream.name, self._next_offset, ends.first)
+        ends = await self.source.ends()
+        if self.next_offset < ends.first:
+            raise StreamPruned(self.source.name, self.next_offset, ends.first)
         while True:
             self.state = "reading"
             records = bytearray()
-            for appended in await self._stream.read(self._next_offset):
-                message = unpack(appended.data, f"{self._stream.name}, message {appended.offset}")
+            for appended in await self.source.read(self.next_offset):
+                message = unpack(appended.data, f"{self.source.name}, message {appended.offset}")
                 records += self._sequence.take(message.records)
-                self._next_offset = appended.offset + 1
+                self.next_offset = appended.offset + 1
                 if len(records) > BATCH_BYTES:
                     break
             self.state = "writing"
             for part in parts(bytes(records), self.settled.sequence):
                 await self._settle(part)
             self.state = "taking a snapshot"
-            if self._snapshots.is_due(self._next_offset):
-                self._snapshots.take(self._next_offset, self._sections(), out_up_to=self._next_offset, sequence=self._sequence.last)
+            if self._snapshots.is_due(self.next_offset):
+                self._snapshots.take(self.next_offset, self._sections(), out_up_to=self.next_offset, sequence=self._sequence.last)
 
     async def _settle(self, records: bytes) -> None:
         rows = Rows()
@@ -116,7 +116,7 @@ class Settlement:
         settled = Settled(last_sequence(records), self._chain.head())
         if settled.sequence == self.settled.sequence and settled.chain != self.settled.chain:
             raise SettlementBroken(
-                self._stream.name, settled.sequence, "the record was settled from other events than these: it belongs to another stream"
+                self.source.name, settled.sequence, "the record was settled from other events than these: it belongs to another stream"
             )
         await self._write(rows, settled)
         if settled.sequence > self.settled.sequence:
@@ -127,7 +127,7 @@ class Settlement:
         wait_s = RETRY_S
         while True:
             try:
-                return await self._store.write(self._stream.name, rows, settled)
+                return await self._store.write(self.source.name, rows, settled)
             except StoreFailed as error:
                 self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
             await asyncio.sleep(wait_s)

@@ -1,0 +1,138 @@
+"""
+`zerosum cluster`: makes a deployment, and runs a whole one on this machine for development.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from zerosum.cli.cluster_settings import cql_settings, kafka_settings, operators_of, replication_of, topology_of
+from zerosum.cli.directory import load_settings
+from zerosum.cli.options import ConfigOption, DataOption, JsonOption
+from zerosum.cli.tables import show_table
+from zerosum.cli.terminal import tell
+from zerosum.devcluster.deployment import DevDeployment, Shape
+from zerosum.devcluster.keeper import told_to_end
+from zerosum.devcluster.server import ServerFailed
+from zerosum.log.kafka.link import KafkaLink
+from zerosum.log.kafka.topics import Topics
+from zerosum.ops.settings_model import Settings
+from zerosum.services.audit import Verdict
+from zerosum.services.cluster.audit import ClusterAudit
+from zerosum.services.cluster.joining import database_of, found_deployment, partitions_by_topic, topics_of, wait_for
+from zerosum.settlement.cql.schema import migrate
+from zerosum.settlement.cql.session import Session
+
+WATCH_S: Final = 0.2
+
+cli = typer.Typer(no_args_is_help=True, help="Make a cluster's topics and tables; run a whole cluster on this machine.")
+
+
+@cli.command("init")
+def init(data: DataOption = None, config: ConfigOption = None) -> None:
+    """
+    Make the deployment's topics in Kafka and its tables in the database. Done again, it does what is missing, and nothing else.
+
+    How many shards and partitions there are (`cluster.shards`, `cluster.partitions`) is fixed from then on.
+    """
+    for line in asyncio.run(make_deployment(load_settings(data, config))):
+        typer.echo(line)
+
+
+async def make_deployment(settings: Settings) -> list[str]:
+    """What was made. NotThere, TopicsWrong, CqlSchemaWrong, OtherDeployment."""
+    topology, wait_s = topology_of(settings), settings.cluster.wait_s
+    topics = Topics(kafka_settings(settings), partitions_by_topic(topology))
+    made = await wait_for("Kafka", lambda: topics.make(replication_of(settings)), wait_s, complain)
+    keyspace = cql_settings(settings)
+    replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {settings.database.replication}}}"
+    migrated = await wait_for("the database", lambda: migrate(keyspace, replication), wait_s, complain)
+    session = await Session.connect(keyspace)
+    try:
+        await found_deployment(session, topology, await topics.check())
+    finally:
+        await session.close()
+    return [
+        f"topics made: {', '.join(made) or 'none, all are there'}",
+        f"migrations of the keyspace {keyspace.keyspace}: {', '.join(migrated) or 'none, it is current'}",
+        f"the deployment {settings.cluster.name} has {topology.shards} shards and {topology.partitions} engine partitions",
+    ]
+
+
+def complain(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@cli.command("audit")
+def audit(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """
+    Replay every machine from its stream's beginning, and hold streams of events and the record in the database against that, to the atom.
+
+    Of a cluster at rest: while it goes on, the record is ahead of what was read. Exit code 1 if anything does not hold.
+    """
+    verdicts = asyncio.run(audited(load_settings(data, config)))
+    if as_json:
+        typer.echo(json.dumps({"holds": all(each.holds for each in verdicts), "checks": [each._asdict() for each in verdicts]}))
+    else:
+        rows = [("holds" if each.holds else "DOES NOT HOLD", each.check, each.detail) for each in verdicts]
+        show_table(("", "check", "what was found"), rows, styles=["green" if each.holds else "bold red" for each in verdicts])
+    if not all(each.holds for each in verdicts):
+        raise typer.Exit(1)
+
+
+async def audited(settings: Settings, report: Callable[[str], None] = tell) -> list[Verdict]:
+    """NotThere, TopicsWrong, CqlSchemaWrong, OtherDeployment, and what a stream that can't be read raises."""
+    topology, wait_s = topology_of(settings), settings.cluster.wait_s
+    topics = await topics_of(kafka_settings(settings), topology, wait_s, report)
+    session, deployment = await database_of(cql_settings(settings), topology, topics, wait_s, report)
+    link = KafkaLink(kafka_settings(settings), report)
+    try:
+        return await ClusterAudit(topology, link.stream, session, deployment.epoch, operators_of(settings), report).run()
+    finally:
+        await link.close()
+        await session.close()
+
+
+@cli.command("up")
+def up(
+    folder: Annotated[Path, typer.Option(help="Where everything lies.", file_okay=False)] = Path("zerosum-cluster"),
+    shards: Annotated[int, typer.Option(help="UBSCore shards, for a new folder.", min=1, max=256)] = 2,
+    partitions: Annotated[int, typer.Option(help="Engine partitions, for a new folder.", min=1, max=256)] = 2,
+    gateways: Annotated[int, typer.Option(help="Gateways.", min=1, max=16)] = 1,
+    copies: Annotated[int, typer.Option(help="Copies of UBSCore and of matching: past the first they stand by.", min=1, max=4)] = 1,
+    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.", min=1, max=3)] = 1,
+) -> None:
+    """
+    Run a whole cluster on this machine until Ctrl-C: Kafka, Cassandra, and every service as a process of its own. For development.
+
+    Needs what `zerosum devcluster up` needs. The next start goes on where this one ended.
+    """
+    deployment = DevDeployment(folder, Shape(shards, partitions, gateways, copies, brokers), tell)
+    with told_to_end() as told, deployment.running():
+        show(deployment)
+        while not told.wait(WATCH_S):
+            for each in deployment.processes:
+                if not each.is_running:
+                    raise ServerFailed(f"{each.name} has ended.\n{each.last_words()}")
+        tell("stopping ...")
+
+
+def show(deployment: DevDeployment) -> None:
+    rows = []
+    for service in deployment.services:
+        ports = service.ports()
+        doors = "  ".join(f"{name} {ports[name]}" for name in ("rest", "websocket", "operations") if name in ports)
+        rows.append((service.name, str(service.pid), doors))
+    show_table(("service", "process", "ports on 127.0.0.1"), rows)
+    gateway = deployment.of_role("gateway")[0]
+    typer.echo(
+        f"kafka {deployment.servers.kafka_servers}   cql 127.0.0.1:{deployment.servers.cql_port}   logs {deployment.folder}/*.log\n"
+        f"Operate it by its gateway's directory: zerosum account open 1001 --data {gateway.data}\n"
+        f"Make keys in its database: zerosum key create 1001 --cluster --config {deployment.config}"
+    )

@@ -1,0 +1,70 @@
+"""
+The settings of a cluster's service, as the plain values that each part needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zerosum.cli.directory import master_key
+from zerosum.gateway.limits import Allowance
+from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
+from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.kafka.topics import Replication
+from zerosum.ops.settings_model import Settings
+from zerosum.services.cluster.control import Operators
+from zerosum.services.cluster.gateway import GatewaySettings
+from zerosum.services.cluster.gateway_service import GatewayServiceSettings
+from zerosum.services.cluster.role import RoleSettings
+from zerosum.services.cluster.role_snapshots import SnapshotSettings
+from zerosum.services.cluster.shard_end import SendSettings
+from zerosum.services.cluster.topology import Topology
+from zerosum.settlement.cql.session import CqlSettings
+
+
+def topology_of(settings: Settings) -> Topology:
+    return Topology(settings.cluster.shards, settings.cluster.partitions)
+
+
+def kafka_settings(settings: Settings) -> KafkaSettings:
+    return KafkaSettings(",".join(settings.kafka.servers), settings.cluster.name, settings.kafka.delivery_s)
+
+
+def replication_of(settings: Settings) -> Replication:
+    return Replication(settings.kafka.replication, settings.kafka.in_sync)
+
+
+def cql_settings(settings: Settings) -> CqlSettings:
+    database = settings.database
+    return CqlSettings(database.hosts, database.port, settings.cluster.name, database.consistency, database.local_dc)
+
+
+def snapshot_settings(settings: Settings, role: str) -> SnapshotSettings:
+    """Each role has a folder of its own."""
+    return SnapshotSettings(role_folder(settings) / role, settings.cluster.snapshot_messages, settings.snapshots.keep)
+
+
+def role_folder(settings: Settings) -> Path:
+    return settings.data_directory / "snapshots"
+
+
+def role_settings(settings: Settings, role: str, copy: int) -> RoleSettings:
+    return RoleSettings(snapshot_settings(settings, role), settings.cluster.patience_s, copy, operators_of(settings))
+
+
+def operators_of(settings: Settings) -> Operators:
+    keys = dict(operator.split(":") for operator in settings.cluster.operators)
+    return Operators({name: bytes.fromhex(key) for name, key in keys.items()})
+
+
+def gateway_settings(settings: Settings) -> GatewayServiceSettings:
+    cluster, allowance = settings.cluster, settings.allowance
+    return GatewayServiceSettings(
+        folder=settings.data_directory,
+        master_key=master_key(settings, makes=True),
+        entry=GatewaySettings(SendSettings(answer_s=cluster.answer_s), cluster.pending_max, barrier_s=cluster.answer_s),
+        rest=RestBounds.of(settings.rest),
+        websocket=WebSocketBounds.of(settings.websocket),
+        allowance=Allowance(allowance.weight_per_minute, allowance.orders_per_10_seconds, allowance.orders_per_day),
+        trusted_proxies=frozenset(settings.gateway.trusted_proxies),
+    )

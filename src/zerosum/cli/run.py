@@ -1,0 +1,240 @@
+"""
+`zerosum run`: one service of a cluster, until it is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zerosum.cli.cluster_settings import cql_settings, gateway_settings, role_settings, snapshot_settings
+from zerosum.cli.options import ConfigOption, DataOption
+from zerosum.cli.service import Frame, run_service
+from zerosum.cli.up import PortOption
+from zerosum.errors import ConfigError
+from zerosum.log.disk import OsDisk
+from zerosum.ops.metrics import Metrics
+from zerosum.ops.settings import Given
+from zerosum.services.cluster.auditor import Auditor
+from zerosum.services.cluster.copies import Copies, Copy, Kept
+from zerosum.services.cluster.gateway_service import GatewayService
+from zerosum.services.cluster.joining import database_of
+from zerosum.services.cluster.topology import Streams
+from zerosum.services.cluster.wiring import Wiring
+from zerosum.settlement.cql.store import CqlRowStore
+
+cli = typer.Typer(no_args_is_help=True, help="Run one service of a cluster, until it is told to end.")
+
+NumbersOption = Annotated[
+    str | None, typer.Option("--partitions", help="Which it owns, such as 0,2-5. Default: all.", metavar="NUMBERS")
+]  # fmt: skip
+ReadyFileOption = Annotated[Path | None, typer.Option(help="There while it serves: its ports and process id, as JSON.")]
+CopyOption = Annotated[int, typer.Option("--copy", help="Its number among the copies of one role, for reports.", min=0, max=65_535)]
+
+
+@cli.command("ubscore")
+def ubscore(
+    partitions: NumbersOption = None,
+    copy: CopyOption = 0,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    operations_port: PortOption = None,
+    ready_file: ReadyFileOption = None,
+) -> None:
+    """
+    Run UBSCore: the shards that admit orders, hold every balance, and settle.
+
+    A second copy of the same shards stands by, and goes on where the first is late: nothing has to be told to either.
+    """
+
+    async def start(frame: Frame) -> asyncio.Future[Any]:
+        numbers = numbers_of(partitions, frame.topology.shards, "shards")
+        return run_copies(frame, [partial(shard, frame, number, copy) for number in numbers])
+
+    run_service("ubscore", start, data, config, ports(operations=operations_port), ready_file)
+
+
+@cli.command("matching")
+def matching(
+    partitions: NumbersOption = None,
+    copy: CopyOption = 0,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    operations_port: PortOption = None,
+    ready_file: ReadyFileOption = None,
+) -> None:
+    """
+    Run the matching engine: the partitions that keep the books.
+
+    A second copy of the same partitions stands by, and goes on where the first is late: nothing has to be told to either.
+    """
+
+    async def start(frame: Frame) -> asyncio.Future[Any]:
+        numbers = numbers_of(partitions, frame.topology.partitions, "partitions")
+        return run_copies(frame, [partial(engine, frame, number, copy) for number in numbers])
+
+    run_service("matching", start, data, config, ports(operations=operations_port), ready_file)
+
+
+@cli.command("settlement")
+def settlement(
+    shards: Annotated[
+        str | None, typer.Option(help="Whose account events it settles, such as 0,2-5. Default: all.", metavar="NUMBERS")
+    ] = None,
+    partitions: Annotated[
+        str | None, typer.Option(help="Whose market events it settles; `none` for none. Default: all.", metavar="NUMBERS")
+    ] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    operations_port: PortOption = None,
+    ready_file: ReadyFileOption = None,
+) -> None:
+    """Run settlement: the durable, queryable record in the database. One copy for each stream of events."""
+
+    async def start(frame: Frame) -> asyncio.Future[Any]:
+        wait_s = frame.settings.cluster.wait_s
+        session, deployment = await database_of(cql_settings(frame.settings), frame.topology, frame.topics, wait_s, frame.say)
+        frame.running.push_async_callback(session.close)
+        store = CqlRowStore(session, deployment.epoch)
+        accounts = [
+            partial(account_settlement, frame, number, store) for number in numbers_of(shards, frame.topology.shards, "shards")
+        ]  # fmt: skip
+        markets = [
+            partial(market_settlement, frame, number, store) for number in numbers_of(partitions, frame.topology.partitions, "partitions")
+        ]
+        return run_copies(frame, [*accounts, *markets])
+
+    run_service("settlement", start, data, config, ports(operations=operations_port), ready_file)
+
+
+@cli.command("auditor")
+def auditor(
+    data: DataOption = None, config: ConfigOption = None, operations_port: PortOption = None, ready_file: ReadyFileOption = None
+) -> None:  # fmt: skip
+    """Run the auditor, which finds all the time that nothing is made or lost between the shards. It ends where something is."""
+
+    async def start(frame: Frame) -> asyncio.Future[Any]:
+        watch = Auditor(Streams(frame.topology, frame.link.stream))
+        frame.metrics.read_counter("zerosum_audits_total", "How often all was found in order.", lambda: watch.checks)
+        frame.readiness.add("audited", lambda: None if watch.checks else "nothing has been found in order yet")
+        return asyncio.create_task(watch.run())
+
+    run_service("auditor", start, data, config, ports(operations=operations_port), ready_file)
+
+
+@cli.command("gateway")
+def gateway(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    rest_port: PortOption = None,
+    websocket_port: PortOption = None,
+    operations_port: PortOption = None,
+    ready_file: ReadyFileOption = None,
+) -> None:
+    """Run a gateway: REST and the WebSocket API for clients, and the operator's socket in its data directory."""
+
+    async def start(frame: Frame) -> asyncio.Future[Any]:
+        settings, sockets = frame.settings, frame.sockets
+        session, deployment = await database_of(
+            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
+        )  # fmt: skip
+        frame.running.push_async_callback(session.close)
+        service = GatewayService(
+            gateway_settings(settings), frame.link, session, deployment, sockets["rest"], sockets["websocket"], frame.say
+        )  # fmt: skip
+        frame.running.push_async_callback(service.stop)
+        await service.start()
+        frame.readiness.add("keys", service.keys.unreadable)
+        frame.readiness.add("clock", service.clock_fault)
+        add_gateway_metrics(frame, service)
+        return service.stopped
+
+    options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)
+    run_service("gateway", start, data, config, options, ready_file, ("rest", "websocket", "operations"))
+
+
+# ------------------------------------------------------------------ copies
+
+
+def shard(frame: Frame, number: int, copy: int) -> Copy:
+    return wiring(frame).shard(number, role_settings(frame.settings, f"ubscore.{number}", copy), OsDisk())
+
+
+def engine(frame: Frame, number: int, copy: int) -> Copy:
+    return wiring(frame).partition(number, role_settings(frame.settings, f"matching.{number}", copy), OsDisk())
+
+
+def account_settlement(frame: Frame, number: int, store: CqlRowStore) -> Copy:
+    snapshots = snapshot_settings(frame.settings, f"settlement.account.{number}")
+    return wiring(frame).account_settlement(number, store, snapshots, OsDisk())
+
+
+def market_settlement(frame: Frame, number: int, store: CqlRowStore) -> Copy:
+    snapshots = snapshot_settings(frame.settings, f"settlement.market.{number}")
+    return wiring(frame).market_settlement(number, store, snapshots, OsDisk())
+
+
+def wiring(frame: Frame) -> Wiring:
+    """With streams of its own: of each there is one reader."""
+    return Wiring(frame.topology, Streams(frame.topology, frame.link.stream), frame.warn)
+
+
+def run_copies(frame: Frame, makes: list[Callable[[], Copy]]) -> asyncio.Future[Any]:
+    copies = Copies(frame.link, makes, frame.warn)
+    frame.readiness.add("copies", copies.fault)
+    for kept in copies.kept:
+        add_copy_metrics(frame.metrics, kept)
+    running = asyncio.create_task(copies.run())
+
+    async def end() -> None:
+        running.cancel()
+        await asyncio.wait([running])
+
+    frame.running.push_async_callback(end)
+    return running
+
+
+def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
+    labels = {"copy": kept.copy.name}
+    metrics.read_gauge("zerosum_copy_behind_messages", "Messages of its input not taken.", lambda: kept.behind, labels)
+    metrics.read_counter("zerosum_copy_restarts_total", "How often it was started again.", lambda: kept.restarts, labels)
+    metrics.read_counter("zerosum_copy_messages_total", "Messages of its input taken.", lambda: kept.copy.next_offset, labels)
+
+
+def add_gateway_metrics(frame: Frame, service: GatewayService) -> None:
+    metrics = frame.metrics
+    metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not answered.", lambda: service.entry.under_way)
+    metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
+    metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
+    metrics.read_gauge("zerosum_clock_ahead_seconds", "This clock less the broker's.", lambda: service.link.clock_ahead_us / 1e6)
+
+
+# ------------------------------------------------------------------ options
+
+
+def ports(**given: int | None) -> dict[str, Given]:
+    return {f"{name}.port": Given(port, f"--{name}-port") for name, port in given.items() if port is not None}
+
+
+def numbers_of(text: str | None, count: int, what: str) -> list[int]:
+    """`0,2-5` as numbers below `count`; all of them for None. ConfigError."""
+    if text is None:
+        return list(range(count))
+    if text == "none":
+        return []
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip())
+        if match is None:
+            raise ConfigError(f"--{what} {text}: write numbers, and ranges of them, such as 0,2-5.")
+        first = int(match[1])
+        found |= set(range(first, int(match[2] or first) + 1))
+    if not found or max(found) >= count:
+        raise ConfigError(f"--{what} {text}: the deployment has {count}, numbered from 0.")
+    return sorted(found)

@@ -1,0 +1,159 @@
+"""
+What every service of a cluster has around it: its settings checked, its operators' listener, its connection to Kafka, its end.
+
+    settings --> listener for health, metrics --> Kafka, its topics --start(frame)--> the service --> ready --> SIGTERM, or a failure
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import Any, Final, final
+
+import structlog
+import uvloop
+
+from zerosum.cli.cluster_settings import kafka_settings, topology_of
+from zerosum.cli.directory import load_settings, make_directory
+from zerosum.cli.measures import LOOP_BUCKETS_US, resident_bytes
+from zerosum.cli.terminal import tell
+from zerosum.cli.up import Stopped, asked_to_stop, check_ready_file, listener, write_ready_file
+from zerosum.errors import ZerosumError
+from zerosum.log.kafka.link import KafkaLink
+from zerosum.ops import logging
+from zerosum.ops.descriptors import ensure_descriptors
+from zerosum.ops.health import LoopDelay, Readiness
+from zerosum.ops.metrics import Metrics
+from zerosum.ops.operations import OperationsServer
+from zerosum.ops.settings import Given
+from zerosum.ops.settings_model import Settings
+from zerosum.services.cluster.joining import check_directory, topics_of
+from zerosum.services.collector import keep_collections_short
+
+SILENT_MAX_S: Final = 5.0  # without a word from any broker: each service asks one every second
+READY_POLL_S: Final = 0.05
+
+log = structlog.get_logger("service")
+
+
+@final
+class Frame:
+    """`running`: how to stop what was started, last first. `topics`: their ids."""
+
+    def __init__(self, settings: Settings, sockets: dict[str, socket.socket], running: AsyncExitStack) -> None:
+        self.settings = settings
+        self.sockets = sockets
+        self.running = running
+        self.topology = topology_of(settings)
+        self.metrics = Metrics()
+        self.readiness = Readiness()
+        self.topics: dict[str, str] = {}
+        self.link: KafkaLink
+
+    def say(self, line: str) -> None:
+        log.info("start", detail=line)
+
+    def warn(self, line: str) -> None:
+        log.warning("attention", detail=line)
+
+    async def join(self) -> None:
+        """NotThere, TopicsWrong, OtherDeployment."""
+        settings = kafka_settings(self.settings)
+        self.topics = await topics_of(settings, self.topology, self.settings.cluster.wait_s, self.say)
+        make_directory(self.settings.data_directory)
+        check_directory(self.settings.data_directory, self.topics)
+        self.link = KafkaLink(settings, self.warn)
+        self.running.push_async_callback(self.link.close)
+        self.readiness.add("kafka", self._kafka_fault)
+        self.metrics.read_gauge("zerosum_kafka_silent_seconds", "Since a broker was last heard of.", lambda: self.link.silent_s)
+
+    def _kafka_fault(self) -> str | None:
+        return f"no broker has answered for {self.link.silent_s:.0f} s" if self.link.silent_s > SILENT_MAX_S else None
+
+
+Start = Callable[[Frame], Awaitable["asyncio.Future[Any]"]]
+"""Starts the service, and returns what is done when it can't go on: with why."""
+
+
+def run_service(
+    name: str, start: Start, data: Path | None, config: Path | None, options: dict[str, Given], ready_file: Path | None,
+    listeners: Sequence[str] = ("operations",),
+) -> None:  # fmt: skip
+    """Until SIGTERM, Ctrl-C or the terminal's end. ZerosumError."""
+    settings = load_settings(data, config, options)
+    if ready_file is not None:
+        check_ready_file(ready_file)
+    logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
+    ensure_descriptors(settings)
+    uvloop.run(_run(name, start, settings, listeners, ready_file))
+
+
+async def _run(name: str, start: Start, settings: Settings, listeners: Sequence[str], ready_file: Path | None) -> None:
+    async with AsyncExitStack() as running:
+        sockets = {each: running.enter_context(closing(listener(settings, each))) for each in listeners}
+        frame = Frame(settings, sockets, running)
+        is_up = False
+        frame.readiness.add("serves", lambda: None if is_up else "it is starting, or stopping")
+        await _observe(frame)
+        stop = asked_to_stop()
+        starting = asyncio.create_task(_start(frame, start))
+        ends: list[asyncio.Future[Any]] = [starting, stop]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+            return
+        failed = starting.result()
+        is_up = True
+        ready = asyncio.create_task(_say_ready(frame, name, ready_file))
+        running.callback(ready.cancel)
+        ends = [failed, stop]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        is_up = False
+        if failed.done():
+            raise Stopped(f"{name} can't go on: {why(failed)}")
+        log.info("stopping", signal=stop.result())
+    log.info("stopped")
+    tell(f"{name} has stopped")
+
+
+async def _observe(frame: Frame) -> None:
+    """Health and metrics, from the very start."""
+    operations = OperationsServer(frame.sockets["operations"], frame.readiness, frame.metrics)
+    await operations.start()
+    frame.running.push_async_callback(operations.stop)
+    delays = frame.metrics.histogram("zerosum_loop_delay_seconds", "How late the event loop is.", LOOP_BUCKETS_US, unit=1e-6)
+    frame.running.callback(LoopDelay(delays.observe).stop)
+    frame.metrics.read_gauge("zerosum_resident_bytes", "Memory in use.", resident_bytes)
+
+
+async def _start(frame: Frame, start: Start) -> asyncio.Future[Any]:
+    await frame.join()
+    return await start(frame)
+
+
+async def _say_ready(frame: Frame, name: str, ready_file: Path | None) -> None:
+    """Once all checks say so."""
+    while any(frame.readiness.report().values()):  # noqa: ASYNC110  many things must come together
+        await asyncio.sleep(READY_POLL_S)
+    keep_collections_short()
+    ports = {each: sock.getsockname()[1] for each, sock in frame.sockets.items()}
+    log.info("ready", service=name, **ports)
+    tell(f"{name} serves; health and metrics: http://{frame.settings.operations.host}:{ports['operations']}/readyz, /metrics")
+    if ready_file is not None:
+        frame.running.callback(ready_file.unlink, missing_ok=True)
+        write_ready_file(ready_file, {**ports, "pid": os.getpid()})
+
+
+def why(failed: asyncio.Future[Any]) -> str:
+    """In an operator's words where it has some."""
+    error = failed.exception() if not failed.cancelled() else None
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, ZerosumError):
+        return str(error)
+    return repr(error)

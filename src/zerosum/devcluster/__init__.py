@@ -1,0 +1,12 @@
+"""
+A real Kafka and a real Cassandra on this machine, for development, tests and demonstrations: small, on free ports of 127.0.0.1, no Docker.
+
+    jars.py        the servers' jars, by Maven, into a cache, each held to its checksum
+    server.py      one Java process: started, watched, ended; none outlives whoever started it
+    kafka.py       a broker: its configuration, its formatted disk
+    cassandra.py   the same for the database, which stands in for ScyllaDB: the same CQL
+    cluster.py     all of them together, and what they are reached by
+    keeper.py      the process that holds them in the background
+
+Not for production: one database node, heaps of some hundred megabytes, no passwords.
+"""

@@ -1,0 +1,150 @@
+"""
+A whole cluster on this machine: the servers, and every service as a process.
+
+    servers --> topics and schema --> ubscore --> settlement --> matching --> auditor --> gateways          stopped the other way round
+
+    folder/servers        see cluster.py           folder/zerosum.toml   the settings of all services
+    folder/gateway1 ...   data directories: `zerosum account open 1001 --data folder/gateway1`
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.server import Server, ServerFailed
+from zerosum.devcluster.services import Service, clean_environment
+
+SETTINGS: Final = """\
+# Written by zerosum, at each start of this development cluster.
+master_key_file = "{master_key}"
+
+[cluster]
+shards = {shards}
+partitions = {partitions}
+
+[kafka]
+servers = [{kafka}]
+replication = {replication}
+in_sync = {in_sync}
+
+[database]
+port = {cql_port}
+replication = 1
+
+[logging]
+format = "json"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`copies`: of UBSCore and of matching; those past the first stand by. `settings`: more lines of TOML."""
+
+    shards: int = 2
+    partitions: int = 2
+    gateways: int = 1
+    copies: int = 1
+    brokers: int = 1
+    audits: bool = True
+    settings: str = ""
+
+
+@final
+class DevDeployment:
+    """To be started in a process's main thread: see server.py."""
+
+    def __init__(self, folder: Path, shape: Shape | None = None, report: Callable[[str], None] = lambda line: None) -> None:
+        self.folder = folder.absolute()
+        self.shape = shape or Shape()
+        self.config = self.folder / "zerosum.toml"
+        self._report = report
+        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report)
+        self.services = list(self._services())
+
+    def _services(self) -> Iterator[Service]:
+        """In the order in which they are started."""
+        for role, copies in (("ubscore", self.shape.copies), ("settlement", 1), ("matching", self.shape.copies)):
+            for number in range(1, copies + 1):
+                yield self._service(role, number, ("--copy", str(number)) if role != "settlement" else ())
+        if self.shape.audits:
+            yield self._service("auditor", 1)
+        for number in range(1, self.shape.gateways + 1):
+            yield self._service("gateway", number)
+
+    def _service(self, role: str, number: int, options: tuple[str, ...] = ()) -> Service:
+        return Service(f"{role}{number}", role, self.folder, self.config, options)
+
+    @property
+    def processes(self) -> list[Service | Server]:
+        """All that run."""
+        return [*self.services, *self.servers.servers]
+
+    def service(self, name: str) -> Service:
+        return next(each for each in self.services if each.name == name)
+
+    def of_role(self, role: str) -> list[Service]:
+        return [each for each in self.services if each.role == role]
+
+    @contextmanager
+    def running(self, *, keeps: bool = True) -> Iterator[DevDeployment]:
+        """`keeps`: what they hold is to be gone on from, so all are stopped cleanly. ServerFailed, JarsMissing, FolderTaken."""
+        try:
+            self.start()
+            yield self
+        finally:
+            if keeps:
+                self.stop()
+            else:
+                self.kill()
+
+    def start(self) -> None:
+        """Returns when all of them serve."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.servers.start()
+        self._write_settings()
+        self._report("making topics and tables ...")
+        self.zerosum("cluster", "init", "--config", str(self.config))
+        for service in self.services:
+            self._report(f"starting {service.name} ...")
+            service.start()
+        for service in self.services:
+            service.wait()
+
+    def stop(self) -> None:
+        for service in reversed(self.services):
+            service.stop()
+        self.servers.stop()
+
+    def kill(self) -> None:
+        for service in reversed(self.services):
+            service.kill()
+        self.servers.kill()
+
+    def zerosum(self, *arguments: str) -> str:
+        """A command of the command line; what it printed. ServerFailed, with its words."""
+        command = [sys.executable, "-m", "zerosum.cli.main", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), check=False)
+        if done.returncode != 0:
+            raise ServerFailed(f"`zerosum {' '.join(arguments)}` ended with exit code {done.returncode}:\n{done.stderr.strip()}")
+        return done.stdout
+
+    def _write_settings(self) -> None:
+        master_key = self.folder / "master.key"
+        if not master_key.exists():
+            master_key.touch(mode=0o600)
+            master_key.write_text(secrets.token_hex(32) + "\n")
+        shape = self.shape
+        text = SETTINGS.format(
+            master_key=master_key, shards=shape.shards, partitions=shape.partitions, replication=shape.brokers,
+            in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
+            kafka=", ".join(f'"{server}"' for server in self.servers.kafka_servers.split(",")),
+        )  # fmt: skip
+        self.config.write_text(text + shape.settings)

@@ -1,0 +1,139 @@
+"""
+A Kafka broker that is its own controller (KRaft), one of one or of three.
+
+    folder/server.properties   written anew at each start
+    folder/data                formatted once, here: Kafka's own tool for that takes seconds, so what it made once is kept in the cache
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import tempfile
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from zerosum.devcluster import jars
+from zerosum.devcluster.server import Program, Server, ServerFailed
+
+OPTIONS: Final = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+CHECKPOINT: Final = "00000000000000000000-0000000000.checkpoint"
+READY_S: Final = 1.0
+
+CONFIGURATION: Final = """\
+process.roles=broker,controller
+node.id={node}
+controller.quorum.voters={voters}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+
+auto.create.topics.enable=false
+unclean.leader.election.enable=false
+default.replication.factor={replication}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replication}
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor={replication}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor={replication}
+share.coordinator.state.topic.min.isr={in_sync}
+share.coordinator.state.topic.num.partitions=1
+
+# A broker that was killed is taken for dead soon, or its restart would wait for its old registration to run out.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+replica.lag.time.max.ms=3000
+
+# Small.
+num.network.threads=2
+num.io.threads=2
+num.replica.fetchers=1
+num.recovery.threads.per.data.dir=1
+log.cleaner.threads=1
+log.cleaner.dedupe.buffer.size=8388608
+group.initial.rebalance.delay.ms=0
+"""
+
+
+class Node(NamedTuple):
+    number: int
+    port: int
+    controller_port: int
+
+
+def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, library: Path) -> Server:
+    """One of `nodes`, in `folder`. ServerFailed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "server.properties"
+    configuration.write_text(configured(node, nodes, folder / "data"))
+    if not (folder / "data").exists():
+        format_disk(folder, node, cluster_id, library)
+    return Server(
+        f"Kafka broker {node.number}", program(library, configuration), folder, node.port, partial(is_ready, node.port, len(nodes))
+    )
+
+
+def program(library: Path, configuration: Path) -> Program:
+    options = (*OPTIONS, f"-Dlog4j2.configurationFile=file:{jars.SERVERS / 'kafka' / 'log4j2.properties'}")
+    return Program("kafka", library, options, (), "kafka.Kafka", (str(configuration),))
+
+
+def configured(node: Node, nodes: list[Node], data: Path) -> str:
+    return CONFIGURATION.format(
+        node=node.number, port=node.port, controller_port=node.controller_port, data=data, replication=len(nodes),
+        in_sync=max(1, len(nodes) - 1), voters=",".join(f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes),
+    )  # fmt: skip
+
+
+def format_disk(folder: Path, node: Node, cluster_id: str, library: Path) -> None:
+    draft = folder / "data.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    metadata = draft / "__cluster_metadata-0"
+    metadata.mkdir(parents=True)
+    shutil.copy(first_checkpoint(library), metadata / CHECKPOINT)
+    (draft / "meta.properties").write_text(f"version=1\nnode.id={node.number}\ncluster.id={cluster_id}\ndirectory.id={new_id()}\n")
+    draft.rename(folder / "data")
+
+
+def first_checkpoint(library: Path) -> Path:
+    """What a node's metadata begin with: the same for every node."""
+    kept = library.parent / "first.checkpoint"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=library.parent) as draft:
+            node = Node(1, 1, 2)
+            configuration = Path(draft) / "server.properties"
+            configuration.write_text(configured(node, [node], Path(draft) / "data"))
+            command = [
+                "java", "-XX:TieredStopAtLevel=1", "-cp", jars.class_path(library), "kafka.tools.StorageTool", "format", "-t", new_id(),
+                "-c", str(configuration),
+            ]  # fmt: skip
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            if done.returncode != 0:
+                raise ServerFailed(f"Kafka could not format a disk:\n{done.stdout[-2000:]}")
+            (Path(draft) / "data" / "__cluster_metadata-0" / CHECKPOINT).rename(kept)
+    return kept
+
+
+def new_id() -> str:
+    """As Kafka writes a UUID."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def is_ready(port: int, brokers: int) -> bool:
+    """Whether it answers, and knows that all of them are there."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0, "allow.auto.create.topics": False})
+    try:
+        return len(client.list_topics(timeout=READY_S).brokers) == brokers
+    except KafkaException:
+        return False

@@ -1,0 +1,157 @@
+"""
+The consumer of a process: a thread that fetches for all its streams, and hands over to the event loop.
+
+    event loop --commands: go to an offset, pause, go on--> thread --fetched messages--> event loop: each stream's buffer
+
+A stream whose buffer is full is paused, and the others go on. No group, no commits: where a role reads on from is its own affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, NamedTuple, Protocol, final
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.streams import Appended, Ends
+
+POLL_S: Final = 0.02  # the most that a command waits
+FETCHED_MAX: Final = 1_000  # messages handed over at a time
+FETCH_BYTES: Final = 1 << 20  # of a stream at a time
+ENDS_S: Final = 2.0
+OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Fetched(NamedTuple):
+    """`visit`: which going to an offset these are of; those of an earlier one are stale. `is_out_of_range`: nothing is there."""
+
+    visit: int
+    messages: list[Appended]
+    is_out_of_range: bool
+
+
+class Receiver(Protocol):
+    """A stream's buffer."""
+
+    def receive(self, fetched: Fetched) -> None: ...
+
+
+@final
+class Reader:
+    """Made in the event loop."""
+
+    def __init__(self, settings: KafkaSettings, alive: Callable[[], None], warn: Callable[[str], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._alive = alive
+        own = {**settings.common(warn), "group.id": settings.prefix}  # of no group; the name is needed all the same
+        self._asker = Consumer(own)  # for questions: asked of a consumer that another thread polls, they are never answered
+        self._questions = ThreadPoolExecutor(1, "kafka questions")
+        self._consumer = Consumer(
+            {
+                **own,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "check.crcs": True,
+                "fetch.min.bytes": 1,
+                "fetch.wait.max.ms": 500,
+                "fetch.error.backoff.ms": 50,
+                "fetch.queue.backoff.ms": 5,
+                "max.partition.fetch.bytes": min(FETCH_BYTES, settings.buffered_bytes),
+                "queued.max.messages.kbytes": settings.buffered_bytes // 1024,
+            }
+        )
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._receivers: dict[Place, Receiver] = {}
+        self._last_visit = 0
+        self._visits: dict[Place, int] = {}  # the thread's
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="kafka consumer", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------------ in the event loop
+
+    def visit(self, place: Place, offset: int, receiver: Receiver) -> int:
+        """Fetch from an offset on, for one receiver and no other any more. The number that what is fetched then bears."""
+        self._last_visit += 1
+        self._receivers[place] = receiver
+        self._commands.put(partial(self._go_to, place, offset, self._last_visit))
+        return self._last_visit
+
+    def pause(self, place: Place) -> None:
+        self._commands.put(lambda: self._consumer.pause([TopicPartition(*place)]))
+
+    def resume(self, place: Place) -> None:
+        self._commands.put(lambda: self._consumer.resume([TopicPartition(*place)]))
+
+    async def ends(self, place: Place) -> Ends:
+        """KafkaException where no broker says."""
+        ask = partial(self._asker.get_watermark_offsets, TopicPartition(*place), timeout=ENDS_S, cached=False)
+        first, next_offset = await self._loop.run_in_executor(self._questions, ask)
+        self._alive()
+        return Ends(first, next_offset)
+
+    async def close(self) -> None:
+        self._closing = True
+        await asyncio.to_thread(self._thread.join)
+        await self._loop.run_in_executor(self._questions, self._asker.close)
+        self._questions.shutdown()
+
+    def _hand_over(self, fetched: dict[Place, Fetched]) -> None:
+        for place, each in fetched.items():
+            self._receivers[place].receive(each)
+        self._alive()
+
+    # ------------------------------------------------------------------ in the thread
+
+    def _run(self) -> None:
+        while not self._closing:
+            while not self._commands.empty():
+                self._commands.get()()
+            message = self._consumer.poll(POLL_S)
+            if message is not None:
+                fetched = self._sorted([message, *self._consumer.consume(FETCHED_MAX, 0)])
+                if fetched:
+                    self._in_loop(fetched)
+        self._consumer.close()
+
+    def _go_to(self, place: Place, offset: int, visit: int) -> None:
+        target = TopicPartition(*place, offset)
+        if place in self._visits:
+            self._consumer.incremental_unassign([target])
+        self._consumer.incremental_assign([target])
+        self._consumer.resume([target])  # a pause outlives the assignment
+        self._visits[place] = visit
+
+    def _sorted(self, messages: list[Message]) -> dict[Place, Fetched]:
+        """By stream; what is the connection's affair, and no stream's, has gone to error_cb."""
+        fetched: dict[Place, Fetched] = {}
+        for message in messages:
+            topic, partition, error = message.topic(), message.partition(), message.error()
+            if topic is None or partition is None or (topic, partition) not in self._visits:
+                continue
+            place = topic, partition
+            of_place = fetched.setdefault(place, Fetched(self._visits[place], [], False))
+            if error is None:
+                offset, value = message.offset(), message.value()
+                assert offset is not None and value is not None, "what a stream holds has a place and bytes"
+                of_place.messages.append(Appended(offset, message.timestamp()[1] * 1000, value))
+            elif error.code() in OUT_OF_RANGE:
+                fetched[place] = of_place._replace(is_out_of_range=True)
+        return fetched
+
+    def _in_loop(self, fetched: dict[Place, Fetched]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._hand_over, fetched)
+        except RuntimeError:  # the loop is closed
+            self._closing = True

@@ -1,0 +1,122 @@
+"""
+Sessions of a producer. A session is idempotent: within it nothing is repeated, nothing changes places, and nothing follows a gap.
+
+    send --> librdkafka's queue --> broker, replicas --> its thread --> event loop: the offset
+
+Once one message can't be delivered, all that is under way fails and the session is done: a message that came later must not be there
+without an earlier one. What failed may be in its stream, or come there yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.streams import DeliveryFailed
+
+POLL_S: Final = 0.1
+
+Sent = tuple[asyncio.Future[int], int | None, str]
+"""Who waits for a message; its offset, or None and why it was not delivered."""
+
+
+@final
+class Session:
+    """Made in the event loop. `clock_ahead_us`: by how much our clock is ahead of the broker's, as far as the last message shows."""
+
+    def __init__(self, settings: KafkaSettings, alive: Callable[[], None], warn: Callable[[str], None]) -> None:
+        """`alive` is called, in the event loop, with every acknowledgement."""
+        self.failed: str | None = None
+        self.clock_ahead_us = 0
+        self._loop = asyncio.get_running_loop()
+        self._alive = alive
+        self._producer = Producer(
+            {
+                **settings.common(warn),
+                "enable.idempotence": True,
+                "enable.gapless.guarantee": True,
+                "acks": "all",
+                "linger.ms": 0,  # a message is many records already
+                "message.timeout.ms": int(settings.delivery_s * 1000),
+                "queue.buffering.max.kbytes": settings.queued_bytes // 1024,
+            }
+        )
+        self._under_way: set[asyncio.Future[int]] = set()
+        self._ended: list[Sent] = []  # by the thread, not handed over yet
+        self._closing = False
+        self._thread = threading.Thread(target=self._poll, name="kafka producer", daemon=True)
+        self._thread.start()
+
+    async def send(self, topic: str, partition: int, data: bytes) -> int:
+        """DeliveryFailed."""
+        if self.failed is not None:
+            raise DeliveryFailed(self.failed)
+        waits: asyncio.Future[int] = self._loop.create_future()
+        began_us = time.time_ns() // 1000
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self._compare_clocks(began_us, message.timestamp()[1] * 1000)
+            self._ended.append((waits, message.offset() if error is None else None, "" if error is None else error.str()))
+
+        try:
+            self._producer.produce(topic, data, partition=partition, on_delivery=delivered)
+        except (BufferError, KafkaException) as error:
+            self._fail(f"{topic}, partition {partition}: {error}")
+            raise DeliveryFailed(str(self.failed)) from error
+        self._under_way.add(waits)
+        return await waits
+
+    def close(self) -> None:
+        """Let go of what is under way. To be called once, in the event loop."""
+        self._fail("the session is closed")
+
+    def _compare_clocks(self, sent_us: int, appended_us: int) -> None:
+        """In the thread. The broker's time has whole milliseconds, and was taken between the sending and now."""
+        now_us = time.time_ns() // 1000
+        if appended_us > now_us:
+            self.clock_ahead_us = now_us - appended_us
+        else:
+            self.clock_ahead_us = max(0, sent_us - appended_us - 1000)
+
+    def _fail(self, why: str) -> None:
+        if self.failed is None:
+            self.failed = why
+            self._closing = True
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+
+    # ------------------------------------------------------------------ the thread
+
+    def _poll(self) -> None:
+        while not self._closing or len(self._producer):
+            self._producer.poll(POLL_S)
+            if self._ended:
+                ended, self._ended = self._ended, []
+                self._in_loop(ended)
+        self._producer.flush(0)
+
+    def _in_loop(self, ended: list[Sent]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._hand_over, ended)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            self._closing = True
+
+    def _hand_over(self, ended: list[Sent]) -> None:
+        for waits, offset, why in ended:
+            self._under_way.discard(waits)
+            if offset is None:
+                self._fail(why)
+            if waits.done():  # nobody waits any more
+                continue
+            if offset is None:
+                waits.set_exception(DeliveryFailed(why))
+            else:
+                waits.set_result(offset)
+        if any(offset is not None for _, offset, _ in ended):
+            self._alive()

@@ -1,0 +1,47 @@
+"""
+How a process reaches Kafka, and what it bears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+CLIENT = "zerosum"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """
+    `prefix`: of the topics' names. `delivery_s`: after which a message that no broker took has failed. `queued_bytes`: that wait to be
+    sent. `buffered_bytes`: of each stream that are fetched and not read yet.
+    """
+
+    servers: str
+    prefix: str = "zerosum"
+    delivery_s: float = 30.0
+    queued_bytes: int = 64 << 20
+    buffered_bytes: int = 8 << 20
+
+    def common(self, warn: Callable[[str], None]) -> dict[str, Any]:
+        """For producers and consumers. `warn` is called in threads of theirs."""
+        return {
+            "bootstrap.servers": self.servers,
+            "client.id": CLIENT,
+            "error_cb": lambda error: warn(error_text(error)),
+            "log_level": 0,  # what matters comes by error_cb
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1_000,
+            "retry.backoff.ms": 50,
+            "retry.backoff.max.ms": 500,
+            "allow.auto.create.topics": False,
+            "topic.metadata.refresh.interval.ms": 30_000,
+        }
+
+
+def error_text(error: KafkaError) -> str:
+    return f"{error.name()}: {error.str()}"

@@ -1,0 +1,118 @@
+"""
+The topics of a deployment: what they must be like, made where they are missing, and refused where they are otherwise.
+
+    <prefix>.commands, .account-events     a partition for each shard
+    <prefix>.orders, .market-events        a partition for each engine
+    <prefix>.control                       one
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's own way to export them
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from zerosum.errors import ZerosumError
+from zerosum.log.kafka.settings import KafkaSettings, error_text
+
+REQUEST_S: Final = 10.0
+
+CONFIGURATION: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",  # nothing goes by itself
+    "retention.bytes": "-1",
+    "message.timestamp.type": "LogAppendTime",  # the machines' clock
+    "unclean.leader.election.enable": "false",
+    "max.message.bytes": "1048588",
+    "compression.type": "producer",
+}
+
+
+class TopicsWrong(ZerosumError):
+    """The topics are not as a deployment needs them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """How many brokers have each message, and how many of them must when it is acknowledged."""
+
+    factor: int
+    in_sync: int
+
+
+@final
+class Topics:
+    """`partitions`: by topic, without the prefix."""
+
+    def __init__(self, settings: KafkaSettings, partitions: dict[str, int]) -> None:
+        self._prefix = settings.prefix
+        self._partitions = {f"{settings.prefix}.{topic}": count for topic, count in partitions.items()}
+        self._client = AdminClient(settings.common(lambda text: None))
+
+    async def make(self, replication: Replication) -> list[str]:
+        """Make those that are missing; their names. KafkaException, TopicsWrong."""
+        configuration = {**CONFIGURATION, "min.insync.replicas": str(replication.in_sync)}
+        existing = await self._existing()
+        wanted = [
+            NewTopic(topic, count, replication.factor, config=configuration)
+            for topic, count in self._partitions.items()
+            if topic not in existing
+        ]
+        if wanted:
+            for made in self._client.create_topics(wanted, operation_timeout=REQUEST_S).values():
+                await created(made)
+        await self.check()
+        return [topic.topic for topic in wanted]
+
+    async def check(self) -> dict[str, str]:
+        """The id of each topic: another one of the same name has another. KafkaException; TopicsWrong, with all that is."""
+        found = await self._existing()
+        faults = [self._fault(topic, count, found.get(topic)) for topic, count in self._partitions.items()]
+        if not any(faults):
+            faults += await self._configuration_faults()
+        if any(faults):
+            raise TopicsWrong("\n".join(filter(None, faults)))
+        described = self._client.describe_topics(TopicCollection(list(self._partitions)))
+        return {topic: str((await asyncio.wrap_future(each)).topic_id) for topic, each in described.items()}
+
+    def _fault(self, topic: str, wanted: int, found: int | None) -> str:
+        if found is None:
+            return f"The topic {topic} is missing: make it with `zerosum cluster init`."
+        if found != wanted:
+            return f"The topic {topic} has {found} partitions, and the deployment {wanted}: that can't be changed once it is made."
+        return ""
+
+    async def _existing(self) -> dict[str, int]:
+        """Partitions by topic."""
+        listed = await asyncio.to_thread(self._client.list_topics, timeout=REQUEST_S)
+        return {name: len(topic.partitions) for name, topic in listed.topics.items() if topic.error is None}
+
+    async def _configuration_faults(self) -> list[str]:
+        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in self._partitions]
+        faults = []
+        for resource, described in self._client.describe_configs(resources).items():
+            found: dict[str, Any] = await asyncio.wrap_future(described)
+            faults += [
+                f"{name} of the topic {resource.name} is {found[name].value}, and must be {value}."
+                for name, value in CONFIGURATION.items()
+                if name in found and found[name].value != value
+            ]
+        return faults
+
+
+async def created(made: Future[Any]) -> None:
+    """Another who makes the same is as good."""
+    try:
+        await asyncio.wrap_future(made)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise TopicsWrong(f"A topic can't be made: {error_text(error.args[0])}.") from error

@@ -1,0 +1,124 @@
+"""
+A gateway of a cluster on one page: commands out, events in, the doors that clients come through.
+
+    1 deployment   Kafka and the database are there, and belong together
+    2 views        every stream of events is read, up to where it ends now
+    3 doors        the operator's socket, REST, WebSocket: the same as the embedded exchange's
+
+They stop in the opposite order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from zerosum.gateway.api import Api
+from zerosum.gateway.cluster_keys import ClusterKeys
+from zerosum.gateway.limits import Allowance
+from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
+from zerosum.gateway.transport.rest import RestServer
+from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.log.kafka.link import KafkaLink
+from zerosum.services import admin
+from zerosum.services.admin import AdminDoor
+from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
+from zerosum.services.cluster.joining import Deployment
+from zerosum.services.cluster.overview import ClusterOverview
+from zerosum.services.cluster.topology import Streams
+from zerosum.settlement.cql.history import CqlHistory
+from zerosum.settlement.cql.session import Session
+from zerosum.settlement.cql.store import CqlRowStore
+from zerosum.views.views import Views
+
+READERS: Final = 8  # reads of the record at a time
+CLOCK_AHEAD_MAX_US: Final = 1_000_000  # or behind: deadlines would be refused, or mean nothing
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayServiceSettings:
+    """`folder`: for the operator's socket."""
+
+    folder: Path
+    master_key: bytes
+    entry: GatewaySettings = field(default_factory=GatewaySettings)
+    rest: RestBounds = field(default_factory=RestBounds)
+    websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
+    allowance: Allowance = field(default_factory=Allowance)
+    trusted_proxies: frozenset[str] = frozenset()
+
+
+def clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+@final
+class GatewayService:
+    """Made in the event loop that it runs in; `stopped` tells why it can't go on."""
+
+    def __init__(
+        self, settings: GatewayServiceSettings, link: KafkaLink, session: Session, deployment: Deployment, rest: socket.socket,
+        websocket: socket.socket, report: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._report = report
+        self._running = AsyncExitStack()
+        topology = deployment.topology
+        self.link = link
+        self.session = session
+        self.views = Views(topology.shards, topology.partitions)
+        store = CqlRowStore(session, deployment.epoch)
+        self.entry = ClusterEntry(topology, Streams(topology, link.stream), self.views, store, settings.entry, clock_us)
+        self.keys = ClusterKeys(session, settings.master_key)
+        self._executor = ThreadPoolExecutor(READERS, "history")
+        api = Api(self.entry, self.views, CqlHistory(session), self.keys, allowance=settings.allowance, executor=self._executor)
+        overview = ClusterOverview(self.entry, self.views, session)
+        self.admin = AdminDoor(self.entry, overview.answer, settings.folder / admin.NAME)
+        self.rest = RestServer(api, rest, settings.rest, trusted_proxies=settings.trusted_proxies)
+        routes = {"/ws-api/v3": api}
+        self.websocket = WebSocketServer(routes.get, websocket, settings.websocket, trusted_proxies=settings.trusted_proxies)
+        self.stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Returns once it serves."""
+        await self.keys.load()
+        for name, work in (("events", self.entry.run()), ("keys", self.keys.run())):
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(self._ended)
+            self._running.push_async_callback(self._end, task)
+        self._report("reading the streams of events ...")
+        current = asyncio.create_task(self.entry.current.wait())
+        ends: list[asyncio.Future[Any]] = [current, self.stopped]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        current.cancel()
+        if self.stopped.done():
+            raise self.stopped.result()
+        self._running.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        for door in (self.admin, self.rest, self.websocket):
+            await door.start()
+            self._running.push_async_callback(door.stop)
+
+    async def stop(self) -> None:
+        """Answer what is under way, then let go."""
+        await self._running.aclose()
+
+    def clock_fault(self) -> str | None:
+        ahead_us = self.link.clock_ahead_us
+        if abs(ahead_us) <= CLOCK_AHEAD_MAX_US:
+            return None
+        return f"this machine's clock is {ahead_us / 1e6:+.1f} s from the broker's: set it"
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not self.stopped.done():
+            self.stopped.set_result(task.exception() or AssertionError(f"{task.get_name()} has ended by itself"))
+
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait([task])

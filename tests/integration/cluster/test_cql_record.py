@@ -1,0 +1,193 @@
+"""The record in a real CQL database: what is written of it, in whatever order and however often, and what the gateway reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.unit.settlement.support import ALICE, BOB, CAROL, SYMBOL, Run, joined, opened_market, settled
+from zerosum.devcluster.cluster import DevCluster
+from zerosum.services.cluster.settlement import account_memory, market_memory
+from zerosum.settlement.batch import Batch, unpacked
+from zerosum.settlement.cql import tables
+from zerosum.settlement.cql.history import CqlHistory
+from zerosum.settlement.cql.schema import CqlSchemaWrong, migrate, require_current
+from zerosum.settlement.cql.session import CqlSettings, Session, from_varint, varint
+from zerosum.settlement.cql.store import CqlRowStore
+from zerosum.settlement.history import History
+from zerosum.settlement.row_store import Settled, StoreFailed
+from zerosum.settlement.rows import RETURNED, SENT, AccountRow, MarketRow, Rows, TransferRow
+
+ONE_NODE = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}"
+ACCOUNTS, MARKETS = "account-events.0", "market-events.0"
+HOUR_US = 3_600_000_000
+
+
+@asynccontextmanager
+async def recorded(settings: CqlSettings) -> AsyncIterator[tuple[Session, CqlRowStore]]:
+    await migrate(settings, ONE_NODE)
+    session = await Session.connect(settings)
+    try:
+        yield session, CqlRowStore(session, 1)
+    finally:
+        await session.close()
+
+
+async def contents(session: Session) -> dict[str, set[tuple[Any, ...]]]:
+    """Every row of every table, whatever its place."""
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    for table in tables.ALL:
+        found.setdefault(table.select, set()).update(map(tuple, await session.execute(table.select)))
+    return found
+
+
+async def settle(store: CqlRowStore, batches: list[Batch]) -> None:
+    """Batch by batch, both streams."""
+    accounts, markets = account_memory(None), market_memory(None)
+    for batch in batches:
+        for name, memory, data in ((ACCOUNTS, accounts, batch.account_events), (MARKETS, markets, batch.market_events)):
+            events = list(unpacked(data))
+            if events:
+                rows = Rows()
+                memory.translate(events, rows)
+                await store.write(name, rows, Settled(events[-1][1], b"head"))
+
+
+def traded(orders: int) -> Run:
+    """Orders of three accounts over some hours: some trade, some are canceled, some rest, some trade with themselves."""
+    run = opened_market()
+    random = Random(7)
+    for number in range(orders):
+        account = random.choice((ALICE, BOB, CAROL))
+        client = f"{number % 40:02}" if number % 3 else ""
+        after_us = random.choice((0, 1, 1, 60_000_000, HOUR_US // 3))
+        run.place(account, random.randrange(2), random.randint(90, 110), random.randint(1, 9), client=client, after_us=after_us)
+        if random.randrange(3) == 0:
+            run.cancel(account, random.randint(1, number + 1))
+    return run
+
+
+async def test_migrations_are_done_once_and_a_later_schema_is_refused(cql: CqlSettings) -> None:
+    assert await migrate(cql, ONE_NODE) == ["the record"]
+    assert await migrate(cql, ONE_NODE) == []
+    session = await Session.connect(cql)
+    await require_current(session)
+    await session.execute("INSERT INTO schema_migrations (number, name, done_us) VALUES (?, ?, ?)", (99, "to come", 1))
+    with pytest.raises(CqlSchemaWrong, match=r"made by a later version of this program \(migration 99, to come\)"):
+        await require_current(session)
+    with pytest.raises(CqlSchemaWrong, match="later version"):
+        await migrate(cql, ONE_NODE)
+    await session.close()
+
+
+async def test_two_who_make_it_at_once_do_no_harm(cql: CqlSettings) -> None:
+    await asyncio.gather(migrate(cql, ONE_NODE), migrate(cql, ONE_NODE))
+    session = await Session.connect(cql)
+    await require_current(session)
+    await session.close()
+
+
+async def test_a_batch_at_a_time_or_all_at_once_gives_the_same_rows(cql: CqlSettings, servers: DevCluster) -> None:
+    """And written again from the beginning, over what is there, nothing changes."""
+    run = traded(200)
+    async with recorded(cql) as (session, store):
+        await settle(store, run.batches)
+        one_by_one = await contents(session)
+        assert await store.settled(ACCOUNTS) == (run.exchange.ubscore.events.stream.sequence, b"head")
+        await settle(store, [joined(run.batches)])
+        assert await contents(session) == one_by_one
+        await settle(store, run.batches[:150])
+        assert await contents(session) == one_by_one, "an older state goes before no later one"
+        assert (await store.settled(ACCOUNTS)).sequence == run.exchange.ubscore.events.stream.sequence
+    async with recorded(CqlSettings(cql.hosts, cql.port, f"{cql.keyspace}x")) as (session, store):
+        await settle(store, [joined(run.batches)])
+        at_once = await contents(session)
+    # Hours are told of once for each batch that has them: the first to tell stays.
+    assert at_once == one_by_one
+
+
+async def test_of_one_batch_the_last_of_a_key_is_written(cql: CqlSettings) -> None:
+    async with recorded(cql) as (session, store):
+        rows = Rows()
+        rows.markets += [MarketRow(0, 1, 100, 10, 5), MarketRow(0, 2, 100, 10, 7)]
+        rows.transfers += [TransferRow(9, 16, 17, 0, 5, 1, 1, SENT), TransferRow(9, 16, 17, 0, 5, 2, 1, RETURNED)]
+        rows.accounts += [AccountRow(16, 1, 10, 20, 5, 1_000, 1_000), AccountRow(16, 1, 11, 21, 5, 2_000, 2_000)]
+        await store.write(MARKETS, rows, Settled(10, b""))
+        later = Rows()
+        later.accounts += [AccountRow(16, 1, 12, 22, 5, 3_000, 3_000)]
+        await store.write(MARKETS, later, Settled(11, b""))
+        assert await session.execute("SELECT status FROM markets WHERE symbol = 0") == [(2,)]
+        assert await session.execute("SELECT status FROM transfers WHERE from_account = 16 AND transfer_id = 9") == [(RETURNED,)]
+        assert await session.execute("SELECT maker_ppm, opened_us, changed_us FROM accounts WHERE account = 16") == [(12, 1_000, 3_000)]
+
+
+async def test_a_restore_s_epoch_goes_before_the_old_one(cql: CqlSettings) -> None:
+    async with recorded(cql) as (session, store):
+        rows, again = Rows(), Rows()
+        rows.markets += [MarketRow(0, 1, 100, 10, 5)]
+        again.markets += [MarketRow(0, 2, 50, 10, 3)]
+        await store.write(MARKETS, rows, Settled(1_000, b"old"))
+        await CqlRowStore(session, 2).write(MARKETS, again, Settled(3, b"new"))
+        assert await session.execute("SELECT status FROM markets WHERE symbol = 0") == [(2,)]
+        assert await store.settled(MARKETS) == (3, b"new")
+
+
+async def test_a_database_that_is_gone_fails_and_comes_back(cql: CqlSettings, servers: DevCluster) -> None:
+    async with recorded(CqlSettings(cql.hosts, cql.port, cql.keyspace, request_s=2.0)) as (_, store):
+        rows = Rows()
+        rows.markets += [MarketRow(0, 1, 100, 10, 5)]
+        await store.write(MARKETS, rows, Settled(1, b"1"))
+        servers.database.kill()
+        try:
+            with pytest.raises(StoreFailed, match="does not answer as it should"):
+                await store.write(MARKETS, rows, Settled(2, b"2"))
+        finally:
+            servers.database.start()
+            await asyncio.to_thread(servers.database.wait)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    assert await store.settled(MARKETS) == (1, b"1"), "what was acknowledged is there"
+                    break
+                except StoreFailed:
+                    await asyncio.sleep(0.1)
+
+
+async def test_the_gateway_reads_what_the_embedded_record_would_say(cql: CqlSettings, tmp_path: Path) -> None:
+    """Every question in the same words, to both: over several hours, from either end, by ids, times and client ids."""
+    run = traded(400)
+    embedded = History(settled(tmp_path / "settled.db", run))
+    async with recorded(cql) as (session, store):
+        await settle(store, run.batches)
+        history = CqlHistory(session)
+        random = Random(3)
+        first, last = run.time_us - 40 * HOUR_US, run.time_us
+        for _ in range(300):
+            account, limit = random.choice((ALICE, BOB, CAROL)), random.choice((1, 3, 10, 500))
+            start, end = sorted(random.randint(first - HOUR_US, last + HOUR_US) for _ in range(2))
+            times: dict[str, Any] = {"start_us": random.choice((None, start)), "end_us": random.choice((None, end))}
+            number = random.choice((None, random.randint(0, 420)))
+            asked = (account, SYMBOL)
+            orders = await asyncio.to_thread(history.all_orders, *asked, from_order_id=number, limit=limit, **times)
+            assert orders == embedded.all_orders(*asked, from_order_id=number, limit=limit, **times)
+            order = random.choice((None, None, random.randint(1, 400)))
+            trades = await asyncio.to_thread(history.user_trades, *asked, order_id=order, from_trade_id=number, limit=limit, **times)
+            assert trades == embedded.user_trades(*asked, order_id=order, from_trade_id=number, limit=limit, **times)
+            name = random.choice((None, f"{random.randrange(40):02}"))
+            order_id = None if name else random.randint(1, 400)
+            assert await asyncio.to_thread(history.order, *asked, order_id=order_id, client_id=name) == embedded.order(
+                *asked, order_id=order_id, client_id=name
+            )
+    embedded.close()
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, -129, 255, 1 << 63, -(1 << 63), (1 << 90) + 5])
+def test_a_varint_is_as_short_as_it_can_be(value: int) -> None:
+    assert from_varint(varint(value)) == value
+    assert len(varint(value)) <= value.bit_length() // 8 + 1

@@ -1,0 +1,178 @@
+"""Streams in a real Kafka keep the promises of zerosum.log.streams, also where the broker fails."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # the library's own way to export them
+
+from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.server import Server
+from zerosum.log.kafka.link import KafkaLink, KafkaStream, StreamCut
+from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.kafka.topics import Replication, Topics, TopicsWrong
+from zerosum.log.streams import DeliveryFailed, StreamPruned
+
+ONE_BROKER = Replication(1, 1)
+PARTITIONS = {"commands": 3, "control": 1}
+
+
+@asynccontextmanager
+async def linked(settings: KafkaSettings, said: list[str] | None = None) -> AsyncIterator[KafkaLink]:
+    await Topics(settings, PARTITIONS).make(ONE_BROKER)
+    link = KafkaLink(settings, (said if said is not None else []).append)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+@contextmanager
+def killed(server: Server) -> Iterator[None]:
+    """For as long as the block lasts."""
+    server.kill()
+    try:
+        yield
+    finally:
+        server.start()
+        server.wait()
+
+
+async def read_all(stream: KafkaStream, first: int, count: int) -> list[bytes]:
+    found: list[bytes] = []
+    while len(found) < count:
+        messages = await stream.read(first + len(found))
+        assert [each.offset for each in messages] == list(range(first + len(found), first + len(found) + len(messages)))
+        found += [each.data for each in messages]
+    return found
+
+
+async def test_what_is_acknowledged_stays_in_the_order_of_the_calls(kafka: KafkaSettings) -> None:
+    async with linked(kafka) as link:
+        stream = link.stream("commands.1")
+        assert await stream.ends() == (0, 0)
+        writer = stream.writer()
+        sent = [b"%d" % number for number in range(500)]
+        assert await asyncio.gather(*map(writer.append, sent)) == list(range(500))
+        assert await read_all(stream, 0, 500) == sent
+        assert await stream.ends() == (0, 500)
+        assert await link.stream("commands.2").ends() == (0, 0), "another partition"
+        assert (await link.stream("commands.1").read(498))[0].data == b"498", "from wherever one stands"
+
+
+async def test_the_stream_s_clock_stamps(kafka: KafkaSettings) -> None:
+    async with linked(kafka) as link:
+        stream = link.stream("control")
+        await stream.writer().append(b"now")
+        (message,) = await stream.read(0)
+        assert abs(message.time_us - time.time_ns() // 1000) < 5_000_000
+        assert abs(link.clock_ahead_us) < 1_000_000, "the broker is on this machine"
+
+
+async def test_a_reader_waits_for_what_comes(kafka: KafkaSettings) -> None:
+    async with linked(kafka) as link:
+        stream, writer = link.stream("commands.0"), link.stream("commands.0").writer()
+        waiting = asyncio.create_task(stream.read(0))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await writer.append(b"there")
+        assert [each.data for each in await waiting] == [b"there"]
+
+
+async def test_a_slow_reader_bounds_what_is_fetched_and_misses_nothing(kafka: KafkaSettings) -> None:
+    """Its stream is paused, and others go on."""
+    small = KafkaSettings(kafka.servers, kafka.prefix, buffered_bytes=100_000)
+    async with linked(small) as link:
+        stream, other = link.stream("commands.0"), link.stream("commands.1")
+        writer = stream.writer()
+        sent = [bytes([number % 251]) * 5_000 for number in range(2_000)]
+        await asyncio.gather(*map(writer.append, sent))
+        assert (await stream.read(0))[0].data == sent[0]
+        await asyncio.sleep(0.5)
+        assert stream.buffered_bytes < 3 << 20, "of ten megabytes; a broker gives what was sent together, which is one, as a whole"
+        await other.writer().append(b"passes")
+        assert (await other.read(0))[0].data == b"passes"
+        assert await read_all(stream, 0, len(sent)) == sent
+
+
+async def test_what_is_not_there_is_told(kafka: KafkaSettings) -> None:
+    async with linked(kafka) as link:
+        stream = link.stream("commands.0")
+        await asyncio.gather(*map(stream.writer().append, [b"x"] * 10))
+        with pytest.raises(StreamCut, match="message 500 is wanted, and the stream ends at 10"):
+            await stream.read(500)
+        client = AdminClient({"bootstrap.servers": kafka.servers})
+        deleted = client.delete_records([TopicPartition(f"{kafka.prefix}.commands", 0, 4)])
+        await asyncio.gather(*map(asyncio.wrap_future, deleted.values()))
+        assert await stream.ends() == (4, 10)
+        with pytest.raises(StreamPruned, match="message 2 is wanted, and the earliest that is kept is 4"):
+            await stream.read(2)
+        assert len(await read_all(stream, 4, 6)) == 6
+
+
+async def test_a_broker_that_is_held_up_delays_and_loses_nothing(kafka: KafkaSettings, servers: DevCluster) -> None:
+    (broker,) = servers.brokers
+    async with linked(kafka) as link:
+        stream = link.stream("commands.0")
+        writer = stream.writer()
+        await writer.append(b"before")
+        broker.signal(signal.SIGSTOP)
+        late = [asyncio.create_task(writer.append(b"%d" % number)) for number in range(5)]
+        await asyncio.sleep(1.0)
+        assert not any(task.done() for task in late)
+        broker.signal(signal.SIGCONT)
+        assert await asyncio.gather(*late) == [1, 2, 3, 4, 5]
+        assert await read_all(stream, 0, 6) == [b"before", b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_a_session_that_failed_is_done_and_the_next_goes_on(kafka: KafkaSettings, servers: DevCluster) -> None:
+    """What was under way may be there, but nothing of it behind a gap; a reader goes on by itself when the broker is back."""
+    (broker,) = servers.brokers
+    said: list[str] = []
+    async with linked(kafka, said) as link:
+        stream = link.stream("commands.0")
+        writer = stream.writer()
+        await writer.append(b"before")
+        assert [each.data for each in await stream.read(0)] == [b"before"]
+        waiting = asyncio.create_task(stream.read(1))
+        with killed(broker):
+            results = await asyncio.gather(*(writer.append(b"lost %d" % number) for number in range(3)), return_exceptions=True)
+            assert all(isinstance(result, DeliveryFailed) for result in results)
+            with pytest.raises(DeliveryFailed):
+                await writer.append(b"never")
+            assert link.silent_s > 4
+        again = stream.writer()
+        offset = await again.append(b"after")
+        found = await read_all(link.stream("commands.0"), 0, offset + 1)
+        kept = [f"lost {number}".encode() for number in range(3)]
+        assert found[0] == b"before"
+        assert found[-1] == b"after"
+        assert found[1:-1] == kept[: len(found) - 2]
+        waiting.cancel()
+    assert any("_ALL_BROKERS_DOWN" in line for line in said), "whoever operates it is told"
+
+
+async def test_topics_are_made_once_and_held_to_what_they_must_be(kafka: KafkaSettings) -> None:
+    topics = Topics(kafka, PARTITIONS)
+    with pytest.raises(TopicsWrong, match=rf"The topic {kafka.prefix}.commands is missing: make it with `zerosum cluster init`"):
+        await topics.check()
+    assert len(await topics.make(ONE_BROKER)) == 2
+    ids = await topics.check()
+    assert await topics.make(ONE_BROKER) == []
+    assert await topics.check() == ids
+    with pytest.raises(TopicsWrong, match=r"commands has 3 partitions, and the deployment 4: that can't be changed"):
+        await Topics(kafka, {"commands": 4}).check()
+
+
+async def test_a_topic_that_forgets_is_refused(kafka: KafkaSettings) -> None:
+    client = AdminClient({"bootstrap.servers": kafka.servers})
+    made = client.create_topics([NewTopic(f"{kafka.prefix}.control", 1, 1, config={"retention.ms": "1000"})])
+    await asyncio.gather(*map(asyncio.wrap_future, made.values()))
+    with pytest.raises(TopicsWrong, match=rf"retention.ms of the topic {kafka.prefix}.control is 1000, and must be -1"):
+        await Topics(kafka, {"control": 1}).check()
