@@ -7,6 +7,8 @@ A real Kafka and a real Cassandra on this machine, for development, tests and de
     cassandra.py   the same for the database, which stands in for ScyllaDB: the same CQL
     cluster.py     all of them together, and what they are reached by
     keeper.py      the process that holds them in the background
+    services.py    one service of a cluster as a process: `zerosum run ...`
+    deployment.py  a whole cluster: the servers, and every service
 
 Not for production: one database node, heaps of some hundred megabytes, no passwords.
 """

@@ -110,6 +110,8 @@ class AdminDoor:
             return refusal("that is no question: it is not JSON")
         except BadQuestion as error:
             return refusal(f"that is no question: {error}")
+        except ZerosumError as error:  # a record that does not answer, say
+            return refusal(str(error).rstrip("."))
         answer = json.dumps(found).encode()
         return LENGTH.pack(len(answer)) + answer
 

@@ -42,7 +42,6 @@ class KafkaLink:
         self._alive_at = self._loop.time()
         self._told: dict[str, float] = {}
         self._session: Session | None = None
-        self._old: list[Session] = []
         self.reader = Reader(settings, self.alive, self._warn)
 
     @property

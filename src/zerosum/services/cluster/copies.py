@@ -40,7 +40,7 @@ class Copy(Protocol):
 
 @final
 class Kept:
-    """A copy, and those that come after it. `behind`: messages of its input that it has not taken, as far as is known; `why`: see fault."""
+    """A copy, and those that come after it. `behind`: messages of its input that it has not taken, as far as is known."""
 
     def __init__(self, make: Callable[[], Copy]) -> None:
         self.make = make

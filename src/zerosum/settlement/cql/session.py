@@ -9,7 +9,7 @@ Everything raises StoreFailed where the database does not do it, or does not say
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -122,16 +122,6 @@ class Session:
             async with self._preparing:
                 prepared = self._prepared[statement] = await self._session.create_prepared(statement)
         return prepared
-
-
-async def connected(settings: CqlSettings, report: Callable[[str], None], *, retry_s: float = 1.0) -> Session:
-    """As soon as the database, and the keyspace in it, can be reached."""
-    while True:
-        try:
-            return await Session.connect(settings)
-        except StoreFailed as error:
-            report(f"{error} It is tried again.")
-        await asyncio.sleep(retry_s)
 
 
 def rows_of(result: acsylla.Result) -> list[tuple[Any, ...]]:
