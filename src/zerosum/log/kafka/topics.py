@@ -25,6 +25,7 @@ from zerosum.errors import ZerosumError
 from zerosum.log.kafka.settings import KafkaSettings, error_text
 
 REQUEST_S: Final = 10.0
+KNOWN_POLL_S: Final = 0.02
 
 CONFIGURATION: Final = {
     "cleanup.policy": "delete",
@@ -70,8 +71,16 @@ class Topics:
         if wanted:
             for made in self._client.create_topics(wanted, operation_timeout=REQUEST_S).values():
                 await created(made)
+            await self._known()
         await self.check()
         return [topic.topic for topic in wanted]
+
+    async def _known(self) -> None:
+        """Wait until a broker knows all that the controller has made: it learns of them a moment later. KafkaException."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REQUEST_S
+        while not self._partitions.keys() <= (await self._existing()).keys() and loop.time() < deadline:  # noqa: ASYNC110  brokers tell nobody
+            await asyncio.sleep(KNOWN_POLL_S)
 
     async def check(self) -> dict[str, str]:
         """The id of each topic: another one of the same name has another. KafkaException; TopicsWrong, with all that is."""
