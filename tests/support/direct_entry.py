@@ -32,7 +32,7 @@ class DirectEntry:
         self.busy = ""  # why nothing is taken, if it is not
         self.settles = True  # in time
         self.submitted = 0
-        self._held: list[tuple[bytes, Answer]] | None = None
+        self._held: list[tuple[bytes, Answer, Lost]] | None = None
         self._passed: list[Passed] = []
 
     # ------------------------------------------------------------------ Entry
@@ -42,7 +42,7 @@ class DirectEntry:
             raise Busy(self.busy)
         self.submitted += 1
         if self._held is not None:
-            self._held.append((command, answer))
+            self._held.append((command, answer, lost))
         else:
             self._apply([(command, answer)])
 
@@ -70,10 +70,16 @@ class DirectEntry:
     def release(self) -> None:
         """Apply what waits as one group, answer it, and let barriers pass."""
         held, self._held = self._held or [], None
-        self._apply(held)
+        self._apply([(command, answer) for command, answer, _ in held])
         passed, self._passed = self._passed, []
         for call in passed:
             call(True)
+
+    def lose(self) -> None:
+        """What waits is never applied, and its senders are told that they can't know."""
+        held, self._held = self._held or [], None
+        for _, _, lost in held:
+            lost()
 
     def settle(self) -> None:
         """Bring the settled record up to here."""

@@ -14,18 +14,17 @@ import fcntl
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final, NamedTuple, final
 
 from zerosum.devcluster import cassandra, jars, kafka
-from zerosum.devcluster.server import Server, free_ports
+from zerosum.devcluster.ports import HOST, free_ports, is_free
+from zerosum.devcluster.server import Server
 from zerosum.errors import ZerosumError
 
 LOCK: Final = "lock"
-HOST: Final = "127.0.0.1"
 PORTS_OF_BROKER: Final = 2
 PORTS_OF_DATABASE: Final = 3
 
@@ -156,11 +155,3 @@ def holder(folder: Path) -> int:
     except FileNotFoundError:
         pass
     return 0
-
-
-def is_free(port: int) -> bool:
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError:
-        return False
-    return True

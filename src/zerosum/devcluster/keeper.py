@@ -24,7 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from zerosum.devcluster.cluster import HOST, DevCluster, holder
+from zerosum.devcluster.cluster import DevCluster, holder
+from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.server import ServerFailed
 from zerosum.errors import ZerosumError
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -164,11 +163,3 @@ def dies_with_parent() -> tuple[str, ...]:
     if shutil.which("setpriv") is None:
         raise ServerFailed("setpriv is needed, so that no server outlives whoever started it: install it (on Debian util-linux).")
     return ("setpriv", "--pdeathsig", "KILL", "--")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -90,6 +90,32 @@ class Canceled(msgspec.Struct, rename="camel"):
     prevented_quantity: str | UnsetType = UNSET
 
 
+class AmendedOrder(msgspec.Struct, rename="camel"):
+    symbol: str
+    order_id: int
+    order_list_id: int
+    orig_client_order_id: str
+    client_order_id: str
+    price: str
+    qty: str
+    executed_qty: str
+    prevented_qty: str
+    quote_order_qty: str
+    cumulative_quote_qty: str
+    status: str
+    time_in_force: str
+    type: str
+    side: str
+    working_time: int
+    self_trade_prevention_mode: str
+
+
+class Amended(msgspec.Struct, rename="camel"):
+    transact_time: int
+    execution_id: int
+    amended_order: AmendedOrder
+
+
 class OrderInfo(msgspec.Struct, rename="camel"):
     symbol: str
     order_id: int
@@ -272,6 +298,16 @@ def canceled(instrument: Instrument, row: OrderRow, cancel_id: str, divisor: int
         texts.executed_qty, texts.orig_quote_order_qty, texts.cummulative_quote_qty, status_of(row), TIF_NAMES[row.tif],
         TYPE_NAMES[row.type], SIDE_NAMES[row.side], STP_NAMES[row.stp], texts.prevented_quantity,
     )  # fmt: skip
+
+
+def amended(instrument: Instrument, row: OrderRow, sequence: int, time_us: int, divisor: int) -> Amended:
+    texts = numbers(instrument, row)
+    order = AmendedOrder(
+        instrument.name, row.order_id, -1, row.client_id, row.client_id, texts.price, texts.orig_qty, texts.executed_qty,
+        ZERO if texts.prevented_quantity is UNSET else texts.prevented_quantity, texts.orig_quote_order_qty, texts.cummulative_quote_qty,
+        status_of(row), TIF_NAMES[row.tif], TYPE_NAMES[row.type], SIDE_NAMES[row.side], row.created_us // divisor, STP_NAMES[row.stp],
+    )  # fmt: skip
+    return Amended(time_us // divisor, sequence, order)
 
 
 def fill(instrument: Instrument, side: int, event: Event) -> Fill:

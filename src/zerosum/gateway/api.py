@@ -7,7 +7,8 @@ The API: which operation a request asks for, who may ask, and what becomes of er
 Always true:
   - each request is answered once, with JSON; whatever its bytes, the answer is an operation's or an error of the table; also where
     something here fails that never should
-  - an operation runs, and submits its command, within the call of `handle` or `handle_ws`: so commands are in the order of requests
+  - an operation runs, and submits its command, within the call of `handle` or `handle_ws`: so commands are in the order of requests (but
+    for an amendment of an order that this gateway does not know of yet)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 
 from zerosum.gateway import errors
 from zerosum.gateway.account_data import OPEN_ORDERS_WEIGHT, USER_TRADES_OF_ORDER_WEIGHT, AccountData
+from zerosum.gateway.amending import AMEND_PARAMETERS, Amending
 from zerosum.gateway.auth import TRADE, USER_DATA, ApiKey, check_rest, check_ws
 from zerosum.gateway.calls import Call, RestCall, WsCall
 from zerosum.gateway.entry import Entry
@@ -82,6 +84,7 @@ class Api:
         self.keys = keys
         self.limits = Limits(allowance if allowance is not None else Allowance())
         self.orders = Orders(entry, views, instruments)
+        self.amending = Amending(entry, views, instruments)
         self.market_data = MarketData(entry, instruments, self.limits.allowance)
         self.account_data = AccountData(entry, views, instruments, history, executor)
         operations = self.operations()
@@ -105,6 +108,7 @@ class Api:
             "test": Operation(orders.test, TRADE, 1, ORDER_PARAMETERS | {"computeCommissionRates"}),
             "cancel": Operation(orders.cancel, TRADE, 1, CANCEL_PARAMETERS),
             "cancelAll": Operation(orders.cancel_all, TRADE, 1, symbol),
+            "amend": Operation(self.amending.amend, TRADE, 4, AMEND_PARAMETERS),
             "order": Operation(user.order, USER_DATA, 4, named),
             "openOrders": Operation(user.open_orders, USER_DATA, OPEN_ORDERS_WEIGHT, symbol),
             "allOrders": Operation(user.all_orders, USER_DATA, 20, symbol | {"orderId"} | TIME_RANGE),
@@ -249,6 +253,7 @@ ROUTES: Final[dict[str, dict[str, str]]] = {
     "/api/v3/trades": {"GET": "trades"},
     "/api/v3/order": {"POST": "place", "GET": "order", "DELETE": "cancel"},
     "/api/v3/order/test": {"POST": "test"},
+    "/api/v3/order/amend/keepPriority": {"PUT": "amend"},
     "/api/v3/openOrders": {"GET": "openOrders", "DELETE": "cancelAll"},
     "/api/v3/allOrders": {"GET": "allOrders"},
     "/api/v3/account": {"GET": "account"},
@@ -264,6 +269,7 @@ METHODS: Final[dict[str, str]] = {
     "order.place": "place",
     "order.test": "test",
     "order.cancel": "cancel",
+    "order.amend.keepPriority": "amend",
     "order.status": "order",
     "openOrders.status": "openOrders",
     "openOrders.cancelAll": "cancelAll",

@@ -124,6 +124,10 @@ ACCOUNT_MAY_NOT_TRADE: Final = Kind(-2010, "This account may not place or cancel
 BOOK_TOO_SCATTERED: Final = Kind(-2010, "Order would match too many resting orders at once.")
 UNKNOWN_ORDER: Final = Kind(-2011, "Unknown order sent.")
 NO_SUCH_ORDER: Final = Kind(-2013, "Order does not exist.")
+AMEND_UNKNOWN_ORDER: Final = Kind(-2038, "Unknown order sent.")
+AMEND_LARGER: Final = Kind(-2038, "Order amend (quantity increase) is not supported.")
+AMEND_NOTHING: Final = Kind(-2038, "The requested action would change no state; rejecting.")
+AMEND_UNDER_WAY: Final = Kind(-2038, "Another amendment of this order is under way.")
 
 ERRORS: Final[dict[int, Kind]] = {
     codes.INSUFFICIENT_BALANCE: INSUFFICIENT_BALANCE,

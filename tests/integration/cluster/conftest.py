@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from zerosum.devcluster.cluster import HOST, DevCluster
+from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.ports import HOST
 from zerosum.log.kafka.settings import KafkaSettings
 from zerosum.settlement.cql.session import CqlSettings
 

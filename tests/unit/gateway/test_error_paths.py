@@ -248,12 +248,28 @@ def cancel_passed_over(world: World) -> Answer:
     return world.signed("DELETE", "order", symbol="BTCUSDT", orderId=1)
 
 
-def order_of_another(method: str) -> Callable[[World], Answer]:
+def order_of_another(method: str, path: str = "order", **params: Any) -> Callable[[World], Answer]:
     def ask(world: World) -> Answer:
         order_id = world.place(quantity="1", price="100").body["orderId"]
-        return world.signed(method, "order", world.bob, symbol="BTCUSDT", orderId=order_id)
+        return world.signed(method, path, world.bob, symbol="BTCUSDT", orderId=order_id, **params)
 
     return ask
+
+
+def amended(**params: Any) -> Callable[[World], Answer]:
+    def ask(world: World) -> Answer:
+        order_id = world.place(quantity="1", price="100").body["orderId"]
+        return world.signed("PUT", AMEND, symbol="BTCUSDT", orderId=order_id, **params)
+
+    return ask
+
+
+def amended_twice(world: World) -> Answer:
+    world.place(quantity="1", price="100")
+    world.entry.hold()
+    query = world.signed_query(world.ann, symbol="BTCUSDT", orderId=1, newQty="0.5")
+    assert world.send("PUT", f"/api/v3/{AMEND}", query, api_key=world.ann.api_key) == []
+    return world.signed("PUT", AMEND, symbol="BTCUSDT", orderId=1, newQty="0.5")
 
 
 def order_of_another_symbol(method: str) -> Callable[[World], Answer]:
@@ -328,6 +344,14 @@ def filter_failure(name: str) -> tuple[int, int, str]:
     return 400, -1013, f"Filter failure: {name}"
 
 
+def no_amendment(text: str) -> tuple[int, int, str]:
+    return 400, -2038, text
+
+
+def invalid(name: str) -> tuple[int, int, str]:
+    return 400, -1130, f"Data sent for parameter '{name}' is not valid."
+
+
 BAD_ID = (400, -1135, "Invalid 'id' in JSON request; expected an integer, a string or null.")
 ORDER_ID_OVERFLOW = (400, -1108, "Parameter 'orderId' overflowed.")
 GENERIC_ILLEGAL = (400, -1100, "Illegal characters found in a parameter.")
@@ -349,6 +373,7 @@ COMBINATION = (400, -1128, "Combination of optional parameters invalid.")
 UNKNOWN_ORDER = (400, -2011, "Unknown order sent.")
 NO_SUCH_ORDER = (400, -2013, "Order does not exist.")
 NO_BALANCE = rejected("Account has insufficient balance for requested action.")
+AMEND = "order/amend/keepPriority"
 CLIENT_ID = "^[a-zA-Z0-9-_]{1,36}$"
 DAY_MS = 86_400_000
 
@@ -420,7 +445,7 @@ CASES = [
     Case("symbol-status-unknown", get("exchangeInfo", symbolStatus="ASLEEP"), (400, -1122, "Invalid symbolStatus.")),
     Case("boolean-malformed", get("exchangeInfo", showPermissionSets="maybe"), illegal("showPermissionSets", "^(true|false)$")),
     Case("limit-malformed", get("depth", symbol="BTCUSDT", limit="ten"), illegal("limit", "^[0-9]{1,20}$")),
-    Case("limit-zero", get("trades", symbol="BTCUSDT", limit=0), (400, -1130, "Data sent for parameter 'limit' is not valid.")),
+    Case("limit-zero", get("trades", symbol="BTCUSDT", limit=0), invalid("limit")),
     Case("integer-overflow", get("trades", symbol="BTCUSDT", limit=1 << 63), (400, -1108, "Parameter 'limit' overflowed.")),
     # Who asks.
     Case("no-key", raw("GET", "/api/v3/account", b"timestamp=1"), BAD_KEY),
@@ -516,11 +541,11 @@ CASES = [
     Case("quote-quantity-too-large", place(type="MARKET", quoteOrderQty="99999999999999999999"), filter_failure("NOTIONAL")),
     Case("client-id-illegal", limit(newClientOrderId="a.b"), illegal("newClientOrderId", CLIENT_ID)),
     Case("client-id-too-long", limit(newClientOrderId="a" * 37), illegal("newClientOrderId", CLIENT_ID)),
-    Case("response-type-unknown", limit(newOrderRespType="SOME"), (400, -1130, "Data sent for parameter 'newOrderRespType' is not valid.")),
+    Case("response-type-unknown", limit(newOrderRespType="SOME"), invalid("newOrderRespType")),
     Case(
         "stp-mode-unknown",
         limit(selfTradePreventionMode="TRANSFER"),
-        (400, -1130, "Data sent for parameter 'selfTradePreventionMode' is not valid."),
+        invalid("selfTradePreventionMode"),
     ),
     # What the machines refuse.
     Case("insufficient-balance", limit(quantity="10", price="100000.01"), NO_BALANCE),
@@ -548,6 +573,14 @@ CASES = [
     Case("cancel-of-another", order_of_another("DELETE"), UNKNOWN_ORDER),
     Case("cancel-of-another-symbol", order_of_another_symbol("DELETE"), UNKNOWN_ORDER),
     Case("cancel-ids-differ", id_and_client_id_differ("DELETE"), UNKNOWN_ORDER),
+    Case("amend-unknown", signed("PUT", AMEND, symbol="BTCUSDT", orderId=99, newQty="0.5"), no_amendment("Unknown order sent.")),
+    Case("amend-of-another", order_of_another("PUT", AMEND, newQty="0.5"), no_amendment("Unknown order sent.")),
+    Case("amend-larger", amended(newQty="2"), no_amendment("Order amend (quantity increase) is not supported.")),
+    Case("amend-nothing", amended(newQty="1"), no_amendment("The requested action would change no state; rejecting.")),
+    Case("amend-under-way", amended_twice, no_amendment("Another amendment of this order is under way.")),
+    Case("amend-without-quantity", amended(), mandatory("newQty")),
+    Case("amend-below-notional", amended(newQty="0.00001"), filter_failure("NOTIONAL")),
+    Case("amend-new-client-id", amended(newQty="0.5", newClientOrderId="other"), invalid("newClientOrderId")),
     Case("cancel-all-of-nothing", signed("DELETE", "openOrders", symbol="BTCUSDT"), UNKNOWN_ORDER),
     Case("order-neither-id", signed("GET", "order", symbol="BTCUSDT"), NEITHER_ID),
     Case("order-unknown", signed("GET", "order", symbol="BTCUSDT", orderId=99), NO_SUCH_ORDER),
@@ -562,7 +595,7 @@ CASES = [
     Case(
         "history-backwards",
         signed("GET", "allOrders", symbol="BTCUSDT", startTime=2, endTime=1),
-        (400, -1130, "Data sent for parameter 'endTime' is not valid."),
+        invalid("endTime"),
     ),
     Case("trades-combination", signed("GET", "myTrades", symbol="BTCUSDT", fromId=1, startTime=1), COMBINATION),
     # Frames of the WebSocket API.

@@ -54,7 +54,7 @@ def test_a_symbol_is_told_with_all_its_fields(world: World) -> None:
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": False,
         "cancelReplaceAllowed": False,
-        "allowAmend": False,
+        "amendAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": [

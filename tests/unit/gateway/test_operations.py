@@ -22,6 +22,7 @@ WEIGHTS = [
     ("place", {"symbol": "BTCUSDT"}, 1),
     ("test", {"symbol": "BTCUSDT"}, 1),
     ("cancel", {"symbol": "BTCUSDT"}, 1),
+    ("amend", {"symbol": "BTCUSDT"}, 4),
     ("cancelAll", {"symbol": "BTCUSDT"}, 1),
     ("order", {"symbol": "BTCUSDT"}, 4),
     ("openOrders", {"symbol": "BTCUSDT"}, 6),
@@ -37,7 +38,7 @@ WS = {name: method for method, name in METHODS.items()}
 def documented() -> list[tuple[str, str, str, str]]:
     """The table of operations: REST, WebSocket, permission, weight."""
     cell = r"\s*([^|]*?)\s*\|"
-    rows = re.findall(rf"^\| ((?:GET|POST|DELETE) \S+) \|{cell}{cell}{cell}", DOCUMENT.read_text(), re.M)
+    rows = re.findall(rf"^\| ((?:GET|POST|PUT|DELETE) \S+) \|{cell}{cell}{cell}", DOCUMENT.read_text(), re.M)
     return [(rest, ws, permission, weight) for rest, ws, permission, weight in rows]
 
 
