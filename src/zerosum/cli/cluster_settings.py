@@ -49,7 +49,8 @@ def role_folder(settings: Settings) -> Path:
 
 
 def role_settings(settings: Settings, role: str, copy: int) -> RoleSettings:
-    return RoleSettings(snapshot_settings(settings, role), settings.cluster.patience_s, copy, operators_of(settings))
+    cluster = settings.cluster
+    return RoleSettings(snapshot_settings(settings, role), cluster.patience_s, cluster.gather_s, copy, operators_of(settings))
 
 
 def operators_of(settings: Settings) -> Operators:
@@ -62,7 +63,7 @@ def gateway_settings(settings: Settings) -> GatewayServiceSettings:
     return GatewayServiceSettings(
         folder=settings.data_directory,
         master_key=master_key(settings, makes=True),
-        entry=GatewaySettings(SendSettings(answer_s=cluster.answer_s), cluster.pending_max, barrier_s=cluster.answer_s),
+        entry=GatewaySettings(SendSettings(cluster.gather_s, cluster.answer_s), cluster.pending_max, barrier_s=cluster.answer_s),
         rest=RestBounds.of(settings.rest),
         websocket=WebSocketBounds.of(settings.websocket),
         allowance=Allowance(allowance.weight_per_minute, allowance.orders_per_10_seconds, allowance.orders_per_day),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,7 @@ from zerosum.errors import ConfigError
 from zerosum.log.disk import OsDisk
 from zerosum.ops.metrics import Metrics
 from zerosum.ops.settings import Given
+from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.copies import Copies, Copy, Kept
 from zerosum.services.cluster.gateway_service import GatewayService
@@ -28,6 +29,8 @@ from zerosum.services.cluster.joining import database_of
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.cql.store import CqlRowStore
+
+AUDITOR_PATIENCE_S: Final = 0.25  # see KafkaSettings
 
 cli = typer.Typer(no_args_is_help=True, help="Run one service of a cluster, until it is told to end.")
 
@@ -110,7 +113,10 @@ def settlement(
         ]
         return run_copies(frame, [*accounts, *markets])
 
-    run_service("settlement", start, data, config, ports(operations=operations_port), ready_file)
+    def patience_s(settings: Settings) -> float:
+        return settings.cluster.settle_gather_s
+
+    run_service("settlement", start, data, config, ports(operations=operations_port), ready_file, patience_s=patience_s)
 
 
 @cli.command("auditor")
@@ -125,7 +131,9 @@ def auditor(
         frame.readiness.add("audited", lambda: None if watch.checks else "nothing has been found in order yet")
         return asyncio.create_task(watch.run())
 
-    run_service("auditor", start, data, config, ports(operations=operations_port), ready_file)
+    run_service(
+        "auditor", start, data, config, ports(operations=operations_port), ready_file, patience_s=lambda settings: AUDITOR_PATIENCE_S
+    )
 
 
 @cli.command("gateway")
@@ -172,12 +180,12 @@ def engine(frame: Frame, number: int, copy: int) -> Copy:
 
 def account_settlement(frame: Frame, number: int, store: CqlRowStore) -> Copy:
     snapshots = snapshot_settings(frame.settings, f"settlement.account.{number}")
-    return wiring(frame).account_settlement(number, store, snapshots, OsDisk())
+    return wiring(frame).account_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
 
 
 def market_settlement(frame: Frame, number: int, store: CqlRowStore) -> Copy:
     snapshots = snapshot_settings(frame.settings, f"settlement.market.{number}")
-    return wiring(frame).market_settlement(number, store, snapshots, OsDisk())
+    return wiring(frame).market_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
 
 
 def wiring(frame: Frame) -> Wiring:

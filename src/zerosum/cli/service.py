@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -42,10 +43,11 @@ log = structlog.get_logger("service")
 
 @final
 class Frame:
-    """`running`: how to stop what was started, last first. `topics`: their ids."""
+    """`running`: how to stop what was started, last first. `topics`: their ids. `patience_s`: see KafkaSettings."""
 
-    def __init__(self, settings: Settings, sockets: dict[str, socket.socket], running: AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, sockets: dict[str, socket.socket], running: AsyncExitStack, patience_s: float) -> None:
         self.settings = settings
+        self.patience_s = patience_s
         self.sockets = sockets
         self.running = running
         self.topology = topology_of(settings)
@@ -62,7 +64,7 @@ class Frame:
 
     async def join(self) -> None:
         """NotThere, TopicsWrong, OtherDeployment."""
-        settings = kafka_settings(self.settings)
+        settings = replace(kafka_settings(self.settings), patience_s=self.patience_s)
         self.topics = await topics_of(settings, self.topology, self.settings.cluster.wait_s, self.say)
         make_directory(self.settings.data_directory)
         check_directory(self.settings.data_directory, self.topics)
@@ -81,7 +83,7 @@ Start = Callable[[Frame], Awaitable["asyncio.Future[Any]"]]
 
 def run_service(
     name: str, start: Start, data: Path | None, config: Path | None, options: dict[str, Given], ready_file: Path | None,
-    listeners: Sequence[str] = ("operations",),
+    listeners: Sequence[str] = ("operations",), patience_s: Callable[[Settings], float] = lambda settings: 0.0,
 ) -> None:  # fmt: skip
     """Until SIGTERM, Ctrl-C or the terminal's end. ZerosumError."""
     settings = load_settings(data, config, options)
@@ -89,13 +91,15 @@ def run_service(
         check_ready_file(ready_file)
     logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
     ensure_descriptors(settings)
-    uvloop.run(_run(name, start, settings, listeners, ready_file))
+    uvloop.run(_run(name, start, settings, listeners, patience_s(settings), ready_file))
 
 
-async def _run(name: str, start: Start, settings: Settings, listeners: Sequence[str], ready_file: Path | None) -> None:
+async def _run(
+    name: str, start: Start, settings: Settings, listeners: Sequence[str], patience_s: float, ready_file: Path | None
+) -> None:  # fmt: skip
     async with AsyncExitStack() as running:
         sockets = {each: running.enter_context(closing(listener(settings, each))) for each in listeners}
-        frame = Frame(settings, sockets, running)
+        frame = Frame(settings, sockets, running, patience_s)
         is_up = False
         frame.readiness.add("serves", lambda: None if is_up else "it is starting, or stopping")
         await _observe(frame)

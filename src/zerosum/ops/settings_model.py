@@ -221,6 +221,13 @@ class Cluster(Section):
     patience_s: Annotated[float, Field(ge=0, le=60)] = Field(
         default=0.3, description="How late another copy's output may be before a standby puts it out itself"
     )
+    gather_s: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.02,
+        description="How long a busy gateway or machine gathers between two messages that it sends; an idle one sends at once",
+    )
+    settle_gather_s: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.03, description="How long a busy settlement gathers between two batches that it writes"
+    )
     snapshot_messages: Count = Field(default=20_000, description="Messages between two snapshots of a service's state")
     answer_s: Seconds = Field(default=10.0, description="After which the outcome of a command is answered as not known, with -1007")
     pending_max: Count = Field(default=50_000, description="Commands of a gateway under way; past it one is refused with -1008")

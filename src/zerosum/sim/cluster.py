@@ -74,6 +74,7 @@ class Cluster(World):
         Streams(self.topology, self._make_stream)
         self._settings = SnapshotSettings(FOLDER, every=self.random.choice((5, 20, 100, 1000)), keep=self.random.choice((1, 2, 3)))
         self._bounds = self.random.choice((Bounds(), Bounds(4_000, 2_000, 16_000), Bounds(600, 300, 1_200)))
+        self._gap_s = Random(f"{plan.seed} gap").choice((0.0, 0.004))
         self._make_processes()
 
     # ------------------------------------------------------------------ what there is
@@ -140,7 +141,8 @@ class Cluster(World):
 
     def _role_settings(self, process: Process) -> RoleSettings:
         patience_s = 0.3 if process.name.startswith("standby") or process.lives > 1 else 0.0
-        return RoleSettings(self._settings, patience_s=patience_s, writer=self.processes.index(process) + 1, bounds=self._bounds)
+        writer = self.processes.index(process) + 1
+        return RoleSettings(self._settings, patience_s=patience_s, gap_s=self._gap_s, writer=writer, bounds=self._bounds)
 
     async def _run_shard(self, process: Process, life: Life) -> None:
         await self._run_role(process, self._wiring(life).shard(number_of(process), self._role_settings(process), process.disk))
@@ -155,11 +157,11 @@ class Cluster(World):
 
     async def _run_account_settlement(self, process: Process, life: Life) -> None:
         wiring, store = self._wiring(life), self._store_of(life)
-        await self._run_settlement(process, wiring.account_settlement(number_of(process), store, self._settings, process.disk))
+        await self._run_settlement(process, wiring.account_settlement(number_of(process), store, self._settings, process.disk, self._gap_s))
 
     async def _run_market_settlement(self, process: Process, life: Life) -> None:
         wiring, store = self._wiring(life), self._store_of(life)
-        await self._run_settlement(process, wiring.market_settlement(number_of(process), store, self._settings, process.disk))
+        await self._run_settlement(process, wiring.market_settlement(number_of(process), store, self._settings, process.disk, self._gap_s))
 
     async def _run_settlement(self, process: Process, settlement: Settlement) -> None:
         process.state = lambda: settlement.state

@@ -25,6 +25,8 @@ POLL_S: Final = 0.02  # the most that a command waits
 FETCHED_MAX: Final = 1_000  # messages handed over at a time
 FETCH_BYTES: Final = 1 << 20  # of a stream at a time
 ENDS_S: Final = 2.0
+IDLE_MS: Final = 500  # between two requests where nothing comes
+PATIENT_BYTES: Final = 256 << 10  # that are worth a request
 OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
@@ -63,8 +65,8 @@ class Reader:
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
                 "check.crcs": True,
-                "fetch.min.bytes": 1,
-                "fetch.wait.max.ms": 500,
+                "fetch.min.bytes": PATIENT_BYTES if settings.patience_s else 1,
+                "fetch.wait.max.ms": int(settings.patience_s * 1000) or IDLE_MS,
                 "fetch.error.backoff.ms": 50,
                 "fetch.queue.backoff.ms": 5,
                 "max.partition.fetch.bytes": min(FETCH_BYTES, settings.buffered_bytes),

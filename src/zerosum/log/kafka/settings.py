@@ -17,7 +17,8 @@ CLIENT = "zerosum"
 class KafkaSettings:
     """
     `prefix`: of the topics' names. `delivery_s`: after which a message that no broker took has failed. `queued_bytes`: that wait to be
-    sent. `buffered_bytes`: of each stream that are fetched and not read yet.
+    sent. `buffered_bytes`: of each stream that are fetched and not read yet. `patience_s`: how long a broker may gather what is to be
+    fetched; 0: it sends what comes at once, which costs a request each time.
     """
 
     servers: str
@@ -25,6 +26,7 @@ class KafkaSettings:
     delivery_s: float = 30.0
     queued_bytes: int = 64 << 20
     buffered_bytes: int = 8 << 20
+    patience_s: float = 0.0
 
     def common(self, warn: Callable[[str], None]) -> dict[str, Any]:
         """For producers and consumers. `warn` is called in threads of theirs."""

@@ -31,6 +31,7 @@ from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
 from zerosum.services.cluster.control import DecidedTooLate, Operators, as_text, passed_over
 from zerosum.services.cluster.machines import RoleMachine
 from zerosum.services.cluster.outbox import Due, Outbox
+from zerosum.services.cluster.pace import Pace
 from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
 from zerosum.services.cluster.twins import Twins
 
@@ -48,10 +49,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class RoleSettings:
-    """`writer`: this copy's number, for reports."""
+    """`writer`: this copy's number, for reports. `gap_s`: between two sendings, see pace.py."""
 
     snapshots: SnapshotSettings
     patience_s: float = 0.3
+    gap_s: float = 0.0
     writer: int = 0
     operators: Operators = field(default_factory=Operators)
     bounds: Bounds = field(default_factory=Bounds)
@@ -196,8 +198,13 @@ class Role:
     # ------------------------------------------------------------------ emit
 
     async def _emit(self) -> None:
+        pace = Pace(self._settings.gap_s)
         while True:
             await self._wait_until_due()
+            await pace.rest()
+            if self.outbox.waits_since() is None:  # another copy has sent it meanwhile
+                continue
+            pace.begin()
             self.state = "emitting"
             await self._send(self.outbox.due())
             self._rest()

@@ -22,6 +22,7 @@ from zerosum.log.messages import unpack
 from zerosum.log.sequences import Sequence, after, last_sequence
 from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Stream, StreamPruned
+from zerosum.services.cluster.pace import Pace
 from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
 from zerosum.settlement.batch import Event, unpacked
 from zerosum.settlement.errors import SettlementBroken
@@ -46,14 +47,18 @@ class Memory(Protocol):
 class Settlement:
     def __init__(
         self, stream: Stream, make: Callable[[dict[str, bytes] | None], Memory], store: RowStore, snapshots: SnapshotSettings, disk: Disk,
-        report: Callable[[str], None] = lambda line: None,
+        report: Callable[[str], None] = lambda line: None, gap_s: float = 0.0,
     ) -> None:  # fmt: skip
-        """`make` makes the memory: empty, or as the sections of a snapshot have it. See `account_memory` and `market_memory`."""
+        """
+        `make` makes the memory: empty, or as the sections of a snapshot have it. See `account_memory` and `market_memory`. `gap_s`: between
+        two batches, see pace.py.
+        """
         self.name = f"settlement of {stream.name}"
         self.settled = Settled(0, b"")
         self.state = "restoring"
         self.source = stream
         self._store = store
+        self._gap_s = gap_s
         self._report = report
         self._make = make
         self._snapshots = RoleSnapshots(self.name, snapshots, disk, report)
@@ -93,10 +98,14 @@ class Settlement:
         ends = await self.source.ends()
         if self.next_offset < ends.first:
             raise StreamPruned(self.source.name, self.next_offset, ends.first)
+        pace = Pace(self._gap_s)
         while True:
             self.state = "reading"
+            await pace.rest()
+            messages = await self.source.read(self.next_offset)
+            pace.begin()
             records = bytearray()
-            for appended in await self.source.read(self.next_offset):
+            for appended in messages:
                 message = unpack(appended.data, f"{self.source.name}, message {appended.offset}")
                 records += self._sequence.take(message.records)
                 self.next_offset = appended.offset + 1

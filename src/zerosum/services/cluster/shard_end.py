@@ -1,7 +1,7 @@
 """
 A gateway's commands to one shard: gathered, sent, and answered by the events that they cause.
 
-    submit --> gathered, some milliseconds --> a message --> its offset, and so the place of each command in it
+    submit --> gathered, while the last message is young --> a message --> its offset, and so the place of each command in it
     the shard's events --> by their cause, a command's place --> who waits for them
 
 A command that could not be delivered may be there all the same: its sender is told that this is not known, and nothing is sent again. What
@@ -31,7 +31,7 @@ Start = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 @dataclass(frozen=True, slots=True)
 class SendSettings:
-    linger_s: float = 0.002  # how long commands are gathered
+    linger_s: float = 0.002  # between two messages, while commands are gathered
     answer_s: float = 10.0  # after which a command's fate is not known to its sender
     writer: int = 0
 
@@ -73,6 +73,7 @@ class ShardEnd:
         self._has_failed = False  # the session: a new one begins once nothing of it is under way
         self._gathered: list[Waiting] = []
         self._gathered_bytes = 0
+        self._flushed_at = 0.0
         self._sends: dict[int, asyncio.Task[None]] = {}  # messages under way, by their number
         self._sent = 0  # the number of the last message
         self._by_place: dict[int, Waiting] = {}
@@ -86,7 +87,7 @@ class ShardEnd:
         waiting = Waiting(command, answer, lost, Answering(command))
         waiting.timer = self._loop.call_later(self._settings.answer_s, self._lose, waiting)
         if not self._gathered:
-            self._loop.call_later(self._settings.linger_s, self.flush)
+            self._loop.call_later(max(0.0, self._flushed_at + self._settings.linger_s - self._loop.time()), self.flush)
         self._gathered.append(waiting)
         self._gathered_bytes += len(command)
         if self._gathered_bytes >= RECORDS_BYTES_MAX // 2:
@@ -95,6 +96,7 @@ class ShardEnd:
     def flush(self) -> None:
         """Send what is gathered, unless it has to wait for a session that has failed."""
         if self._gathered and not self._has_failed:
+            self._flushed_at = self._loop.time()
             taken, self._gathered, self._gathered_bytes = self._gathered, [], 0
             self._sent += 1
             self._sends[self._sent] = self._start(self._send(taken, self._sent))

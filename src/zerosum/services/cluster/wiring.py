@@ -49,8 +49,8 @@ class Wiring:
         source, own = streams.orders[number], streams.market_events[number]
         return Role(machine, source, streams.commands, own, streams.control, settings, disk, self._report)
 
-    def account_settlement(self, number: int, store: RowStore, snapshots: SnapshotSettings, disk: Disk) -> Settlement:
-        return Settlement(self.streams.account_events[number], account_memory, store, snapshots, disk, self._report)
+    def account_settlement(self, number: int, store: RowStore, snapshots: SnapshotSettings, disk: Disk, gap_s: float = 0.0) -> Settlement:
+        return Settlement(self.streams.account_events[number], account_memory, store, snapshots, disk, self._report, gap_s)
 
-    def market_settlement(self, number: int, store: RowStore, snapshots: SnapshotSettings, disk: Disk) -> Settlement:
-        return Settlement(self.streams.market_events[number], market_memory, store, snapshots, disk, self._report)
+    def market_settlement(self, number: int, store: RowStore, snapshots: SnapshotSettings, disk: Disk, gap_s: float = 0.0) -> Settlement:
+        return Settlement(self.streams.market_events[number], market_memory, store, snapshots, disk, self._report, gap_s)

@@ -1,7 +1,7 @@
 """
 A connection to a CQL database. The driver, acsylla, is known to nobody else.
 
-    execute(Statement, values)    one statement, prepared once            batch(of one partition, at one time)
+    execute(Statement, values)    one statement, prepared once            batch(statements, at one time)
 
 Everything raises StoreFailed where the database does not do it, or does not say so in time: whether a write happened is not known then.
 """
@@ -96,14 +96,13 @@ class Session:
         except CassException as error:
             raise failed(self.settings, error) from error
 
-    async def batch(self, statement: str, rows: Iterable[Values], timestamp: int) -> None:
-        """Rows of one partition, whole or not at all. StoreFailed."""
+    async def batch(self, rows: Iterable[tuple[str, Values]], timestamp: int) -> None:
+        """Statements, each with its values, in one request; of each partition whole or not at all. StoreFailed."""
         try:
-            prepared = await self._prepare(statement)
             batch = acsylla.create_batch_unlogged()
             batch.set_timestamp(timestamp)
-            for values in rows:
-                bound = prepared.bind()
+            for statement, values in rows:
+                bound = (await self._prepare(statement)).bind()
                 bound.bind_list(list(values))
                 batch.add_statement(bound)
             await self._session.execute_batch(batch)

@@ -1,18 +1,21 @@
 """
 A RowStore in a CQL database.
 
-    write --> the rows by partition, many under way at a time --> when all are acknowledged, the stream's position
+    write --> requests of several partitions each, many under way --> when all are acknowledged, the stream's position
 
 Rows are written at a time that is no clock's: epoch << 40 | the number of the last event they follow from. So of two versions of a row the
 later event's stays, whichever was written last. Where the first is to stay, the numbers run backwards. A restore to an earlier point opens
 another epoch, whose rows go before all of the old one's.
+
+Always true: a row of which the first stays is not written again by whoever has written one of its key: it would be the later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Final, final
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, Final, final
 
 from zerosum.settlement.cql.session import Session
 from zerosum.settlement.cql.tables import Write, writes
@@ -21,7 +24,9 @@ from zerosum.settlement.rows import Rows
 
 NUMBER_BITS: Final = 40
 ROWS_MAX: Final = 100  # of one request
+PARTITIONS_MAX: Final = 10  # of one request: of more, the databases warn
 UNDER_WAY_MAX: Final = 32  # requests
+FIRSTS_MAX: Final = 100_000  # keys that are remembered
 
 POSITION: Final = "INSERT INTO settlement_state (stream, sequence, chain) VALUES (?, ?, ?)"
 SETTLED: Final = "SELECT sequence, chain FROM settlement_state WHERE stream = ?"
@@ -32,35 +37,64 @@ class CqlRowStore:
     def __init__(self, session: Session, epoch: int) -> None:
         self._session = session
         self._epoch = epoch
+        self._firsts: set[tuple[Any, ...]] = set()  # tables and keys of rows that are there, of which the first stays
 
     async def write(self, stream: str, rows: Rows, settled: Settled) -> None:
         """StoreFailed: the same call is to be made again."""
-        pieces = iter([piece for write in writes(stream, rows) for piece in pieces_of(write)])
-        done = await asyncio.gather(
-            *(self._write_some(pieces, settled.sequence) for _ in range(UNDER_WAY_MAX)), return_exceptions=True
-        )  # fmt: skip
+        found = list(writes(stream, rows))
+        firsts = [write for each in found if each.table.first_wins for write in self._new(each)]
+        time, backwards = self._time(settled.sequence), self._time_backwards(settled.sequence)
+        requests = [(request, backwards) for request in requests_of(firsts)]
+        requests += [(request, time) for request in requests_of(each for each in found if not each.table.first_wins)]
+        waiting = iter(requests)
+        done = await asyncio.gather(*(self._send_some(waiting) for _ in range(UNDER_WAY_MAX)), return_exceptions=True)
         for error in done:
             if error is not None:
                 raise error
-        await self._session.execute(POSITION, (stream, *settled), timestamp=self._time(settled.sequence))
+        await self._session.execute(POSITION, (stream, *settled), timestamp=time)
+        self._remember(firsts)
 
     async def settled(self, stream: str) -> Settled:
         rows = await self._session.execute(SETTLED, (stream,))
         return Settled(*rows[0]) if rows else Settled(0, b"")
 
-    async def _write_some(self, pieces: Iterator[Write], number: int) -> None:
-        for table, rows in pieces:
-            time = self._time_backwards(number) if table.first_wins else self._time(number)
-            if len(rows) == 1:
-                await self._session.execute(table.insert, rows[0], timestamp=time)
+    async def _send_some(self, requests: Iterator[tuple[list[Write], int]]) -> None:
+        for request, time in requests:
+            first = request[0]
+            if len(request) == 1 and len(first.rows) == 1:
+                await self._session.execute(first.table.insert, first.rows[0], timestamp=time)
             else:
-                await self._session.batch(table.insert, rows, time)
+                await self._session.batch([(table.insert, row) for table, rows in request for row in rows], time)
+
+    def _new(self, write: Write) -> Iterator[Write]:
+        rows = [row for row in write.rows if (write.table.name, *row[: write.table.key]) not in self._firsts]
+        if rows:
+            yield write._replace(rows=rows)
+
+    def _remember(self, firsts: list[Write]) -> None:
+        if len(self._firsts) > FIRSTS_MAX:
+            self._firsts.clear()
+        self._firsts.update((table.name, *row[: table.key]) for table, rows in firsts for row in rows)
 
     def _time(self, number: int) -> int:
         return self._epoch << NUMBER_BITS | number
 
     def _time_backwards(self, number: int) -> int:
         return self._epoch << NUMBER_BITS | (1 << NUMBER_BITS) - 1 - number
+
+
+def requests_of(writes: Iterable[Write]) -> Iterator[list[Write]]:
+    """Writes together, as many as go into one request."""
+    request: list[Write] = []
+    rows = 0
+    for piece in chain.from_iterable(map(pieces_of, writes)):
+        if request and (len(request) == PARTITIONS_MAX or rows + len(piece.rows) > ROWS_MAX):
+            yield request
+            request, rows = [], 0
+        request.append(piece)
+        rows += len(piece.rows)
+    if request:
+        yield request
 
 
 def pieces_of(write: Write) -> Iterator[Write]:

@@ -1,0 +1,28 @@
+"""
+Between two turns of a loop that is busy some time passes, in which more is gathered: what is sent or written costs by the message, far more
+than by the record. A loop that has been idle takes its turn at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import final
+
+
+@final
+class Pace:
+    def __init__(self, gap_s: float) -> None:
+        """`gap_s`: between the beginnings of two turns; 0: none."""
+        self._gap_s = gap_s
+        self._loop = asyncio.get_running_loop()
+        self._next = 0.0
+
+    async def rest(self) -> None:
+        """Until the next turn may begin."""
+        left_s = self._next - self._loop.time()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+
+    def begin(self) -> None:
+        """A turn begins now."""
+        self._next = self._loop.time() + self._gap_s
