@@ -13,11 +13,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, final
 
 from zerosum.bench.e2e_orders import OrderSet
-from zerosum.bench.e2e_pipeline import Piped, Pipeline
+from zerosum.bench.e2e_pipeline import Answered, Pipeline
 from zerosum.bench.e2e_settled import DoesNotHold, check_balances, check_totals, check_trades
 from zerosum.bench.e2e_traders import Seen, Traders
 from zerosum.bench.gateway_process import ExchangeProcess, usage
@@ -37,6 +37,17 @@ class EndToEndPlan:
     seed: int
     traders: int = 8
     seconds: float = 6.0  # of trading around each kill
+
+
+@dataclass(frozen=True)
+class Piped(Answered):
+    """What was seen of the orders through one connection, and once they were settled."""
+
+    trades: int
+    unsettled_at_end: int
+    settled_after_s: float
+    exchange_bytes: int
+    follower_bytes: int
 
 
 @dataclass(slots=True)
@@ -105,14 +116,20 @@ class EndToEndRun:
         orders = self._plan.orders
         count = len(orders.orders)
         pipeline = Pipeline(orders, users, lambda answered: self._progress("orders, one connection", answered, count))
-        piped = asyncio.run(pipeline.run(self._exchange))
+        exchange = self._exchange
+        answered = asyncio.run(pipeline.run(exchange.ready.websocket))
+        unsettled = exchange.unsettled()
+        settled_after_s = round(exchange.wait_until_settled(), 3)
         self._progress("comparing trades", 0, 0)
         check_trades(self._data.settled, orders)
         check_balances(self._data.settled, orders)
-        if piped.rejected != orders.rejected:
-            raise DoesNotHold(f"{piped.rejected} orders were rejected, and {orders.rejected} must be.")
+        if answered.rejected != orders.rejected:
+            raise DoesNotHold(f"{answered.rejected} orders were rejected, and {orders.rejected} must be.")
         self._check_totals()
-        return piped
+        return Piped(
+            **asdict(answered), trades=orders.trades_csv.count("\n") - 1, unsettled_at_end=unsettled, settled_after_s=settled_after_s,
+            exchange_bytes=usage(exchange.ready.pid).resident_bytes, follower_bytes=usage(exchange.ready.follower_pid).resident_bytes,
+        )  # fmt: skip
 
     def _check_totals(self) -> None:
         check_totals(self._data.settled, self._deposits)

@@ -1,7 +1,7 @@
 """
-The first part of the end-to-end run: a file of orders through one WebSocket connection, pipelined, in file order.
+A set of orders through one WebSocket connection, pipelined, in file order.
 
-    orders --sign--> one connection, WINDOW under way --> answers, counted --> settled
+    orders --sign--> one connection, WINDOW under way --> answers, counted
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zerosum.bench.client import LOST, Signer, WebSocketConnection
 from zerosum.bench.e2e_orders import OrderSet
 from zerosum.bench.e2e_settled import DoesNotHold
 from zerosum.bench.gateway_load import PERCENTILES, percentile
-from zerosum.bench.gateway_process import HOST, ExchangeProcess, usage
+from zerosum.bench.gateway_process import HOST
 from zerosum.bench.gateway_users import User
 
 WINDOW: Final = 1_000
@@ -32,20 +32,15 @@ UNKNOWN: Final = -1007
 
 
 @dataclass(frozen=True, slots=True)
-class Piped:
+class Answered:
     """What was seen of the orders."""
 
     orders: int
     accepted: int
     rejected: int
-    trades: int
     seconds: float
     orders_per_second: int
     latency_ms: dict[str, float]
-    unsettled_at_end: int
-    settled_after_s: float
-    exchange_bytes: int
-    follower_bytes: int
 
 
 @final
@@ -59,9 +54,9 @@ class Pipeline:
         self._answered = 0
         self._latencies_ms: list[float] = []
 
-    async def run(self, exchange: ExchangeProcess) -> Piped:
+    async def run(self, port: int) -> Answered:
         """DoesNotHold when an order is not answered, or answered with what no order of the set can be answered with."""
-        connection = await WebSocketConnection.open(HOST, exchange.ready.websocket)
+        connection = await WebSocketConnection.open(HOST, port)
         began = time.perf_counter()
         for order in self._orders.orders:
             await self._room.acquire()
@@ -77,23 +72,16 @@ class Pipeline:
         seconds = time.perf_counter() - began
         why_closed = connection.why_closed
         await connection.close()
-        behind = exchange.unsettled()
-        settled_after_s = exchange.wait_until_settled()
         if self._codes.keys() - {ACCEPTED, INSUFFICIENT_BALANCE}:
             raise DoesNotHold(f"Orders were answered with codes that none of them may have: {dict(self._codes)}. {why_closed}")
         self._latencies_ms.sort()
-        return Piped(
+        return Answered(
             orders=len(self._orders.orders),
             accepted=self._codes[ACCEPTED],
             rejected=self._codes[INSUFFICIENT_BALANCE],
-            trades=self._orders.trades_csv.count("\n") - 1,
             seconds=round(seconds, 2),
             orders_per_second=round(len(self._orders.orders) / seconds),
             latency_ms={name: percentile(self._latencies_ms, share) for name, share in PERCENTILES.items()},
-            unsettled_at_end=behind,
-            settled_after_s=round(settled_after_s, 3),
-            exchange_bytes=usage(exchange.ready.pid).resident_bytes,
-            follower_bytes=usage(exchange.ready.follower_pid).resident_bytes,
         )
 
     def _take(self, sent_s: float, status: int, body: bytes) -> None:

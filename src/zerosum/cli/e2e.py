@@ -19,8 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from zerosum.bench.cluster.e2e import ClusterPlan
 from zerosum.bench.e2e import EndToEnd, EndToEndPlan, EndToEndRun
 from zerosum.bench.e2e_orders import OrderSet, read_order_set
+from zerosum.cli.e2e_cluster import rows_of_cluster, run_cluster_end_to_end, show_cluster
 from zerosum.cli.e2e_generated import generate
 from zerosum.cli.options import JsonOption
 from zerosum.errors import ConfigError
@@ -35,7 +37,13 @@ def e2e_command(
     users: Annotated[int, typer.Option(help="Users to generate, each with a key and deposits.", min=2)] = 1_000,
     seed: Annotated[int, typer.Option(help="Of the orders, the traders and the moments of the kills.")] = 1,
     traders: Annotated[int, typer.Option(help="Clients over HTTP around each kill.", min=1)] = 8,
-    seconds: Annotated[float, typer.Option(help="Of trading around each kill.", min=0.5)] = 6.0,
+    seconds: Annotated[float | None, typer.Option(help="Of trading around each kill: 6. With --cluster of each load: 30.", min=0.5)] = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Of a cluster on a real Kafka and a real Cassandra.")] = False,
+    runs: Annotated[int, typer.Option(help="With --cluster: how often from nothing.", min=1)] = 3,
+    rate: Annotated[float, typer.Option(help="With --cluster: requests a second of the load.", min=1)] = 1_000.0,
+    workers: Annotated[int, typer.Option(help="With --cluster: connections that send them.", min=1)] = 10,
+    brokers: Annotated[int, typer.Option(help="With --cluster: of Kafka, 1 or 3.", min=1, max=3)] = 1,
+    pipe: Annotated[bool, typer.Option("--pipe/--no-pipe", help="With --cluster: the orders through one connection, at last.")] = True,
     data: Annotated[Path | None, typer.Option(help="A new directory, kept. Default: a temporary one, kept on failure.")] = None,
     report: Annotated[Path | None, typer.Option(help="Add what was seen to this file, as a dated Markdown table.")] = None,
     as_json: JsonOption = False,
@@ -50,13 +58,23 @@ def e2e_command(
        every unknown one is wholly there or not at all.
     3. The same with `kill -9` of the follower, which no client notices.
     4. The audit of the data directory.
+
+    With --cluster: servers and services from nothing, a mixed load over the signed WebSocket API, and then all is held against all: what
+    was answered, what gateways show, what the database has, what a replay of every machine gives; logs, memory, health. Several times; at
+    last the orders through one connection, into one shard.
     """
     if data is not None and data.exists():
         raise ConfigError(f"{data} exists: --data takes a new directory.")
+    if cluster:
+        cluster_plan = ClusterPlan(seconds or 30.0, rate, workers, seed, brokers=brokers)
+        with bars(as_json) as progress:
+            watch = Watch(progress)
+            order_set = chosen_orders(orders, balances, trades, count, users, seed, watch) if pipe else None
+            return end_to_end_of_cluster(cluster_plan, runs, order_set, data, report, as_json, watch)
     with bars(as_json) as progress:
         watch = Watch(progress)
         order_set = chosen_orders(orders, balances, trades, count, users, seed, watch)
-        plan = EndToEndPlan(order_set, seed, traders, seconds)
+        plan = EndToEndPlan(order_set, seed, traders, seconds or 6.0)
         folder = data or Path(tempfile.mkdtemp(prefix="zerosum-e2e-"))
         try:
             seen = EndToEndRun(DataDir(folder), plan, watch).run()
@@ -72,6 +90,28 @@ def e2e_command(
         typer.echo(json.dumps({"holds": True, **asdict(seen), "audit": [verdict._asdict() for verdict in seen.audit]}))
     else:
         show(rows)
+
+
+def end_to_end_of_cluster(
+    plan: ClusterPlan, runs: int, orders: OrderSet | None, data: Path | None, report: Path | None, as_json: bool, watch: Watch
+) -> None:  # fmt: skip
+    folder = data or Path(tempfile.mkdtemp(prefix="zerosum-e2e-"))
+    try:
+        seen = run_cluster_end_to_end(folder, plan, runs, orders, watch)
+    except BaseException:
+        watch.note(f"What there is, is kept: {folder}")
+        raise
+    if report is not None:
+        add_report(report, [(what, found if holds else f"FAILS: {found}") for holds, what, found in rows_of_cluster(seen)], plan.seed)
+    if as_json:
+        typer.echo(json.dumps(seen.as_json()))
+    else:
+        watch.close()
+        show_cluster(seen)
+    if not seen.holds:
+        watch.note(f"Data and logs of what does not hold are kept: {folder}")
+        raise typer.Exit(1)
+    shutil.rmtree(folder)
 
 
 def chosen_orders(
@@ -106,6 +146,15 @@ class Watch:
             self._task = self._progress.add_task(what, total=total or None)
         if total:
             self._progress.update(self._task, completed=done, total=total)
+
+    def note(self, line: str) -> None:
+        self._progress.console.print(line)
+
+    def close(self) -> None:
+        """Before what is to be shown below the bars."""
+        if self._what:
+            self._finish()
+        self._progress.stop()
 
     def _finish(self) -> None:
         task = self._progress.tasks[self._task]

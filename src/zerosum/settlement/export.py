@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from zerosum.core.codes import FIRST_USER
 from zerosum.settlement.errors import ExportFailed
@@ -46,6 +46,38 @@ BALANCES: Final = (
 )
 
 
+class Steps(NamedTuple):
+    """Of a symbol; `quote_decimals`: of its quote asset."""
+
+    tick: int
+    tick_decimals: int
+    lot: int
+    lot_decimals: int
+    quote_decimals: int
+
+
+class Decimals(NamedTuple):
+    """Of the integers in a file."""
+
+    price: int = 2
+    qty: int = 8
+    quote: int = 2
+
+
+class ExportedTrade(NamedTuple):
+    """`taker`, `maker`: their orders' client ids."""
+
+    trade_id: int
+    taker: str
+    maker: str
+    buyer: int
+    seller: int
+    taker_is_buyer: int
+    price_ticks: int
+    qty_lots: int
+    quote_atoms: int
+
+
 def write_trades_csv(
     path: Path,
     out: TextIO,
@@ -61,20 +93,24 @@ def write_trades_csv(
         listing = next(connection.execute(SYMBOL, (symbol,)), None)
         if listing is None:
             raise ExportFailed(f"{path}: symbol {symbol} is not listed there.")
-        tick, tick_decimals, lot, lot_decimals, asset_decimals = listing
+        steps, decimals = Steps(*listing), Decimals(price_decimals, qty_decimals, quote_decimals)
         out.write(TRADES_HEADER)
         written = 0
-        for trade_id, taker, maker, buyer, seller, taker_is_buyer, price_ticks, qty_lots, quote_atoms in connection.execute(
-            TRADES, (symbol,)
-        ):
-            price = scaled(price_ticks * tick, tick_decimals, price_decimals, f"the price of trade {trade_id}")
-            qty = scaled(qty_lots * lot, lot_decimals, qty_decimals, f"the quantity of trade {trade_id}")
-            quote_amount = quote_atoms * ten_to(quote_decimals) // ten_to(asset_decimals)
-            side = "buy" if taker_is_buyer else "sell"
-            names = f"{taker},{maker},{account_name(buyer)},{account_name(seller)}"
-            out.write(f"{trade_id},{names},{side},{price},{qty},{quote_amount}\n")
+        for row in connection.execute(TRADES, (symbol,)):
+            out.write(trade_line(ExportedTrade(*row), steps, decimals, account_name))
             written += 1
     return written
+
+
+def trade_line(trade: ExportedTrade, steps: Steps, decimals: Decimals, account_name: Callable[[int], str]) -> str:
+    """A line of the file. ExportFailed."""
+    number = trade.trade_id
+    price = scaled(trade.price_ticks * steps.tick, steps.tick_decimals, decimals.price, f"the price of trade {number}")
+    qty = scaled(trade.qty_lots * steps.lot, steps.lot_decimals, decimals.qty, f"the quantity of trade {number}")
+    quote_amount = trade.quote_atoms * ten_to(decimals.quote) // ten_to(steps.quote_decimals)
+    side = "buy" if trade.taker_is_buyer else "sell"
+    names = f"{trade.taker},{trade.maker},{account_name(trade.buyer)},{account_name(trade.seller)}"
+    return f"{number},{names},{side},{price},{qty},{quote_amount}\n"
 
 
 def write_balances_csv(
