@@ -44,8 +44,9 @@ simulate: .venv/.built ## Run the cluster's roles in simulated worlds that fail 
 simulate-mutants: .venv/.built ## Plant known faults in copies of the program, and see that the simulator finds each
 	.venv/bin/zerosum simulate --mutants $(ARGS)
 
-soak: .venv/.built ## Load the exchange for 10 minutes (ARGS='--minutes 600' for longer), and see that its memory stays flat
+soak: .venv/.built ## Load the exchange, then a cluster that is killed piece by piece, 10 minutes each (ARGS='--minutes 600' for longer)
 	.venv/bin/zerosum soak $(ARGS)
+	.venv/bin/zerosum soak --cluster $(ARGS)
 
 pure: ## Copy the package without its compiled modules to build/pure
 	@rm -rf build/pure && mkdir -p build/pure && cp -R src/zerosum build/pure/

@@ -32,6 +32,7 @@ from zerosum.cli import (
     up,
 )
 from zerosum.cli.terminal import STDERR, open_standard_descriptors, somebody_sees_it
+from zerosum.cli.verify import verify_command
 from zerosum.errors import ZerosumError
 
 cli = typer.Typer(
@@ -61,6 +62,7 @@ cli.add_typer(listing.cli, name="listing")
 cli.add_typer(devcluster.cli, name="devcluster")
 cli.add_typer(cluster.cli, name="cluster")
 cli.add_typer(run.cli, name="run")
+cli.command("verify")(verify_command)
 for movement in (money.deposit, money.withdraw, money.transfer):
     cli.command(movement.__name__, context_settings={"ignore_unknown_options": True})(movement)  # or -5 is read as an option
 

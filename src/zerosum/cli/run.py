@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
@@ -26,6 +26,7 @@ from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.copies import Copies, Copy, Kept
 from zerosum.services.cluster.gateway_service import GatewayService
 from zerosum.services.cluster.joining import database_of
+from zerosum.services.cluster.settlement import Settlement
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.cql.store import CqlRowStore
@@ -126,8 +127,9 @@ def auditor(
     """Run the auditor, which finds all the time that nothing is made or lost between the shards. It ends where something is."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        watch = Auditor(Streams(frame.topology, frame.link.stream))
+        watch = Auditor(Streams(frame.topology, frame.link.stream), report=frame.warn)
         frame.metrics.read_counter("zerosum_audits_total", "How often all was found in order.", lambda: watch.checks)
+        frame.metrics.read_counter("zerosum_foreign_records_total", "From nobody who may send them.", lambda: watch.foreign)
         frame.readiness.add("audited", lambda: None if watch.checks else "nothing has been found in order yet")
         return asyncio.create_task(watch.run())
 
@@ -213,6 +215,8 @@ def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
     metrics.read_gauge("zerosum_copy_behind_messages", "Messages of its input not taken.", lambda: kept.behind, labels)
     metrics.read_counter("zerosum_copy_restarts_total", "How often it was started again.", lambda: kept.restarts, labels)
     metrics.read_counter("zerosum_copy_messages_total", "Messages of its input taken.", lambda: kept.copy.next_offset, labels)
+    if isinstance(kept.copy, Settlement):
+        metrics.read_counter("zerosum_settled_trades_total", "Trades written by it.", lambda: cast("Settlement", kept.copy).trades, labels)
 
 
 def add_gateway_metrics(frame: Frame, service: GatewayService) -> None:

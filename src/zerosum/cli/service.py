@@ -28,6 +28,7 @@ from zerosum.log.kafka.link import KafkaLink
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
 from zerosum.ops.health import LoopDelay, Readiness
+from zerosum.ops.logging import LogWriter
 from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
 from zerosum.ops.settings import Given
@@ -35,7 +36,8 @@ from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.joining import check_directory, topics_of
 from zerosum.services.collector import keep_collections_short
 
-SILENT_MAX_S: Final = 5.0  # without a word from any broker: each service asks one every second
+SILENT_MAX_S: Final = 5.0  # without a word from any broker
+HEARTBEAT_S: Final = 1.0
 READY_POLL_S: Final = 0.05
 
 log = structlog.get_logger("service")
@@ -70,8 +72,17 @@ class Frame:
         check_directory(self.settings.data_directory, self.topics)
         self.link = KafkaLink(settings, self.warn)
         self.running.push_async_callback(self.link.close)
+        heartbeat = asyncio.create_task(self._hear_of_kafka())
+        self.running.callback(heartbeat.cancel)
         self.readiness.add("kafka", self._kafka_fault)
         self.metrics.read_gauge("zerosum_kafka_silent_seconds", "Since a broker was last heard of.", lambda: self.link.silent_s)
+
+    async def _hear_of_kafka(self) -> None:
+        """Also while nothing is said in any stream."""
+        control = self.link.stream("control")
+        while True:
+            await control.ends()
+            await asyncio.sleep(HEARTBEAT_S)
 
     def _kafka_fault(self) -> str | None:
         return f"no broker has answered for {self.link.silent_s:.0f} s" if self.link.silent_s > SILENT_MAX_S else None
@@ -89,20 +100,20 @@ def run_service(
     settings = load_settings(data, config, options)
     if ready_file is not None:
         check_ready_file(ready_file)
-    logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
+    logs = logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
     ensure_descriptors(settings)
-    uvloop.run(_run(name, start, settings, listeners, patience_s(settings), ready_file))
+    uvloop.run(_run(name, start, settings, listeners, patience_s(settings), logs, ready_file))
 
 
 async def _run(
-    name: str, start: Start, settings: Settings, listeners: Sequence[str], patience_s: float, ready_file: Path | None
+    name: str, start: Start, settings: Settings, listeners: Sequence[str], patience_s: float, logs: LogWriter, ready_file: Path | None
 ) -> None:  # fmt: skip
     async with AsyncExitStack() as running:
         sockets = {each: running.enter_context(closing(listener(settings, each))) for each in listeners}
         frame = Frame(settings, sockets, running, patience_s)
         is_up = False
         frame.readiness.add("serves", lambda: None if is_up else "it is starting, or stopping")
-        await _observe(frame)
+        await _observe(frame, logs)
         stop = asked_to_stop()
         starting = asyncio.create_task(_start(frame, start))
         ends: list[asyncio.Future[Any]] = [starting, stop]
@@ -125,13 +136,14 @@ async def _run(
     tell(f"{name} has stopped")
 
 
-async def _observe(frame: Frame) -> None:
+async def _observe(frame: Frame, logs: LogWriter) -> None:
     """Health and metrics, from the very start."""
     operations = OperationsServer(frame.sockets["operations"], frame.readiness, frame.metrics)
     await operations.start()
     frame.running.push_async_callback(operations.stop)
     delays = frame.metrics.histogram("zerosum_loop_delay_seconds", "How late the event loop is.", LOOP_BUCKETS_US, unit=1e-6)
     frame.running.callback(LoopDelay(delays.observe).stop)
+    frame.metrics.read_counter("zerosum_log_errors_total", "Lines of level error or worse.", lambda: logs.errors)
     frame.metrics.read_gauge("zerosum_resident_bytes", "Memory in use.", resident_bytes)
 
 

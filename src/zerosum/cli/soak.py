@@ -15,12 +15,14 @@ from rich.table import Table
 
 from zerosum.bench.soak import FLAT_BYTES, Soaked, soak
 from zerosum.cli.options import JsonOption
+from zerosum.cli.soak_cluster import soak_of_cluster
 
 
 def soak_command(
     minutes: Annotated[float, typer.Option(help="How long.", min=0.05)] = 10.0,
     rate: Annotated[int, typer.Option(help="Orders a second.", min=1)] = 1_500,
     flat_bytes: Annotated[float, typer.Option(help="Bytes that an order may leave behind, in each process.")] = FLAT_BYTES,
+    cluster: Annotated[bool, typer.Option("--cluster", help="A cluster, of which something is killed or stopped all the time.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """
@@ -28,7 +30,15 @@ def soak_command(
 
     Flat means: the line nearest to the samples (least squares, the first third left out) rises by less than 16 bytes an order,
     which is less than the smallest thing that could be kept of it. Exit code 0 only if both are flat.
+
+    With --cluster: Kafka, Cassandra and two copies of each machine under load; in turn each is killed with -9, or stopped and woken up.
+    After each, what was answered, the database, the gateways and a replay of every machine must agree. Exit code 0 only if they do.
     """
+    if cluster:
+        with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+            doing = progress.add_task("starting", total=minutes * 60)
+            soak_of_cluster(minutes, as_json, lambda seconds, what: progress.update(doing, completed=seconds, description=what))
+        return
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
         task = progress.add_task("loading", total=minutes * 60)
         result = soak(minutes, rate, flat_bytes, lambda seconds: progress.update(task, completed=seconds))

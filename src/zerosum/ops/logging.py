@@ -35,6 +35,7 @@ from typing import Any, Final, Literal, NamedTuple, final
 import orjson
 import structlog
 
+ERROR_LEVELS: Final = frozenset({"error", "critical"})
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 _MASK: Final = "***"
@@ -68,6 +69,7 @@ class LogWriter:
 
     def __init__(self, fd: int | None, render: Callable[[Line], bytes], lines_max: int) -> None:
         """`fd` is the writer's own, to be closed by it. None: there is no output, and every line is dropped."""
+        self.errors = 0  # lines of level error or worse, since the start
         self._fd = fd
         self._render = render
         self._lines_max = lines_max
@@ -90,6 +92,8 @@ class LogWriter:
 
     def put(self, line: Line) -> None:
         """Hand over. For any thread, also within a signal handler."""
+        if line.level in ERROR_LEVELS:
+            self.errors += 1
         if self._queue.qsize() < self._lines_max:
             self._queue.put(line)
         else:

@@ -86,7 +86,11 @@ def order_fault(order: Order, row: OrderRow | None) -> str:
         if canceled.status == 200 and (row.status, row.executed_lots) != (CANCELED, lots_of(placed.symbol, canceled.body()["executedQty"])):
             return f"{placed.client} was canceled, and is {row.status}"
     amended = [each for each in order.amended if each.status == 200]
-    if amended and row.qty_lots != lots_of(placed.symbol, amended[-1].body()["amendedOrder"]["qty"]):
+    if (
+        amended
+        and not any(each.is_unknown for each in order.amended)
+        and row.qty_lots != lots_of(placed.symbol, amended[-1].body()["amendedOrder"]["qty"])
+    ):
         return f"{placed.client} was amended to {amended[-1].params['newQty']}, and has {row.qty_lots} lots"
     if answer["status"] in ENDED and row.executed_lots != lots["executedQty"]:
         return f"{placed.client} had ended as {answer['status']}, and traded after that"

@@ -21,14 +21,14 @@ from typing import Any, Final, final
 
 import uvloop
 
-from zerosum.bench.client import Signer, WebSocketConnection
+from zerosum.bench.client import WebSocketConnection
+from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.checks import check_logs, check_open, check_orders, order_rows
 from zerosum.bench.cluster.load import Load
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, KEYS_KNOWN_S, LISTING, UNBOUND, cql_of, found_cluster_market
 from zerosum.bench.cluster.readable import Readable
 from zerosum.bench.cluster.settled import until_settled
 from zerosum.bench.cluster.watch import Process, Watch
-from zerosum.bench.e2e_settled import DoesNotHold
 from zerosum.bench.gateway_load import PERCENTILES, percentile
 from zerosum.bench.gateway_users import User
 from zerosum.devcluster.deployment import DevDeployment, Shape
@@ -220,11 +220,3 @@ async def fixed_trades(deployment: DevDeployment, users: list[User]) -> list[tup
     for connection in connections:
         await connection.close()
     return traded
-
-
-async def asked(connection: WebSocketConnection, user: User, method: str, **params: str) -> Any:
-    """DoesNotHold where it is refused."""
-    status, body = await connection.ask(Signer(user.api_key, user.secret), method, params, time.time_ns() // 1_000_000)
-    if status != 200:
-        raise DoesNotHold(f"{method} was answered {status}: {body.decode()}")
-    return json.loads(body)

@@ -120,6 +120,7 @@ class Load:
         self.requests: list[Request] = []
         self.traded: deque[Request] = deque()  # the answers that tell of trades, for whoever takes them out
         self.under_way = 0
+        self.name = name
         self._is_stopped = False
         self._began_s = 0.0
         self._workers = []

@@ -1,5 +1,6 @@
 """
-The auditor: follows every stream of events, and checks all the time that nothing is made or lost between the shards.
+The auditor: follows every stream of events, and checks all the time that nothing is made or lost between the shards. It reports records
+that machines were sent by nobody who may: they changed nothing, but somebody can write where nobody else should.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, final
 
+from zerosum.core import records
+from zerosum.core.commands import KIND_MASK
 from zerosum.errors import ZerosumError
 from zerosum.log.streams import Stream
 from zerosum.services.cluster.following import follow
@@ -25,11 +28,13 @@ class NotConserved(ZerosumError):
 
 @final
 class Auditor:
-    """`checks`: how many times all was found in order."""
+    """`checks`: how many times all was found in order. `foreign`: records from nobody who may send them."""
 
-    def __init__(self, streams: Streams, every_s: float = CHECK_S) -> None:
+    def __init__(self, streams: Streams, every_s: float = CHECK_S, report: Callable[[str], None] = lambda line: None) -> None:
         self.cut = Cut()
         self.checks = 0
+        self.foreign = 0
+        self._report = report
         self._streams = streams
         self._every_s = every_s
 
@@ -44,7 +49,19 @@ class Auditor:
 
     async def _follow(self, stream: Stream, take: Callable[[Iterable[Event]], None]) -> None:
         async for followed in follow(stream):
-            take(unpacked(followed.records))
+            events = list(unpacked(followed.records))
+            take(events)
+            for event in events:
+                if event[0] & KIND_MASK in (records.FOREIGN, records.MARKET_FOREIGN):
+                    self._note_foreign(stream.name, event)
+
+    def _note_foreign(self, name: str, event: Event) -> None:
+        self.foreign += 1
+        fields = records.named(event)
+        self._report(
+            f"{name}, event {event[1]}: a record {records.kind_name(fields['record'])} came from sender {fields['sender']}, who may not"
+            " send it. It changed nothing. Find out who else can write to the machines' input."
+        )
 
     async def _check_all_the_time(self) -> None:
         while True:

@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Final, final
 
+from zerosum.core import records
 from zerosum.gateway.entry import Answer, Busy, Lost, Passed, unheard
 from zerosum.services.cluster.barriers import Barriers
 from zerosum.services.cluster.following import follow
@@ -29,11 +30,14 @@ from zerosum.settlement.row_store import RowStore, StoreFailed
 from zerosum.views.events import unpacked
 from zerosum.views.views import Views
 
+ORDERS: Final = frozenset({records.PLACE, records.CANCEL_REPLACE})
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     send: SendSettings = field(default_factory=SendSettings)
     pending_max: int = 50_000  # commands under way, after which the gateway is busy
+    unsettled_max: int = 1_000_000  # events of a shard, after which it takes no orders: what they ended is kept until it is settled
     barrier_s: float = 10.0
     settled_poll_s: float = 0.05
     forget_s: float = 5.0  # between two times that what is settled is let go of
@@ -60,13 +64,17 @@ class ClusterEntry:
         self._barriers = [Barriers(shard, settings.barrier_s, self._start) for shard in self._shards]
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind = topology.shards + topology.partitions  # streams not caught up with
+        self._settled = [0] * topology.shards  # how far the record was when it was asked last
 
     # ------------------------------------------------------------------ Entry
 
     def submit(self, command: bytes, answer: Answer, lost: Lost = unheard) -> None:
         if self.under_way >= self._settings.pending_max:
             raise Busy(f"{self._settings.pending_max} commands are under way")
-        self._shards[self.topology.shard_of_command(command)].submit(command, answer, lost)
+        number = self.topology.shard_of_command(command)
+        if command[0] in ORDERS and self.unsettled(number) > self._settings.unsettled_max:
+            raise Busy(f"settlement of shard {number} is {self.unsettled(number)} events behind")
+        self._shards[number].submit(command, answer, lost)
 
     def barrier(self, account_id: int, passed: Passed) -> None:
         self._barriers[self.topology.shard_of_account(account_id)].ask(passed)
@@ -82,6 +90,10 @@ class ClusterEntry:
     def under_way(self) -> int:
         """Commands that are not answered."""
         return sum(shard.under_way for shard in self._shards)
+
+    def unsettled(self, number: int) -> int:
+        """Events of a shard that the record did not have when it was asked last."""
+        return self._views.shards[number].sequence - self._settled[number]
 
     def shown_up_to(self) -> list[int]:
         """By shard: the views show all that its commands before this position caused."""
@@ -103,9 +115,10 @@ class ClusterEntry:
 
     async def _forget_settled(self, number: int) -> None:
         while True:
-            await asyncio.sleep(self._settings.forget_s)
             settled = await self._settled_up_to(number)
+            self._settled[number] = max(self._settled[number], settled)
             self._views.forget_settled_events(number, self._shards[number].answered_up_to(settled))
+            await asyncio.sleep(self._settings.forget_s)
 
     async def _settled_up_to(self, number: int) -> int:
         """0 where the store can't say: it is asked again."""

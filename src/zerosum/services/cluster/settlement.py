@@ -56,6 +56,7 @@ class Settlement:
         self.name = f"settlement of {stream.name}"
         self.settled = Settled(0, b"")
         self.state = "restoring"
+        self.trades = 0  # settled by this copy
         self.source = stream
         self._store = store
         self._gap_s = gap_s
@@ -128,6 +129,7 @@ class Settlement:
                 self.source.name, settled.sequence, "the record was settled from other events than these: it belongs to another stream"
             )
         await self._write(rows, settled)
+        self.trades += len(rows.trades)
         if settled.sequence > self.settled.sequence:
             self.settled = settled
 

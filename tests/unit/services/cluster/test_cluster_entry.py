@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -58,7 +58,7 @@ class ByHand:
 class Scene:
     """A gateway of a cluster of one shard and one engine, both of which the test plays."""
 
-    def __init__(self, loop: SimLoop) -> None:
+    def __init__(self, loop: SimLoop, settings: GatewaySettings = SETTINGS) -> None:
         self.commands = ByHand()
         self.events = MemoryStream("account-events.0", loop.now_us)
         self.store = MemoryRowStore()
@@ -70,7 +70,7 @@ class Scene:
             return self.events if name == self.events.name else MemoryStream(name, loop.now_us)
 
         streams = Streams(Topology(1, 1), stream)
-        self.entry = ClusterEntry(Topology(1, 1), streams, self.views, self.store, SETTINGS, loop.now_us)
+        self.entry = ClusterEntry(Topology(1, 1), streams, self.views, self.store, settings, loop.now_us)
         self.said: list[tuple[str, list[Event]]] = []
         self._sequence = 0
 
@@ -97,11 +97,11 @@ def opened(offset: int, account: int = ALICE) -> tuple[int, int, tuple[int, ...]
     return records.ACCOUNT_CHANGED, offset, (account, ACTIVE, 0, 0, 10)
 
 
-def played(story: Callable[[Scene], Awaitable[None]]) -> None:
+def played(story: Callable[[Scene], Awaitable[None]], settings: GatewaySettings = SETTINGS) -> None:
     loop = SimLoop()
 
     async def main() -> None:
-        scene = Scene(loop)
+        scene = Scene(loop, settings)
         running = loop.create_task(scene.entry.run())
         await asyncio.sleep(SOON_S)
         await story(scene)
@@ -198,6 +198,23 @@ def test_no_answer_in_time_is_lost_and_a_late_one_is_told_to_nobody() -> None:
         assert scene.said == [("slow", [])]
 
     played(story)
+
+
+def test_no_orders_are_taken_while_settlement_is_too_far_behind() -> None:
+    """Cancels are: they make what is kept smaller. Once the record has caught up, orders are taken again."""
+
+    async def story(scene: Scene) -> None:
+        await scene.tell(opened(0), opened(0), upto=position(1))
+        scene.submit("order", records.command(records.PLACE, 0, ALICE))
+        await scene.tell(opened(0), upto=position(1))
+        with pytest.raises(Busy, match="settlement of shard 0 is 3 events behind"):
+            scene.submit("order", records.command(records.PLACE, 0, ALICE))
+        scene.submit("cancel", records.command(records.CANCEL, 0, ALICE))
+        await scene.store.write("account-events.0", Rows(), Settled(3, b""))
+        await asyncio.sleep(SETTINGS.forget_s)
+        scene.submit("order", records.command(records.PLACE, 0, ALICE))
+
+    played(story, replace(SETTINGS, unsettled_max=2))
 
 
 def test_busy_before_too_many_are_under_way() -> None:

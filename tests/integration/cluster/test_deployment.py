@@ -1,0 +1,158 @@
+"""A whole cluster of real processes over a real Kafka and Cassandra: it trades, it is killed piece by piece, and all adds up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from zerosum.bench.client import WebSocketConnection
+from zerosum.bench.cluster.asking import asked
+from zerosum.bench.cluster.chaos import KILL, KILLED, SHAPE, STOP, Chaos
+from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, KEYS_KNOWN_S, LISTING, found_cluster_market
+from zerosum.bench.gateway_users import User
+from zerosum.core import records
+from zerosum.core.codes import BUY, LIMIT
+from zerosum.core.commands import ORIGIN_SHIFT
+from zerosum.devcluster.deployment import DevDeployment
+from zerosum.devcluster.ports import HOST
+from zerosum.devcluster.services import Service
+from zerosum.log.kafka.link import KafkaLink
+from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.messages import pack
+from zerosum.ops.verifying import FOREIGN, Watched
+
+LIMIT_S = 60.0
+STRANGER = 200  # who is no shard
+FORGED = 3
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployment]:
+    """Two shards, two engine partitions, two gateways, and a second copy of each machine."""
+    with DevDeployment(tmp_path_factory.mktemp("cluster"), SHAPE).running(keeps=False) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def users(deployment: DevDeployment) -> list[User]:
+    found = asyncio.run(found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM))
+    time.sleep(KEYS_KNOWN_S)
+    return found
+
+
+@pytest.fixture(scope="module")
+def chaos(deployment: DevDeployment, users: list[User]) -> Chaos:
+    return Chaos(deployment, users)
+
+
+async def connected(gateway: Service) -> WebSocketConnection:
+    return await WebSocketConnection.open(HOST, gateway.ports()["websocket"])
+
+
+async def test_an_order_of_one_gateway_is_another_s_too(deployment: DevDeployment, users: list[User]) -> None:
+    one, other = [await connected(gateway) for gateway in deployment.of_role("gateway")]
+    order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "90.00"}
+    placed = await asked(one, users[0], "order.place", **order)
+    (seen,) = await asked(other, users[0], "openOrders.status", symbol="BTCUSDT")
+    assert seen["orderId"] == placed["orderId"]
+    sold = await asked(other, users[1], "order.place", **{**order, "side": "SELL", "quantity": "0.25"})
+    assert (sold["status"], sold["fills"][0]["price"]) == ("FILLED", "90.00000000")
+    (bought,) = await asked(one, users[0], "myTrades", symbol="BTCUSDT")
+    assert (bought["qty"], bought["isBuyer"]) == ("0.25000000", True)
+    canceled = await asked(other, users[0], "order.cancel", symbol="BTCUSDT", orderId=str(placed["orderId"]))
+    assert (canceled["status"], canceled["executedQty"]) == ("CANCELED", "0.25000000")
+    assert await asked(one, users[0], "openOrders.status", symbol="BTCUSDT") == []
+    await asyncio.gather(one.close(), other.close())
+
+
+def forged_order(number: int) -> bytes:
+    """A buy that would take what is offered."""
+    kind = records.ENGINE_PLACE
+    words = records.LINK_WORDS + len(records.LINKS[kind][1])
+    head = records.head(kind, words) | STRANGER << ORIGIN_SHIFT
+    order = (4_000 + number, 1 << 8, ACCOUNTS[0], BUY | LIMIT << 8, 100_00, 1_000, 0)
+    return struct.pack(f"<{words}q", head, number, 0, 0, *order)
+
+
+async def test_a_forged_order_trades_nothing_stops_nothing_and_is_reported(
+    deployment: DevDeployment, users: list[User]
+) -> None:  # fmt: skip
+    """Written straight into Kafka, by nobody that an engine knows."""
+    (auditor,) = deployment.of_role("auditor")
+    connection = await connected(deployment.of_role("gateway")[0])
+    order = {"symbol": "BTCUSDT", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": "100.00"}
+    offered = await asked(connection, users[1], "order.place", **order, side="SELL")
+
+    link = KafkaLink(KafkaSettings(deployment.servers.kafka_servers), lambda line: None)
+    writer = link.stream("orders.0").writer()
+    await writer.append(pack(b"".join(map(forged_order, range(1, FORGED + 1)))))
+    await link.close()
+
+    watched = Watched(f"{HOST}:{auditor.ports()['operations']}")
+    deadline = time.monotonic() + LIMIT_S
+    while watched.last.get(FOREIGN) != FORGED:
+        assert time.monotonic() < deadline, watched.last
+        await asyncio.to_thread(watched.look)
+        await asyncio.sleep(0.1)
+    assert f"a record ENGINE_PLACE came from sender {STRANGER}" in auditor.said()
+
+    still = await asked(connection, users[1], "order.status", symbol="BTCUSDT", orderId=str(offered["orderId"]))
+    assert (still["status"], still["executedQty"]) == ("NEW", "0.00000000")
+    bought = await asked(connection, users[2], "order.place", **order, side="BUY")
+    assert bought["status"] == "FILLED", "the engine goes on"
+    await connection.close()
+
+
+@pytest.mark.parametrize(("victim", "how"), [*((victim, KILL) for victim in KILLED), ("ubscore2", STOP), ("matching2", STOP)])
+async def test_what_is_killed_or_stopped_under_load_loses_nothing(
+    deployment: DevDeployment, chaos: Chaos, victim: str, how: str, record_property: Callable[[str, object], None]
+) -> None:  # fmt: skip
+    """Each in turn; it comes back, and the copy beside it has gone on. Then everything is held against everything."""
+    seen = await chaos.disturb(victim, how)
+    record_property(
+        "told at the end", f"{how} of {victim}: no request succeeded for {seen.pause_s:.1f} s; {seen.unknown} not told their outcome"
+    )
+    assert seen.holds, [each for each in seen.verdicts if not each.holds]
+
+
+async def test_a_shard_is_moved_to_another_process_under_load(deployment: DevDeployment, chaos: Chaos) -> None:
+    """As docs/guides/cluster.md says: its new owner first, then the old ones let go of it."""
+    owner = Service("moved", "ubscore", deployment.folder, deployment.config, ("--partitions", "1", "--copy", "3"))
+    left = Service("left", "ubscore", deployment.folder, deployment.config, ("--partitions", "0", "--copy", "4"))
+    old_owners = deployment.of_role("ubscore")
+
+    async def move() -> None:
+        owner.start()
+        await asyncio.to_thread(owner.wait)
+        left.start()
+        await asyncio.to_thread(left.wait)
+        for old in old_owners:
+            await asyncio.to_thread(old.stop)
+            deployment.services.remove(old)
+
+    deployment.services += [owner, left]
+    seen = await chaos.during("shard 1", "moved", move)
+    assert seen.holds, [each for each in seen.verdicts if not each.holds]
+
+
+def test_all_that_was_said_is_no_traceback(deployment: DevDeployment) -> None:
+    for service in deployment.services:
+        assert "Traceback" not in service.log.read_text(), service.log
+
+
+def test_services_stop_cleanly_and_go_on(deployment: DevDeployment, users: list[User], tmp_path: Path) -> None:
+    for service in reversed(deployment.services):
+        service.stop()
+        assert service.exit_code == 0, service.last_words()
+    for service in deployment.services:
+        service.start()
+    for service in deployment.services:
+        service.wait()
+    audit = json.loads(deployment.zerosum("cluster", "audit", "--config", str(deployment.config), "--json"))
+    assert audit["holds"], audit
