@@ -1,10 +1,10 @@
 """
-See that a deployment takes orders: place one that rests, find it at the gateway, cancel it, find it in the record. The standard library only.
+See that a deployment takes orders: place one that rests, find it at the gateway, cancel it, find it in the record. Standard library only.
 
     python3 examples/smoke_test.py KEY.json SYMBOL PRICE QUANTITY [BASE_URL]
 
-KEY.json is what `zerosum key create ACCOUNT --cluster --json` printed. The order is a buy that never takes (LIMIT_MAKER): give a price below
-the market's, and have PRICE x QUANTITY of the quote asset on the account.
+KEY.json is what `zerosum key create ACCOUNT --cluster --json` printed. The order is a buy that never takes (LIMIT_MAKER): give a price
+below the market's, and have PRICE x QUANTITY of the quote asset on the account.
 """
 
 import hashlib
