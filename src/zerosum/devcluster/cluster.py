@@ -116,7 +116,8 @@ class DevCluster:
         except BlockingIOError as error:
             lock.close()
             raise FolderTaken(
-                f"Servers run in {self.folder} already: end them with `zerosum devcluster down`, or name another folder."
+                f"Process {holder(self.folder)} runs servers in {self.folder} already: end them with `zerosum devcluster down --folder"
+                f" {self.folder}`, or name another folder."
             ) from error
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
