@@ -14,7 +14,7 @@ from zerosum.sim.run import run
 COMMANDS = 400
 
 
-FAILED_ONCE = [(13, 500), (29, 600), (54, 600), (195, 1200), (202, 1200), (222, 1200), (292, 1200), (9000791, 1000), (9101719, 1000)]
+FAILED_ONCE = [(13, 500), (29, 600), (54, 600), (195, 1200), (202, 1200), (222, 1200), (292, 1200), (9000791, 1000), (9101719, 1000), (558904091, 600)]
 
 
 @pytest.mark.parametrize(("seed", "commands"), [*((seed, COMMANDS) for seed in range(12)), *FAILED_ONCE])

@@ -38,6 +38,7 @@ from zerosum.sim.findings import RunFailed, first_line, parts_of
 from zerosum.sim.loop import SimLoop
 from zerosum.sim.plan import LOSSY, Plan
 from zerosum.sim.process import Died, Life, Process
+from zerosum.sim.programs import SWEEP
 from zerosum.sim.settled_rows import SettledRows
 from zerosum.sim.store import SimRowStore
 from zerosum.sim.streams import SimStream
@@ -46,6 +47,8 @@ from zerosum.views.views import Views
 
 RESERVE: Final = 1 << 8
 CLOCK_OFFSET_MAX_US: Final = 1_000_000
+ANSWER_S: Final = 5.0
+ANSWER_OF_SWEEPS_S: Final = 60.0  # one command takes thousands of messages of the smallest size, and others wait behind it
 FORGET_S: Final = 0.1
 OWN_END: Final = 64  # messages
 NOTICED_S: Final = 3.0  # by when everybody has read on
@@ -169,7 +172,9 @@ class Cluster(World):
 
     async def _run_gateway(self, process: Process, life: Life) -> None:
         views = Views(self.topology.shards, self.topology.partitions)
-        settings = GatewaySettings(SendSettings(answer_s=5.0, writer=self.processes.index(process) + 1), barrier_s=5.0, forget_s=FORGET_S)
+        answer_s = ANSWER_OF_SWEEPS_S if self.plan.flavour == SWEEP else ANSWER_S
+        sending = SendSettings(answer_s=answer_s, writer=self.processes.index(process) + 1)
+        settings = GatewaySettings(sending, barrier_s=answer_s, forget_s=FORGET_S)
 
         def clock_us() -> int:
             return self.loop.now_us() + self._clock_offsets_us.get(process.name, 0)

@@ -137,12 +137,18 @@ def check_same(found: Deployment, wanted: Deployment, where: str) -> None:
 
 def check_directory(folder: Path, topics: dict[str, str]) -> None:
     """A service's snapshots are of its topics. OtherDeployment."""
-    OsDisk().make_directory(folder)
+    disk = OsDisk()
+    disk.make_directory(folder)
     path = folder / FILE
     if not path.exists():
         draft = path.with_name(f"{FILE}.draft")
-        draft.write_text(json.dumps({"topics": topics}))
-        draft.rename(path)
+        draft.unlink(missing_ok=True)
+        file = disk.create(draft)
+        file.pwrite(json.dumps({"topics": topics}).encode(), 0)
+        file.sync()
+        file.close()
+        disk.rename(draft, path)
+        disk.sync_directory(folder)
     found: dict[str, Any] = json.loads(path.read_text())
     if found["topics"] != topics:
         raise OtherDeployment(

@@ -88,6 +88,7 @@ class Role:
         self._read: deque[tuple[int, int]] = deque()  # messages of it with events not made here yet: offset, number of the last
         self._out_at_start = 0  # the number of the last own event that was out
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
+        self._is_full = asyncio.Event()  # no more is applied before something is out
 
     @property
     def name(self) -> str:
@@ -163,7 +164,9 @@ class Role:
             self._changed.set()
             # What is made and not read is in the outbox, or stands in the own stream and is about to be read.
             while (self._is_verified and self.outbox.bytes > most) or self.twins.made_bytes > most + self.outbox.bytes:
+                self._is_full.set()
                 await self._change()
+            self._is_full.clear()
 
     @property
     def _is_verified(self) -> bool:
@@ -201,7 +204,7 @@ class Role:
         pace = Pace(self._settings.gap_s)
         while True:
             await self._wait_until_due()
-            await pace.rest()
+            await pace.rest(unless=self._is_full)
             if self.outbox.waits_since() is None:  # another copy has sent it meanwhile
                 continue
             pace.begin()

@@ -103,15 +103,15 @@ class Settlement:
         while True:
             self.state = "reading"
             await pace.rest()
-            messages = await self.source.read(self.next_offset)
-            pace.begin()
             records = bytearray()
-            for appended in messages:
+            for appended in await self.source.read(self.next_offset):
                 message = unpack(appended.data, f"{self.source.name}, message {appended.offset}")
                 records += self._sequence.take(message.records)
                 self.next_offset = appended.offset + 1
                 if len(records) > BATCH_BYTES:
                     break
+            else:
+                pace.begin()  # else there is more to be written already
             self.state = "writing"
             for part in parts(bytes(records), self.settled.sequence):
                 await self._settle(part)
