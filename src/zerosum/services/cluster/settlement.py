@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol, final
 
+from zerosum.errors import ZerosumError
 from zerosum.log.chain import Chain
 from zerosum.log.disk import Disk
 from zerosum.log.messages import unpack
@@ -33,6 +34,10 @@ from zerosum.settlement.rows import Rows
 RETRY_S: Final = 0.1
 RETRY_S_MAX: Final = 5.0
 BATCH_BYTES: Final = 1 << 20
+
+
+class RecordBehind(ZerosumError):
+    """The record has lost what was written to it."""
 
 
 class Memory(Protocol):
@@ -95,7 +100,14 @@ class Settlement:
             wait_s = min(2 * wait_s, RETRY_S_MAX)
 
     async def run(self) -> None:
-        await self._restore()
+        while True:
+            await self._restore()
+            try:
+                await self._follow()
+            except RecordBehind as error:
+                self._report(f"{self.name}: {error}")
+
+    async def _follow(self) -> None:
         ends = await self.source.ends()
         if self.next_offset < ends.first:
             raise StreamPruned(self.source.name, self.next_offset, ends.first)
@@ -134,7 +146,10 @@ class Settlement:
             self.settled = settled
 
     async def _write(self, rows: Rows, settled: Settled) -> None:
-        """Until it is written. A write that failed may have happened: it is made again, which changes nothing then."""
+        """
+        Until it is written. A write that failed may have happened: it is made again, which changes nothing then. RecordBehind, where a
+        database that failed has lost what it had acknowledged.
+        """
         wait_s = RETRY_S
         while True:
             try:
@@ -143,6 +158,9 @@ class Settlement:
                 self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_S_MAX)
+            found = await self._settled()
+            if found.sequence < self.settled.sequence:
+                raise RecordBehind(f"the record is back at {found.sequence}, and was settled up to {self.settled.sequence}.")
 
     def _sections(self) -> list[tuple[str, bytes]]:
         return [*self._memory.sections(), ("chain", self._chain.state())]

@@ -50,6 +50,7 @@ class CqlRowStore:
         done = await asyncio.gather(*(self._send_some(waiting) for _ in range(UNDER_WAY_MAX)), return_exceptions=True)
         for error in done:
             if error is not None:
+                self._firsts.clear()  # a database that fails may have lost some
                 raise error
         await self._session.execute(POSITION, (stream, *settled), timestamp=time)
         self._remember(firsts)

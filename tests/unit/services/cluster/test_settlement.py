@@ -123,6 +123,42 @@ def test_a_write_that_failed_is_made_again_until_it_is_done(failures: int) -> No
     played(story)
 
 
+def test_a_record_that_lost_what_it_had_is_written_again() -> None:
+    """A database that fails once, and comes back as it was some time before."""
+
+    class Forgetful:
+        def __init__(self) -> None:
+            self.rows = MemoryRowStore()
+            self.writes = 0
+
+        async def write(self, stream: str, rows: Rows, settled: Settled) -> None:
+            self.writes += 1
+            if self.writes == 5:
+                self.rows = MemoryRowStore()
+                raise StoreFailed("the power is out")
+            await self.rows.write(stream, rows, settled)
+
+        async def settled(self, stream: str) -> Settled:
+            return await self.rows.settled(stream)
+
+    async def story(loop: SimLoop, stream: MemoryStream) -> None:
+        store, said = Forgetful(), list[str]()
+        part = MemoryStream(stream.name, loop.now_us)
+        settlement = Settlement(part, account_memory, store, SnapshotSettings(FOLDER, every=1), SimDisk(), said.append)
+        running = asyncio.create_task(settlement.run())
+        for data in await everything(stream):
+            await part.append(data)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(LONG_S)
+        running.cancel()
+        expected = await settled_at_once(stream)
+        assert same(store.rows, expected)
+        assert settlement.settled == expected.positions[stream.name]
+        assert any("the record is back at 0" in line for line in said)
+
+    played(story)
+
+
 def test_a_process_that_ends_anywhere_goes_on_from_its_own_snapshot() -> None:
     async def story(loop: SimLoop, stream: MemoryStream) -> None:
         expected = await settled_at_once(stream)
