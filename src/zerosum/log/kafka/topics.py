@@ -25,7 +25,8 @@ from zerosum.errors import ZerosumError
 from zerosum.log.kafka.settings import KafkaSettings, error_text
 
 REQUEST_S: Final = 10.0
-KNOWN_POLL_S: Final = 0.02
+KNOWN_POLL_S: Final = 0.05
+KNOWN_TIMES: Final = 20  # in a row that all are known to whichever broker is asked
 
 CONFIGURATION: Final = {
     "cleanup.policy": "delete",
@@ -76,10 +77,11 @@ class Topics:
         return [topic.topic for topic in wanted]
 
     async def _known(self) -> None:
-        """Wait until a broker knows all that the controller has made: it learns of them a moment later. KafkaException."""
+        """Wait until brokers know what the controller has made: each learns of it in its own time. KafkaException."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + REQUEST_S
-        while not self._partitions.keys() <= (await self._existing()).keys() and loop.time() < deadline:  # noqa: ASYNC110  brokers tell nobody
+        deadline, in_a_row = loop.time() + REQUEST_S, 0
+        while in_a_row < KNOWN_TIMES and loop.time() < deadline:
+            in_a_row = in_a_row + 1 if self._partitions.keys() <= (await self._existing()).keys() else 0
             await asyncio.sleep(KNOWN_POLL_S)
 
     async def check(self) -> dict[str, str]:
