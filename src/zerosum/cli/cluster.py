@@ -20,10 +20,12 @@ from zerosum.cli.terminal import tell
 from zerosum.devcluster.deployment import DevDeployment, Shape
 from zerosum.devcluster.keeper import told_to_end
 from zerosum.devcluster.server import ServerFailed
+from zerosum.log.kafka.grants import Grants
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.topics import Topics
 from zerosum.ops.settings_model import Settings
 from zerosum.services.audit import Verdict
+from zerosum.services.cluster.access import accesses
 from zerosum.services.cluster.audit import ClusterAudit
 from zerosum.services.cluster.joining import database_of, found_deployment, partitions_by_topic, topics_of, wait_for
 from zerosum.settlement.cql.schema import migrate
@@ -58,10 +60,25 @@ async def make_deployment(settings: Settings) -> list[str]:
         await found_deployment(session, topology, await topics.check())
     finally:
         await session.close()
+    granted = await make_grants(settings) if settings.kafka.user is not None else []
     return [
         f"topics made: {', '.join(made) or 'none, all are there'}",
+        *granted,
         f"migrations of the keyspace {keyspace.keyspace}: {', '.join(migrated) or 'none, it is current'}",
         f"the deployment {settings.cluster.name} has {topology.shards} shards and {topology.partitions} engine partitions",
+    ]
+
+
+async def make_grants(settings: Settings) -> list[str]:
+    """What was granted, and who may write besides. GrantsRefused."""
+    grants = Grants(kafka_settings(settings), accesses(settings.cluster.name))
+    made = await grants.make()
+    return [
+        f"grants made for the users {settings.cluster.name}-<role>: {made or 'none, all are there'}",
+        *(
+            f"attention: {who} may write to {settings.cluster.name}.{topic}, and is none of them"
+            for topic, who in await grants.other_writers()
+        ),
     ]
 
 

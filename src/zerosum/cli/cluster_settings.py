@@ -9,8 +9,9 @@ from pathlib import Path
 from zerosum.cli.directory import master_key
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
-from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.kafka.settings import KafkaSettings, Login
 from zerosum.log.kafka.topics import Replication
+from zerosum.ops.secret_files import read_secret
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.control import Operators
 from zerosum.services.cluster.gateway import GatewaySettings
@@ -27,7 +28,16 @@ def topology_of(settings: Settings) -> Topology:
 
 
 def kafka_settings(settings: Settings) -> KafkaSettings:
-    return KafkaSettings(",".join(settings.kafka.servers), settings.cluster.name, settings.kafka.delivery_s)
+    kafka = settings.kafka
+    return KafkaSettings(",".join(kafka.servers), settings.cluster.name, kafka.delivery_s, login=login_of(settings))
+
+
+def login_of(settings: Settings) -> Login | None:
+    """ConfigError where the password can't be read, or others could."""
+    kafka = settings.kafka
+    if kafka.user is None or kafka.password_file is None:
+        return None
+    return Login(kafka.user, read_secret(kafka.password_file, "kafka.password_file"), kafka.mechanism)
 
 
 def replication_of(settings: Settings) -> Replication:

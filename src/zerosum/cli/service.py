@@ -67,6 +67,8 @@ class Frame:
     async def join(self) -> None:
         """NotThere, TopicsWrong, OtherDeployment."""
         settings = replace(kafka_settings(self.settings), patience_s=self.patience_s)
+        if self.settings.kafka.user is None:
+            self.warn("kafka.user is not set: whoever reaches the brokers can trade and deposit as anybody")
         self.topics = await topics_of(settings, self.topology, self.settings.cluster.wait_s, self.say)
         make_directory(self.settings.data_directory)
         check_directory(self.settings.data_directory, self.topics)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 import time
@@ -17,7 +16,7 @@ import typer
 import uvloop
 
 from zerosum.bench.cluster.chaos import ALL, SHAPE, Chaos, Disturbed
-from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, KEYS_KNOWN_S, LISTING, found_cluster_market
+from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.cli.tables import show_table
 from zerosum.devcluster.deployment import DevDeployment
 
@@ -42,7 +41,6 @@ def soak_of_cluster(minutes: float, as_json: bool, progress: Progress) -> None:
 async def disturbed(deployment: DevDeployment, seconds: float, progress: Progress) -> list[Disturbed]:
     """Until something does not hold, or the time is over and each has had its turn."""
     users = await found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM)
-    await asyncio.sleep(KEYS_KNOWN_S)
     chaos = Chaos(deployment, users)
     began, seen = time.monotonic(), list[Disturbed]()
     for victim, how in cycle(ALL):

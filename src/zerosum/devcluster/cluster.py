@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,10 +43,15 @@ class Plan(NamedTuple):
 
 @final
 class DevCluster:
-    """`servers`: the brokers, then the database. To be started in a process's main thread: see server.py."""
+    """`servers`: the brokers, then the database. `asks_users`: who they are, and holds them to what they may (see kafka.py); the admin's
+    password is in a file then. To be started in a process's main thread: see server.py."""
 
-    def __init__(self, folder: Path, brokers: int = 1, report: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, folder: Path, brokers: int = 1, report: Callable[[str], None] = lambda line: None, *, asks_users: bool = False
+    ) -> None:  # fmt: skip
         self.folder = folder.absolute()
+        self.kafka_password_file = self.folder / "kafka.password"
+        self._asks_users = asks_users
         self._count = brokers
         self._report = report
         self._lock: IO[str] | None = None
@@ -79,16 +85,24 @@ class DevCluster:
         libraries = {name: jars.fetched(name, self._report) for name in ("kafka", "cassandra")}
         plan = self._plan()
         ports = iter(plan.ports)
+        password = secret_in(self.kafka_password_file) if self._asks_users else None
         nodes = [kafka.Node(number, next(ports), next(ports)) for number in range(1, self._count + 1)]
         self.brokers = [
-            kafka.broker(node, nodes, self.folder / f"kafka{node.number}", plan.cluster_id, libraries["kafka"]) for node in nodes
-        ]
+            kafka.broker(
+                node, nodes, self.folder / f"kafka{node.number}", plan.cluster_id, libraries["kafka"], password
+            ) for node in nodes
+        ]  # fmt: skip
         self.database = cassandra.node(self.folder / "cassandra", cassandra.Ports(*ports), libraries["cassandra"])
         for server in self.servers:
             self._report(f"starting {server.name} on port {server.port} ...")
             server.start()
         for server in self.servers:
             server.wait()
+
+    def make_users(self, passwords: dict[str, str]) -> None:
+        """Kafka's, by name; done again, with other passwords. ServerFailed."""
+        admin = secret_in(self.kafka_password_file)
+        kafka.make_users(self.kafka_servers, admin, {kafka.ADMIN: admin, **passwords})
 
     def stop(self) -> None:
         """Cleanly, all at once."""
@@ -143,6 +157,15 @@ class DevCluster:
             plan = plan._replace(ports=free_ports(count))
         path.write_text(json.dumps(plan._asdict()))
         return plan
+
+
+def secret_in(file: Path) -> str:
+    """Made where there is none, for its owner alone."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32) + "\n")
+    return file.read_text().strip()
 
 
 def holder(folder: Path) -> int:

@@ -4,12 +4,12 @@ A whole cluster on this machine: the servers, and every service as a process.
     servers --> topics and schema --> ubscore --> settlement --> matching --> auditor --> gateways          stopped the other way round
 
     folder/servers        see cluster.py           folder/zerosum.toml   the settings of all services
+    folder/secrets        the password of each role's user of Kafka
     folder/gateway1 ...   data directories: `zerosum account open 1001 --data folder/gateway1`
 """
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.cluster import DevCluster, secret_in
+from zerosum.devcluster.kafka import ADMIN
 from zerosum.devcluster.server import Server, ServerFailed
 from zerosum.devcluster.services import Service, clean_environment
+from zerosum.log.kafka.settings import KafkaSettings, Login
+
+NAME: Final = "zerosum"  # of the deployment
+ROLES: Final = ("ubscore", "settlement", "matching", "auditor", "gateway")
 
 SETTINGS: Final = """\
 # Written by zerosum, at each start of this development cluster.
@@ -32,6 +37,8 @@ partitions = {partitions}
 
 [kafka]
 servers = [{kafka}]
+user = "{user}"  # a service goes by a user of its own: see its environment
+password_file = "{password_file}"
 replication = {replication}
 in_sync = {in_sync}
 
@@ -65,8 +72,9 @@ class DevDeployment:
         self.folder = folder.absolute()
         self.shape = shape or Shape()
         self.config = self.folder / "zerosum.toml"
+        self.master_key = self.folder / "master.key"
         self._report = report
-        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report)
+        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, asks_users=True)
         self.services = list(self._services())
 
     def _services(self) -> Iterator[Service]:
@@ -80,7 +88,20 @@ class DevDeployment:
             yield self._service("gateway", number)
 
     def _service(self, role: str, number: int, options: tuple[str, ...] = ()) -> Service:
-        return Service(f"{role}{number}", role, self.folder, self.config, options)
+        return Service(f"{role}{number}", role, self.folder, self.config, options, self.environment(role))
+
+    def environment(self, role: str) -> dict[str, str]:
+        """What makes a service a role's: the user that the brokers let write what that role writes."""
+        return {"ZEROSUM_KAFKA_USER": user_of(role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
+
+    def kafka_settings(self, role: str | None = None) -> KafkaSettings:
+        """As a role's user reaches Kafka, or as the admin."""
+        file = self.servers.kafka_password_file if role is None else self._password_file(role)
+        login = Login(ADMIN if role is None else user_of(role), secret_in(file))
+        return KafkaSettings(self.servers.kafka_servers, NAME, login=login)
+
+    def _password_file(self, role: str) -> Path:
+        return self.folder / "secrets" / f"{user_of(role)}.password"
 
     @property
     def processes(self) -> list[Service | Server]:
@@ -109,6 +130,7 @@ class DevDeployment:
         """Returns when all of them serve."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.servers.start()
+        self.servers.make_users({user_of(role): secret_in(self._password_file(role)) for role in ROLES})
         self._write_settings()
         self._report("making topics and tables ...")
         self.zerosum("cluster", "init", "--config", str(self.config))
@@ -137,14 +159,16 @@ class DevDeployment:
         return done.stdout
 
     def _write_settings(self) -> None:
-        master_key = self.folder / "master.key"
-        if not master_key.exists():
-            master_key.touch(mode=0o600)
-            master_key.write_text(secrets.token_hex(32) + "\n")
+        secret_in(self.master_key)
         shape = self.shape
         text = SETTINGS.format(
-            master_key=master_key, shards=shape.shards, partitions=shape.partitions, replication=shape.brokers,
-            in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
+            master_key=self.master_key, shards=shape.shards, partitions=shape.partitions, replication=shape.brokers,
+            user=ADMIN, password_file=self.servers.kafka_password_file, in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
             kafka=", ".join(f'"{server}"' for server in self.servers.kafka_servers.split(",")),
         )  # fmt: skip
         self.config.write_text(text + shape.settings)
+
+
+def user_of(role: str) -> str:
+    """As services/cluster/access.py has it."""
+    return f"{NAME}-{role}"

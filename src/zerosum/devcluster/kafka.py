@@ -3,6 +3,8 @@ A Kafka broker that is its own controller (KRaft), one of one or of three.
 
     folder/server.properties   written anew at each start
     folder/data                formatted once, here: Kafka's own tool for that takes seconds, so what it made once is kept in the cache
+
+With a password, the broker asks everybody who they are (SASL) and holds them to what they were granted (ACLs). ADMIN may do everything.
 """
 
 from __future__ import annotations
@@ -14,24 +16,29 @@ import tempfile
 import uuid
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from zerosum.devcluster import jars
 from zerosum.devcluster.server import Program, Server, ServerFailed
 
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
 OPTIONS: Final = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 CHECKPOINT: Final = "00000000000000000000-0000000000.checkpoint"
 READY_S: Final = 1.0
+USERS_S: Final = 10.0
+ITERATIONS: Final = 4096  # of SCRAM: the least there may be, and enough for passwords that are random
 
 CONFIGURATION: Final = """\
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENTS
+listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=CLIENTS://127.0.0.1:{port}
+listener.security.protocol.map=CLIENTS:{protocol},CONTROLLER:{protocol}
 log.dirs={data}
 
 auto.create.topics.enable=false
@@ -62,6 +69,22 @@ log.cleaner.dedupe.buffer.size=8388608
 group.initial.rebalance.delay.ms=0
 """
 
+ADMIN: Final = "admin"
+SECURITY: Final = """
+listener.name.clients.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.clients.plain.sasl.jaas.config={plain}
+listener.name.controller.plain.sasl.jaas.config={plain}
+listener.name.clients.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:admin
+"""
+PLAIN: Final = (
+    'org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="{password}" user_admin="{password}";'
+)
+
 
 class Node(NamedTuple):
     number: int
@@ -69,15 +92,20 @@ class Node(NamedTuple):
     controller_port: int
 
 
-def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, library: Path) -> Server:
-    """One of `nodes`, in `folder`. ServerFailed."""
+def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, library: Path, password: str | None) -> Server:
+    """One of `nodes`, in `folder`. `password`: ADMIN's; None: it asks nobody who they are. ServerFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "server.properties"
-    configuration.write_text(configured(node, nodes, folder / "data"))
+    configuration.touch(mode=0o600)
+    configuration.write_text(configured(node, nodes, folder / "data", password))
     if not (folder / "data").exists():
         format_disk(folder, node, cluster_id, library)
     return Server(
-        f"Kafka broker {node.number}", program(library, configuration), folder, node.port, partial(is_ready, node.port, len(nodes))
+        f"Kafka broker {node.number}",
+        program(library, configuration),
+        folder,
+        node.port,
+        partial(is_ready, f"127.0.0.1:{node.port}", len(nodes), password),
     )
 
 
@@ -86,8 +114,10 @@ def program(library: Path, configuration: Path) -> Program:
     return Program("kafka", library, options, (), "kafka.Kafka", (str(configuration),))
 
 
-def configured(node: Node, nodes: list[Node], data: Path) -> str:
-    return CONFIGURATION.format(
+def configured(node: Node, nodes: list[Node], data: Path, password: str | None = None) -> str:
+    security = SECURITY.format(plain=PLAIN.format(password=password)) if password is not None else ""
+    return security + CONFIGURATION.format(
+        protocol="SASL_PLAINTEXT" if password is not None else "PLAINTEXT",
         node=node.number, port=node.port, controller_port=node.controller_port, data=data, replication=len(nodes),
         in_sync=max(1, len(nodes) - 1), voters=",".join(f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes),
     )  # fmt: skip
@@ -127,13 +157,43 @@ def new_id() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-def is_ready(port: int, brokers: int) -> bool:
+def is_ready(server: str, brokers: int, password: str | None) -> bool:
     """Whether it answers, and knows that all of them are there."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
 
-    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0, "allow.auto.create.topics": False})
+    client = admin_client(server, password)
     try:
         return len(client.list_topics(timeout=READY_S).brokers) == brokers
     except KafkaException:
         return False
+
+
+def make_users(servers: str, password: str, passwords: dict[str, str]) -> None:
+    """Let each of these users in with its password; done again, with another one. ServerFailed."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's own way to export them
+        ScramCredentialInfo,
+        ScramMechanism,
+        UserScramCredentialAlteration,
+        UserScramCredentialUpsertion,
+    )
+
+    client = admin_client(servers, password)  # let go, it would take what is under way with it
+    proof = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
+    wanted: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(user, proof, secret.encode()) for user, secret in passwords.items()
+    ]
+    try:
+        for made in client.alter_user_scram_credentials(wanted).values():
+            made.result(USERS_S)
+    except KafkaException as error:
+        raise ServerFailed(f"Kafka does not take its users: {error.args[0].str()}.") from error
+
+
+def admin_client(servers: str, password: str | None) -> AdminClient:
+    from confluent_kafka.admin import AdminClient
+
+    own: dict[str, Any] = {"bootstrap.servers": servers, "log_level": 0, "allow.auto.create.topics": False}
+    if password is not None:
+        own |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": ADMIN, "sasl.password": password}
+    return AdminClient(own)

@@ -30,9 +30,11 @@ LISTENERS: Final = {"gateway": ("rest", "websocket", "operations")}
 
 @final
 class Service:
-    """`role`: as `zerosum run` names it; `options`: for it."""
+    """`role`: as `zerosum run` names it; `options`, `environment`: for it."""
 
-    def __init__(self, name: str, role: str, folder: Path, config: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, role: str, folder: Path, config: Path, options: tuple[str, ...] = (), environment: dict[str, str] | None = None
+    ) -> None:  # fmt: skip
         self.name = name
         self.role = role
         self.data = folder / name
@@ -40,6 +42,7 @@ class Service:
         self._ready_file = folder / f"{name}.ready"
         self._config = config
         self._options = options
+        self._environment = {**clean_environment(), **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -68,7 +71,7 @@ class Service:
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=clean_environment()
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=self._environment
             )  # fmt: skip
 
     def wait(self, limit_s: float = READY_S) -> None:

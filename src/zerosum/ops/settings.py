@@ -234,6 +234,12 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
             f"kafka.in_sync is {settings.kafka.in_sync}, and kafka.replication is {settings.kafka.replication}: no message could ever be"
             " acknowledged.\n  Set kafka.in_sync to that or less, or kafka.replication to more.",
         )
+    if (settings.kafka.user is None) != (settings.kafka.password_file is None):
+        named, missing = ("user", "password_file") if settings.kafka.user is not None else ("password_file", "user")
+        yield (
+            ["kafka.user", "kafka.password_file"],
+            f"kafka.{named} is set, and kafka.{missing} is not: the brokers ask for both.\n  Set kafka.{missing}, or neither.",
+        )
     if settings.archive.policy != "keep" and settings.snapshots.keep < 2:
         yield (
             ["archive.policy", "snapshots.keep"],

@@ -63,6 +63,8 @@ Host = Annotated[str, _matches(r"[A-Za-z0-9_.:-]+")]
 HostPort = Annotated[str, _matches(r"[A-Za-z0-9_.:-]+:\d{1,5}")]
 NAME_RULE: Final = _matches(r"[a-z][a-z0-9_]{0,30}")
 Name = Annotated[str, NAME_RULE]
+USER_RULE: Final = _matches(r"[A-Za-z0-9_.-]{1,64}")
+User = Annotated[str | None, USER_RULE]
 Operator = Annotated[str, _matches(r"[A-Za-z0-9_.-]+:[0-9a-fA-F]{64}")]
 
 
@@ -249,6 +251,17 @@ class Kafka(Section):
         default=2, description="How many of them must, when it is acknowledged; for topics that `zerosum cluster init` makes"
     )
     delivery_s: Seconds = Field(default=30.0, description="After which a message that no broker took has failed")
+    user: User = Field(
+        default=None,
+        description="Whom the brokers know this process as (SASL, SCRAM); unset: brokers that ask nobody",
+        examples=["zerosum-ubscore"],
+    )
+    password_file: Path | None = Field(
+        default=None,
+        description="Where that user's password is, in a file that only its owner can read",
+        examples=["/run/secrets/kafka"],
+    )
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256"] = Field(default="SCRAM-SHA-512", description="How the password is proved")
 
 
 class Database(Section):
@@ -394,6 +407,8 @@ def allowed(setting: Setting) -> str:
         return LISTS[get_args(kind)[0]]
     if NAME_RULE in metadata:
         return "up to 31 small letters, digits and _, a letter first"
+    if USER_RULE in metadata:
+        return "up to 64 letters, digits and _.-"
     assert kind is str, f"the type of {setting.name} can be said in words"
     return "a name or an address"
 

@@ -14,7 +14,7 @@ import pytest
 from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.chaos import KILL, KILLED, SHAPE, STOP, Chaos
-from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, KEYS_KNOWN_S, LISTING, found_cluster_market
+from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.bench.gateway_users import User
 from zerosum.core import records
 from zerosum.core.codes import BUY, LIMIT
@@ -23,7 +23,6 @@ from zerosum.devcluster.deployment import DevDeployment
 from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.services import Service
 from zerosum.log.kafka.link import KafkaLink
-from zerosum.log.kafka.settings import KafkaSettings
 from zerosum.log.messages import pack
 from zerosum.ops.verifying import FOREIGN, Watched
 
@@ -42,7 +41,6 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployme
 @pytest.fixture(scope="module")
 def users(deployment: DevDeployment) -> list[User]:
     found = asyncio.run(found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM))
-    time.sleep(KEYS_KNOWN_S)
     return found
 
 
@@ -83,13 +81,13 @@ def forged_order(number: int) -> bytes:
 async def test_a_forged_order_trades_nothing_stops_nothing_and_is_reported(
     deployment: DevDeployment, users: list[User]
 ) -> None:  # fmt: skip
-    """Written straight into Kafka, by nobody that an engine knows."""
+    """Written straight into Kafka by one whom the brokers let, and by nobody that an engine knows."""
     (auditor,) = deployment.of_role("auditor")
     connection = await connected(deployment.of_role("gateway")[0])
     order = {"symbol": "BTCUSDT", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": "100.00"}
     offered = await asked(connection, users[1], "order.place", **order, side="SELL")
 
-    link = KafkaLink(KafkaSettings(deployment.servers.kafka_servers), lambda line: None)
+    link = KafkaLink(deployment.kafka_settings(), lambda line: None)
     writer = link.stream("orders.0").writer()
     await writer.append(pack(b"".join(map(forged_order, range(1, FORGED + 1)))))
     await link.close()
@@ -123,8 +121,9 @@ async def test_what_is_killed_or_stopped_under_load_loses_nothing(
 
 async def test_a_shard_is_moved_to_another_process_under_load(deployment: DevDeployment, chaos: Chaos) -> None:
     """As docs/guides/cluster.md says: its new owner first, then the old ones let go of it."""
-    owner = Service("moved", "ubscore", deployment.folder, deployment.config, ("--partitions", "1", "--copy", "3"))
-    left = Service("left", "ubscore", deployment.folder, deployment.config, ("--partitions", "0", "--copy", "4"))
+    environment = deployment.environment("ubscore")
+    owner = Service("moved", "ubscore", deployment.folder, deployment.config, ("--partitions", "1", "--copy", "3"), environment)
+    left = Service("left", "ubscore", deployment.folder, deployment.config, ("--partitions", "0", "--copy", "4"), environment)
     old_owners = deployment.of_role("ubscore")
 
     async def move() -> None:

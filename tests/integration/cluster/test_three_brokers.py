@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zerosum.bench.cluster.chaos import BROKER, KILL, Chaos, Disturbed
-from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, KEYS_KNOWN_S, LISTING, UNBOUND, found_cluster_market
+from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, UNBOUND, found_cluster_market
 from zerosum.devcluster.deployment import DevDeployment, Shape
 
 
@@ -20,5 +20,4 @@ def test_one_of_three_brokers_is_killed_under_load(tmp_path: Path, record_proper
 
 async def disturbed(deployment: DevDeployment) -> Disturbed:
     users = await found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM)
-    await asyncio.sleep(KEYS_KNOWN_S)
     return await Chaos(deployment, users).disturb(BROKER, KILL)

@@ -63,12 +63,16 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
     assert len({setting.variable for setting in SETTINGS.values()}) == len(SETTINGS) > 40
 
 
+BESIDE = {"kafka.user": {"ZEROSUM_KAFKA_PASSWORD_FILE": "/password"}, "kafka.password_file": {"ZEROSUM_KAFKA_USER": "me"}}
+"""What a setting does not go without."""
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_can_be_set_from_the_environment_to_its_example(name: str) -> None:
     """The example is what a fault proposes: it had better be right."""
     setting = SETTINGS[name]
     text = KEY if setting.is_secret else example(setting).strip('"')
-    (found,) = [each for each in check(None, {setting.variable: text}) if each.name == name]
+    (found,) = [each for each in check(None, {**BESIDE.get(name, {}), setting.variable: text}) if each.name == name]
     assert found.source == setting.variable
     assert allowed(setting)
     assert setting.field.description
@@ -106,6 +110,9 @@ def test_every_setting_can_be_set_from_the_environment_to_its_example(name: str)
             "[rest]\nport = 5\n[operations]\nport = 5",
             "operations.port is 5, and so is rest.port, both on 127.0.0.1.\n  Give each listener its own",
         ),
+        ("[kafka]\nuser = 'me'", "kafka.user is set, and kafka.password_file is not: the brokers ask for both."),
+        ("[kafka]\npassword_file = '/p'", "kafka.password_file is set, and kafka.user is not: the brokers ask for both."),
+        ("[kafka]\nuser = 'm e'", 'kafka.user is "m e" in zerosum.toml, but must be up to 64 letters, digits and _.-.'),
         ("[log]\nsegment_bytes = 1048576", "log.group_bytes_max is 1048576, but a segment of 1048576 bytes has room for"),
     ],
 )

@@ -4,6 +4,7 @@ A market and its users in a cluster: commands through the operator's door of a g
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -55,7 +56,8 @@ def cql_of(deployment: DevDeployment) -> CqlSettings:
 async def found_cluster_market(
     deployment: DevDeployment, table: dict[str, Any], funds: Mapping[int, Mapping[int, int]], fee_ppm: int = 0
 ) -> list[User]:
-    """List what the table says, open an account with a key for each in `funds`, and deposit. Of a deployment that is fresh. NotFounded."""
+    """List what the table says, open an account with a key for each in `funds`, and deposit. Of a deployment that is fresh. Returns when
+    every gateway knows the keys. NotFounded."""
     door = DataDir(deployment.of_role("gateway")[0].data)
     await submit(door, [load_listing(table, "the listing").commands()])
     chains = []
@@ -69,8 +71,10 @@ async def found_cluster_market(
     await submit(door, chains)
     session = await Session.connect(cql_of(deployment))
     try:
-        keys = ClusterKeys(session, load_master_key(deployment.folder / "master.key", environment={}))
+        keys = ClusterKeys(session, load_master_key(deployment.master_key, environment={}))
         await keys.check_master_key()
-        return [User(account, *await keys.create(account, (TRADE, USER_DATA)), atoms) for account, atoms in funds.items()]
+        users = [User(account, *await keys.create(account, (TRADE, USER_DATA)), atoms) for account, atoms in funds.items()]
     finally:
         await session.close()
+    await asyncio.sleep(KEYS_KNOWN_S)
+    return users

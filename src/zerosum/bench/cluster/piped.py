@@ -4,7 +4,6 @@ A set of orders through one connection into a cluster of one shard and one engin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Final
 
 import uvloop
 
-from zerosum.bench.cluster.market import KEYS_KNOWN_S, UNBOUND, cql_of, found_cluster_market
+from zerosum.bench.cluster.market import UNBOUND, cql_of, found_cluster_market
 from zerosum.bench.cluster.settled import until_settled
 from zerosum.bench.e2e_orders import OrderSet, listing
 from zerosum.bench.e2e_pipeline import Answered, Pipeline
@@ -51,7 +50,6 @@ async def piped(
     report(f"making {len(orders.users):,} users ...")
     funds = dict(enumerate((dict(enumerate(atoms)) for atoms in orders.funds), start=FIRST_USER))
     users = await found_cluster_market(deployment, GOLDEN_LISTING, funds)
-    await asyncio.sleep(KEYS_KNOWN_S)
     report(f"{len(orders.orders):,} orders through one connection ...")
     (gateway,) = deployment.of_role("gateway")
     answered = await Pipeline(orders, users, progress).run(gateway.ports()["websocket"])

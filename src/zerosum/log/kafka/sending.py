@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -22,6 +22,7 @@ from zerosum.log.streams import DeliveryFailed
 
 POLL_S: Final = 0.1
 
+T = TypeVar("T")
 Sent = tuple[asyncio.Future[int], int | None, str]
 """Who waits for a message; its offset, or None and why it was not delivered."""
 
@@ -95,15 +96,18 @@ class Session:
 
     def _poll(self) -> None:
         while not self._closing or len(self._producer):
-            self._producer.poll(POLL_S)
+            try:
+                self._producer.poll(POLL_S)
+            except KafkaException as error:  # a fatal one: it comes once, and nothing is delivered any more
+                self._in_loop(self._fail, error.args[0].str())
             if self._ended:
                 ended, self._ended = self._ended, []
-                self._in_loop(ended)
+                self._in_loop(self._hand_over, ended)
         self._producer.flush(0)
 
-    def _in_loop(self, ended: list[Sent]) -> None:
+    def _in_loop(self, call: Callable[[T], None], argument: T) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._hand_over, ended)
+            self._loop.call_soon_threadsafe(call, argument)
         except RuntimeError:  # the loop is closed: nobody waits any more
             self._closing = True
 
@@ -115,7 +119,7 @@ class Session:
             if waits.done():  # nobody waits any more
                 continue
             if offset is None:
-                waits.set_exception(DeliveryFailed(why))
+                waits.set_exception(DeliveryFailed(self.failed or why))
             else:
                 waits.set_result(offset)
         if any(offset is not None for _, offset, _ in ended):

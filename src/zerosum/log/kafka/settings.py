@@ -4,13 +4,33 @@ How a process reaches Kafka, and what it bears.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError
 
 CLIENT = "zerosum"
+SILENT = logging.getLogger("zerosum.kafka.silent")
+SILENT.disabled = True
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Whom the brokers know this process as (SASL). `mechanism`: SCRAM-SHA-512 or SCRAM-SHA-256: the password itself is never sent."""
+
+    user: str
+    password: str = field(repr=False)
+    mechanism: str = "SCRAM-SHA-512"
+
+    def client(self) -> dict[str, Any]:
+        return {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": self.mechanism,
+            "sasl.username": self.user,
+            "sasl.password": self.password,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +38,7 @@ class KafkaSettings:
     """
     `prefix`: of the topics' names. `delivery_s`: after which a message that no broker took has failed. `queued_bytes`: that wait to be
     sent. `buffered_bytes`: of each stream that are fetched and not read yet. `patience_s`: how long a broker may gather what is to be
-    fetched; 0: it sends what comes at once, which costs a request each time.
+    fetched; 0: it sends what comes at once, which costs a request each time. `login`: None where brokers ask nobody who they are.
     """
 
     servers: str
@@ -27,14 +47,17 @@ class KafkaSettings:
     queued_bytes: int = 64 << 20
     buffered_bytes: int = 8 << 20
     patience_s: float = 0.0
+    login: Login | None = None
 
     def common(self, warn: Callable[[str], None]) -> dict[str, Any]:
         """For producers and consumers. `warn` is called in threads of theirs."""
         return {
             "bootstrap.servers": self.servers,
+            **(self.login.client() if self.login is not None else {}),
             "client.id": CLIENT,
             "error_cb": lambda error: warn(error_text(error)),
-            "log_level": 0,  # what matters comes by error_cb
+            "log_level": 0,  # what matters comes by error_cb, or fails what asked for it
+            "logger": SILENT,  # of a fatal error it would write a line to stderr all the same
             "socket.keepalive.enable": True,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1_000,

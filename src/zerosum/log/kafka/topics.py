@@ -58,7 +58,13 @@ class Topics:
     def __init__(self, settings: KafkaSettings, partitions: dict[str, int]) -> None:
         self._prefix = settings.prefix
         self._partitions = {f"{settings.prefix}.{topic}": count for topic, count in partitions.items()}
-        self._client = AdminClient(settings.common(lambda text: None))
+        self._heard = ""  # the last that went wrong with a connection
+        self._client = AdminClient(settings.common(self._hear))
+
+    def _hear(self, text: str) -> None:
+        """When the client is polled. That all brokers are down is what comes last, and of no use."""
+        if not text.startswith("_ALL_BROKERS_DOWN"):
+            self._heard = text
 
     async def make(self, replication: Replication) -> list[str]:
         """Make those that are missing; their names. KafkaException, TopicsWrong."""
@@ -104,7 +110,11 @@ class Topics:
 
     async def _existing(self) -> dict[str, int]:
         """Partitions by topic."""
-        listed = await asyncio.to_thread(self._client.list_topics, timeout=REQUEST_S)
+        try:
+            listed = await asyncio.to_thread(self._client.list_topics, timeout=REQUEST_S)
+        except KafkaException as error:  # which does not say why no broker was reached
+            self._client.poll(0)
+            raise KafkaException(KafkaError(error.args[0].code(), self._heard or error.args[0].str())) from error
         return {name: len(topic.partitions) for name, topic in listed.topics.items() if topic.error is None}
 
     async def _configuration_faults(self) -> list[str]:
