@@ -58,8 +58,8 @@ def ubscore(
     """
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        numbers = numbers_of(partitions, frame.topology.shards, "shards")
-        return run_copies(frame, [partial(shard, frame, number, copy) for number in numbers])
+        numbers, wired = numbers_of(partitions, frame.topology.shards, "shards"), wiring(frame)
+        return run_copies(frame, [partial(shard, frame, wired, number, copy) for number in numbers])
 
     run_service("ubscore", start, data, config, ports(operations=operations_port), ready_file)
 
@@ -80,8 +80,8 @@ def matching(
     """
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        numbers = numbers_of(partitions, frame.topology.partitions, "partitions")
-        return run_copies(frame, [partial(engine, frame, number, copy) for number in numbers])
+        numbers, wired = numbers_of(partitions, frame.topology.partitions, "partitions"), wiring(frame)
+        return run_copies(frame, [partial(engine, frame, wired, number, copy) for number in numbers])
 
     run_service("matching", start, data, config, ports(operations=operations_port), ready_file)
 
@@ -105,12 +105,13 @@ def settlement(
         wait_s = frame.settings.cluster.wait_s
         session, deployment = await database_of(cql_settings(frame.settings), frame.topology, frame.topics, wait_s, frame.say)
         frame.running.push_async_callback(session.close)
-        store = CqlRowStore(session, deployment.epoch)
+        store, wired = CqlRowStore(session, deployment.epoch), wiring(frame)
         accounts = [
-            partial(account_settlement, frame, number, store) for number in numbers_of(shards, frame.topology.shards, "shards")
-        ]  # fmt: skip
+            partial(account_settlement, frame, wired, number, store) for number in numbers_of(shards, frame.topology.shards, "shards")
+        ]
         markets = [
-            partial(market_settlement, frame, number, store) for number in numbers_of(partitions, frame.topology.partitions, "partitions")
+            partial(market_settlement, frame, wired, number, store)
+            for number in numbers_of(partitions, frame.topology.partitions, "partitions")
         ]
         return run_copies(frame, [*accounts, *markets])
 
@@ -172,26 +173,25 @@ def gateway(
 # ------------------------------------------------------------------ copies
 
 
-def shard(frame: Frame, number: int, copy: int) -> Copy:
-    return wiring(frame).shard(number, role_settings(frame.settings, f"ubscore.{number}", copy), OsDisk())
+def shard(frame: Frame, wired: Wiring, number: int, copy: int) -> Copy:
+    return wired.shard(number, role_settings(frame.settings, f"ubscore.{number}", copy), OsDisk())
 
 
-def engine(frame: Frame, number: int, copy: int) -> Copy:
-    return wiring(frame).partition(number, role_settings(frame.settings, f"matching.{number}", copy), OsDisk())
+def engine(frame: Frame, wired: Wiring, number: int, copy: int) -> Copy:
+    return wired.partition(number, role_settings(frame.settings, f"matching.{number}", copy), OsDisk())
 
 
-def account_settlement(frame: Frame, number: int, store: CqlRowStore) -> Copy:
+def account_settlement(frame: Frame, wired: Wiring, number: int, store: CqlRowStore) -> Copy:
     snapshots = snapshot_settings(frame.settings, f"settlement.account.{number}")
-    return wiring(frame).account_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
+    return wired.account_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
 
 
-def market_settlement(frame: Frame, number: int, store: CqlRowStore) -> Copy:
+def market_settlement(frame: Frame, wired: Wiring, number: int, store: CqlRowStore) -> Copy:
     snapshots = snapshot_settings(frame.settings, f"settlement.market.{number}")
-    return wiring(frame).market_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
+    return wired.market_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
 
 
 def wiring(frame: Frame) -> Wiring:
-    """With streams of its own: of each there is one reader."""
     return Wiring(frame.topology, Streams(frame.topology, frame.link.stream), frame.warn)
 
 

@@ -9,6 +9,7 @@ What can go wrong with a log or a snapshot, told to the operator.
         LogFailed                                  a write or sync failed: the process must end
         LogNotArchived                             the archive failed; the segment stays where it is
       MessageDamaged                               a message of a stream is not what was sent
+        NotAMessage                                it never was one: whoever sent it does not belong here
       DiskFull                                     nothing was changed: make room and go on
       SnapshotError
         SnapshotDamaged  SnapshotTooNew  SnapshotFailed
@@ -152,3 +153,7 @@ class MessageDamaged(ZerosumError):
         super().__init__(
             f"{where}: the message is damaged: {why}. Nothing after it is read. Put the stream back from a replica that has it whole."
         )
+
+
+class NotAMessage(MessageDamaged):
+    """What stands in a stream never was a message of one."""

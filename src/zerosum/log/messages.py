@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from zerosum.log.errors import MessageDamaged
+from zerosum.log.errors import MessageDamaged, NotAMessage
 from zerosum.log.layout import count_records
 
 FORMAT: Final = 1
@@ -59,12 +59,15 @@ def pack(records: bytes, *, writer: int = 0, upto: int = 0, sequence: int = 0) -
 
 
 def unpack(data: bytes, where: str) -> Message:
-    """MessageDamaged, with `where` it stands in its stream."""
+    """MessageDamaged, with `where` it stands in its stream; NotAMessage."""
     if len(data) < HEADER_BYTES:
-        raise MessageDamaged(where, f"it has {len(data)} bytes, and a header alone {HEADER_BYTES}")
+        wrong = MessageDamaged if data.startswith(MAGIC) else NotAMessage
+        raise wrong(where, f"it has {len(data)} bytes, and a header alone {HEADER_BYTES}")
     magic, found, header_bytes, writer, count, upto, sequence, check = _HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise MessageDamaged(where, "it does not begin as a message does")
+        # One of which only these bytes are damaged is whole with the right ones in their place.
+        is_damaged = crc32(data[HEADER_BYTES:], crc32(MAGIC + data[len(MAGIC) : _UNCHECKED.size])) == check
+        raise (MessageDamaged if is_damaged else NotAMessage)(where, "it does not begin as a message does")
     if found != FORMAT or header_bytes != HEADER_BYTES:
         raise MessageDamaged(where, f"it is of format {found}, and this program knows {FORMAT}")
     records = data[HEADER_BYTES:]

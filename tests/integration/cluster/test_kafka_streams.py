@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # the library's own way to export them
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from zerosum.devcluster.cluster import DevCluster
 from zerosum.devcluster.server import Server
 from zerosum.log.kafka.link import KafkaLink, KafkaStream, StreamCut
+from zerosum.log.kafka.reading import ReadingFailed
 from zerosum.log.kafka.settings import KafkaSettings
 from zerosum.log.kafka.topics import Replication, Topics, TopicsWrong
 from zerosum.log.streams import DeliveryFailed, StreamPruned
+from zerosum.services.cluster.control import Decision, Decisions, Operators
 
 ONE_BROKER = Replication(1, 1)
 PARTITIONS = {"commands": 3, "control": 1}
@@ -149,12 +152,12 @@ async def test_a_session_that_failed_is_done_and_the_next_goes_on(kafka: KafkaSe
             assert link.silent_s > 4
         again = stream.writer()
         offset = await again.append(b"after")
+        assert await waiting, "by itself"
         found = await read_all(link.stream("commands.0"), 0, offset + 1)
         kept = [f"lost {number}".encode() for number in range(3)]
         assert found[0] == b"before"
         assert found[-1] == b"after"
         assert found[1:-1] == kept[: len(found) - 2]
-        waiting.cancel()
     assert any("_ALL_BROKERS_DOWN" in line for line in said), "whoever operates it is told"
 
 
@@ -176,3 +179,48 @@ async def test_a_topic_that_forgets_is_refused(kafka: KafkaSettings) -> None:
     await asyncio.gather(*map(asyncio.wrap_future, made.values()))
     with pytest.raises(TopicsWrong, match=rf"retention.ms of the topic {kafka.prefix}.control is 1000, and must be -1"):
         await Topics(kafka, {"control": 1}).check()
+
+
+async def test_the_roles_of_a_process_read_the_control_stream_one_after_the_other(kafka: KafkaSettings) -> None:
+    said: list[str] = []
+    async with linked(kafka, said) as link:
+        key = Ed25519PrivateKey.generate()
+        operators = Operators({"alice": key.public_key().public_bytes_raw()})
+        control = link.stream("control")
+        writer = control.writer()
+        await writer.append(b"no decision at all")
+        for number in range(3):
+            await writer.append(Decision(f"ubscore.{number}", number + 1, "alice").signed(key))
+        decisions = Decisions(control, said.append)
+        found = await asyncio.gather(*(decisions.passed_over(f"ubscore.{number}", operators) for number in range(4)))
+        assert found == [{1}, {2}, {3}, set()]
+
+
+async def test_two_readers_of_a_stream_at_a_time_are_a_fault(kafka: KafkaSettings) -> None:
+    async with linked(kafka) as link:
+        first = asyncio.create_task(link.stream("control").read(0))
+        await asyncio.sleep(0.1)
+        with pytest.raises(AssertionError, match="one reader at a time"):
+            await link.stream("control").read(0)
+        first.cancel()
+
+
+async def test_a_message_without_bytes_is_one_of_none(kafka: KafkaSettings) -> None:
+    """A tombstone, which another program may write; the reader goes on."""
+    async with linked(kafka) as link:
+        producer = Producer({"bootstrap.servers": kafka.servers})
+        producer.produce(f"{kafka.prefix}.control", None, partition=0)
+        producer.produce(f"{kafka.prefix}.control", b"after", partition=0)
+        await asyncio.to_thread(producer.flush, 10)
+        assert await read_all(link.stream("control"), 0, 2) == [b"", b"after"]
+
+
+async def test_who_waits_is_told_when_nothing_more_can_be_read(kafka: KafkaSettings) -> None:
+    async with linked(kafka) as link:
+        waiting = asyncio.create_task(link.stream("control").read(0))
+        await asyncio.sleep(0.1)
+        for impossible in (-5, 0):
+            with pytest.raises(ReadingFailed, match="Kafka can't be read any more"):
+                await link.stream("commands.0").read(impossible)
+        with pytest.raises(ReadingFailed):
+            await waiting

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from zerosum.log.errors import MessageDamaged
+from zerosum.log.errors import MessageDamaged, NotAMessage
 from zerosum.log.messages import HEADER_BYTES, count_in, cut, offset_of, pack, position, unpack
 from zerosum.log.sequences import Gap, Sequence, after, last_sequence
 
@@ -34,8 +34,17 @@ def test_every_flipped_bit_is_noticed() -> None:
     for at in range(len(data)):
         if at not in unused:
             for bit in range(8):
-                with pytest.raises(MessageDamaged, match="here"):
+                with pytest.raises(MessageDamaged, match="here") as caught:
                     unpack(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :], "here")
+                assert caught.type is MessageDamaged, "it is a message, and damaged"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b'{"side": "BUY", "symbol": "BTCUSDT", "quantity": "1.00"}', bytes(HEADER_BYTES), b"\xff" * 100]
+)
+def test_what_never_was_a_message_is_told_apart(data: bytes) -> None:
+    with pytest.raises(NotAMessage, match="here"):
+        unpack(data, "here")
 
 
 def test_a_message_cut_short_is_noticed() -> None:

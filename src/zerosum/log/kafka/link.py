@@ -17,7 +17,7 @@ from typing import Final, final
 from confluent_kafka import KafkaException
 
 from zerosum.errors import ZerosumError
-from zerosum.log.kafka.reading import Fetched, Reader
+from zerosum.log.kafka.reading import Fetched, Reader, ReadingFailed
 from zerosum.log.kafka.sending import Session
 from zerosum.log.kafka.settings import KafkaSettings, error_text
 from zerosum.log.streams import Appended, Ends, StreamPruned
@@ -109,7 +109,9 @@ class KafkaStream:
         self.buffered_bytes = 0  # fetched, and not read yet
         self._is_paused = False
         self._is_out_of_range = False
+        self._failed: Exception | None = None
         self._more = asyncio.Event()
+        self.is_waited_for = False
 
     def writer(self) -> KafkaWriter:
         return KafkaWriter(self._link.session(), *self.place)
@@ -126,14 +128,13 @@ class KafkaStream:
             wait_s = min(2 * wait_s, RETRY_S_MAX)
 
     async def read(self, offset: int) -> list[Appended]:
-        """StreamPruned, StreamCut."""
+        """StreamPruned, StreamCut, ReadingFailed."""
         if offset != (self._buffer[0].offset if self._buffer else self._next):
             self._go_to(offset)
         while not self._buffer:
             if self._is_out_of_range:
                 await self._find_in_range(offset)
-            self._more.clear()
-            await self._more.wait()
+            await self._wait()
         found = list(self._buffer)
         self._buffer.clear()
         self.buffered_bytes = 0
@@ -141,6 +142,17 @@ class KafkaStream:
             self._is_paused = False
             self._link.reader.resume(self.place)
         return found
+
+    async def _wait(self) -> None:
+        """ReadingFailed."""
+        if self._failed is not None:
+            raise self._failed
+        self._more.clear()
+        self.is_waited_for = True
+        try:
+            await self._more.wait()
+        finally:
+            self.is_waited_for = False
 
     def _go_to(self, offset: int) -> None:
         self._next = offset
@@ -159,9 +171,15 @@ class KafkaStream:
                 self.buffered_bytes += len(message.data)
                 self._next = message.offset + 1
         self._is_out_of_range = fetched.is_out_of_range
+        if fetched.refused:
+            self._failed = ReadingFailed(f"{self.name} may not be read by this user: {fetched.refused}. See `zerosum cluster init`.")
         if self.buffered_bytes > self._link.settings.buffered_bytes and not self._is_paused:
             self._is_paused = True
             self._link.reader.pause(self.place)
+        self._more.set()
+
+    def fail(self, error: Exception) -> None:
+        self._failed = error
         self._more.set()
 
     async def _find_in_range(self, offset: int) -> None:

@@ -4,6 +4,7 @@ The consumer of a process: a thread that fetches for all its streams, and hands 
     event loop --commands: go to an offset, pause, go on--> thread --fetched messages--> event loop: each stream's buffer
 
 A stream whose buffer is full is paused, and the others go on. No group, no commits: where a role reads on from is its own affair.
+What the thread ends of, every reader is told.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, NamedTuple, Protocol, final
+from typing import Final, NamedTuple, Protocol, TypeVar, final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.errors import ZerosumError
+from zerosum.log.kafka.settings import KafkaSettings, error_text
 from zerosum.log.streams import Appended, Ends
 
 POLL_S: Final = 0.02  # the most that a command waits
@@ -30,22 +32,36 @@ PATIENT_BYTES: Final = 256 << 10  # that are worth a request
 OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
+T = TypeVar("T")
 Place = tuple[str, int]
 """Topic and partition."""
 
 
+class ReadingFailed(ZerosumError):
+    """Nothing more can be read in this process, or not this stream."""
+
+
 class Fetched(NamedTuple):
-    """`visit`: which going to an offset these are of; those of an earlier one are stale. `is_out_of_range`: nothing is there."""
+    """
+    `visit`: which going to an offset these are of; those of an earlier one are stale. `is_out_of_range`: nothing is there. `refused`: why
+    it may not be read.
+    """
 
     visit: int
     messages: list[Appended]
-    is_out_of_range: bool
+    is_out_of_range: bool = False
+    refused: str = ""
 
 
 class Receiver(Protocol):
     """A stream's buffer."""
 
+    @property
+    def is_waited_for(self) -> bool: ...
+
     def receive(self, fetched: Fetched) -> None: ...
+
+    def fail(self, error: Exception) -> None: ...
 
 
 @final
@@ -55,6 +71,8 @@ class Reader:
     def __init__(self, settings: KafkaSettings, alive: Callable[[], None], warn: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._alive = alive
+        self._warn = warn
+        self._failed: ReadingFailed | None = None
         own = {**settings.common(warn), "group.id": settings.prefix}  # of no group; the name is needed all the same
         self._asker = Consumer(own)  # for questions: asked of a consumer that another thread polls, they are never answered
         self._questions = ThreadPoolExecutor(1, "kafka questions")
@@ -84,7 +102,11 @@ class Reader:
     # ------------------------------------------------------------------ in the event loop
 
     def visit(self, place: Place, offset: int, receiver: Receiver) -> int:
-        """Fetch from an offset on, for one receiver and no other any more. The number that what is fetched then bears."""
+        """Fetch from an offset on, for one receiver and no other any more. The number that what is fetched then bears. ReadingFailed."""
+        before = self._receivers.get(place)
+        assert before is None or before is receiver or not before.is_waited_for, f"{place} has one reader at a time"
+        if self._failed is not None:
+            raise self._failed
         self._last_visit += 1
         self._receivers[place] = receiver
         self._commands.put(partial(self._go_to, place, offset, self._last_visit))
@@ -114,9 +136,21 @@ class Reader:
             self._receivers[place].receive(each)
         self._alive()
 
+    def _fail(self, error: Exception) -> None:
+        self._failed = ReadingFailed(f"Kafka can't be read any more: {error!r}.")
+        for receiver in self._receivers.values():
+            receiver.fail(self._failed)
+
     # ------------------------------------------------------------------ in the thread
 
     def _run(self) -> None:
+        try:
+            self._fetch()
+        except Exception as error:  # noqa: BLE001  whatever it is, those who wait must be told
+            self._in_loop(self._fail, error)
+        self._consumer.close()
+
+    def _fetch(self) -> None:
         while not self._closing:
             while not self._commands.empty():
                 self._commands.get()()
@@ -124,8 +158,7 @@ class Reader:
             if message is not None:
                 fetched = self._sorted([message, *self._consumer.consume(FETCHED_MAX, 0)])
                 if fetched:
-                    self._in_loop(fetched)
-        self._consumer.close()
+                    self._in_loop(self._hand_over, fetched)
 
     def _go_to(self, place: Place, offset: int, visit: int) -> None:
         target = TopicPartition(*place, offset)
@@ -136,24 +169,28 @@ class Reader:
         self._visits[place] = visit
 
     def _sorted(self, messages: list[Message]) -> dict[Place, Fetched]:
-        """By stream; what is the connection's affair, and no stream's, has gone to error_cb."""
+        """By stream."""
         fetched: dict[Place, Fetched] = {}
         for message in messages:
             topic, partition, error = message.topic(), message.partition(), message.error()
             if topic is None or partition is None or (topic, partition) not in self._visits:
                 continue
             place = topic, partition
-            of_place = fetched.setdefault(place, Fetched(self._visits[place], [], False))
+            of_place = fetched.setdefault(place, Fetched(self._visits[place], []))
             if error is None:
-                offset, value = message.offset(), message.value()
-                assert offset is not None and value is not None, "what a stream holds has a place and bytes"
-                of_place.messages.append(Appended(offset, message.timestamp()[1] * 1000, value))
+                offset = message.offset()
+                assert offset is not None, "what a stream holds has a place"
+                of_place.messages.append(Appended(offset, message.timestamp()[1] * 1000, message.value() or b""))
             elif error.code() in OUT_OF_RANGE:
                 fetched[place] = of_place._replace(is_out_of_range=True)
+            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                fetched[place] = of_place._replace(refused=error_text(error))
+            else:
+                self._warn(f"{topic}, partition {partition}: {error_text(error)}")
         return fetched
 
-    def _in_loop(self, fetched: dict[Place, Fetched]) -> None:
+    def _in_loop(self, call: Callable[[T], None], argument: T) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._hand_over, fetched)
+            self._loop.call_soon_threadsafe(call, argument)
         except RuntimeError:  # the loop is closed
             self._closing = True

@@ -19,7 +19,7 @@ from zerosum.log.messages import unpack
 from zerosum.log.sequences import Sequence
 from zerosum.log.streams import Stream
 from zerosum.services.audit import Verdict
-from zerosum.services.cluster.control import Operators, passed_over
+from zerosum.services.cluster.control import Decisions, Operators
 from zerosum.services.cluster.machines import PartitionMachine, RoleMachine, ShardMachine
 from zerosum.services.cluster.settlement import Memory, account_memory, market_memory
 from zerosum.services.cluster.topology import Streams, Topology
@@ -48,6 +48,7 @@ class ClusterAudit:
     ) -> None:  # fmt: skip
         self._topology = topology
         self._streams = Streams(topology, make)
+        self._decisions = Decisions(self._streams.control, report)
         self._session = session
         self._store = CqlRowStore(session, epoch)
         self._operators = operators
@@ -94,7 +95,7 @@ class ClusterAudit:
 
     async def _replay(self, machine: RoleMachine, source: Stream, own: Stream, memory: Memory) -> tuple[Chain, int, str]:
         """The chain of what stands in the own stream, its last number, and what is wrong with it."""
-        machine.quarantine(await passed_over(self._streams.control, machine.name, self._operators, self._report))
+        machine.quarantine(await self._decisions.passed_over(machine.name, self._operators))
         twins, chain, sequence = Twins(own.name), Chain(), Sequence(own.name)
         twins.begin(0)
         own_end = (await own.ends()).next

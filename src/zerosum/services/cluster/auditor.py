@@ -15,6 +15,7 @@ from zerosum.core.commands import KIND_MASK
 from zerosum.errors import ZerosumError
 from zerosum.log.streams import Stream
 from zerosum.services.cluster.following import follow
+from zerosum.services.cluster.machines import NOBODY
 from zerosum.services.cluster.topology import Streams
 from zerosum.settlement.batch import Event, unpacked
 from zerosum.settlement.cut import Cut
@@ -58,10 +59,10 @@ class Auditor:
     def _note_foreign(self, name: str, event: Event) -> None:
         self.foreign += 1
         fields = records.named(event)
-        self._report(
-            f"{name}, event {event[1]}: a record {records.kind_name(fields['record'])} came from sender {fields['sender']}, who may not"
-            " send it. It changed nothing. Find out who else can write to the machines' input."
-        )
+        what = f"a record {records.kind_name(fields['record'])} came from sender {fields['sender']}, who may not send it"
+        if fields["sender"] == NOBODY:
+            what = "what came can't be read, and is of none of the deployment's services"
+        self._report(f"{name}, event {event[1]}: {what}. It changed nothing. Find out who else can write to the machines' input.")
 
     async def _check_all_the_time(self) -> None:
         while True:

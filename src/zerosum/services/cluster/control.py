@@ -12,6 +12,7 @@ reported and passed by, so that a stranger's message stops nobody.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -96,24 +97,37 @@ class Operators:
         return decision
 
 
-async def passed_over(control: Stream, role: str, operators: Operators, report: Callable[[str], None]) -> set[int]:
-    """The positions of the records that a role's machine passes over."""
-    found: set[int] = set()
-    ends = await control.ends()
-    at = ends.first
-    while at < ends.next:
-        for appended in await control.read(at):
-            at = appended.offset + 1
-            try:
-                decision = operators.verified(appended.data)
-            except ValueError as error:
-                report(f"{control.name}: message {appended.offset} decides nothing: {error}")
-                continue
-            if decision.role == role and decision.decision == PASS_OVER:
-                found.add(decision.position)
-            elif decision.role == role:
-                found.discard(decision.position)
-    return found
+@final
+class Decisions:
+    """The control stream, as the roles of a process read it: one after the other, for a stream has one reader at a time."""
+
+    def __init__(self, control: Stream, report: Callable[[str], None]) -> None:
+        self._control = control
+        self._report = report
+        self._reading = asyncio.Lock()
+
+    async def passed_over(self, role: str, operators: Operators) -> set[int]:
+        """The positions of the records that a role's machine passes over."""
+        async with self._reading:
+            return await self._read(role, operators)
+
+    async def _read(self, role: str, operators: Operators) -> set[int]:
+        found: set[int] = set()
+        ends = await self._control.ends()
+        at = ends.first
+        while at < ends.next:
+            for appended in await self._control.read(at):
+                at = appended.offset + 1
+                try:
+                    decision = operators.verified(appended.data)
+                except ValueError as error:
+                    self._report(f"{self._control.name}: message {appended.offset} decides nothing: {error}")
+                    continue
+                if decision.role == role and decision.decision == PASS_OVER:
+                    found.add(decision.position)
+                elif decision.role == role:
+                    found.discard(decision.position)
+        return found
 
 
 def as_text(positions: Iterable[int], before: int) -> str:

@@ -11,14 +11,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol, final
 
+from zerosum.core import records
+from zerosum.core.commands import ORIGIN_SHIFT
 from zerosum.core.exchange import OUTPUT_BYTES_MAX
 from zerosum.core.matching_role import MatchingRole
 from zerosum.core.ubscore_role import UBSCoreRole
+from zerosum.log.errors import MessageDamaged, NotAMessage
 from zerosum.log.messages import position, unpack
 from zerosum.log.streams import Appended
 from zerosum.services.cluster.topology import Topology
 
 RESERVE: Final = 1 << 22
+NOBODY: Final = 0x7FFF_FFFF
+"""The sender of what can't be read."""
+UNREADABLE: Final = (int(records.head(records.HANDED_ON, 1)) | NOBODY << ORIGIN_SHIFT).to_bytes(8, "little")
 
 
 class Output(NamedTuple):
@@ -71,11 +77,12 @@ class RoleMachine(ABC):
         self.name = name
         self.next_offset = 0
         self._core = core
+        self._passed_over: set[int] = set()
 
     def steps(self, appended: Appended) -> Iterator[Output]:
         """Apply a message; the last step says so by its `upto`. All are to be taken before another message is applied."""
         core, following = self._core, position(appended.offset + 1)
-        data = unpack(appended.data, f"{self.name}, message {appended.offset} of its input").records
+        data = self._records(appended)
         core.begin_message(position(appended.offset), appended.time_us)
         at = 0
         while at < len(data) or self.unfinished():
@@ -87,6 +94,17 @@ class RoleMachine(ABC):
         if not data:
             yield self._output(following)
         self.next_offset = appended.offset + 1
+
+    def _records(self, appended: Appended) -> bytes:
+        """MessageDamaged. In the place of what is no message stands a record that nobody may send: it changes nothing, and is reported."""
+        try:
+            return unpack(appended.data, f"{self.name}, message {appended.offset} of its input").records
+        except NotAMessage:
+            return UNREADABLE
+        except MessageDamaged:
+            if position(appended.offset) not in self._passed_over:
+                raise
+            return UNREADABLE
 
     def _advance(self, data: bytes, at: int) -> int:
         try:
@@ -113,6 +131,8 @@ class RoleMachine(ABC):
         """By destination."""
 
     def quarantine(self, positions: set[int]) -> None:
+        """Of records, or of messages that can't be read."""
+        self._passed_over = positions
         self._core.quarantine(positions)
 
     def sections(self) -> list[tuple[str, bytes]]:

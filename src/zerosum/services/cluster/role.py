@@ -28,7 +28,7 @@ from zerosum.log.messages import RECORDS_BYTES_MAX, Message, cut, offset_of, pac
 from zerosum.log.sequences import last_sequence
 from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
-from zerosum.services.cluster.control import DecidedTooLate, Operators, as_text, passed_over
+from zerosum.services.cluster.control import DecidedTooLate, Decisions, Operators, as_text
 from zerosum.services.cluster.machines import RoleMachine
 from zerosum.services.cluster.outbox import Due, Outbox
 from zerosum.services.cluster.pace import Pace
@@ -67,7 +67,7 @@ class Role:
     """
 
     def __init__(
-        self, machine: RoleMachine, source: Stream, shared: Sequence[Stream], own: Stream, control: Stream, settings: RoleSettings,
+        self, machine: RoleMachine, source: Stream, shared: Sequence[Stream], own: Stream, decisions: Decisions, settings: RoleSettings,
         disk: Disk, report: Callable[[str], None] = lambda line: None,
     ) -> None:  # fmt: skip
         self.machine = machine
@@ -77,7 +77,7 @@ class Role:
         self.twins = Twins(own.name)
         self.source = source
         self._own = own
-        self._control = control
+        self._decisions = decisions
         self._settings = settings
         self._report = report
         self._snapshots = RoleSnapshots(machine.name, settings.snapshots, disk, report)
@@ -110,7 +110,7 @@ class Role:
     # ------------------------------------------------------------------ restore
 
     async def _restore(self) -> None:
-        self._passed_over = await passed_over(self._control, self.machine.name, self._settings.operators, self._report)
+        self._passed_over = await self._decisions.passed_over(self.machine.name, self._settings.operators)
         self.machine.quarantine(self._passed_over)
         own_first = await self._find_own_end()
         # Up to it everything must be out: what this copy, or another, made and did not send is to be made again.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import final
 
 from zerosum.log.disk import Disk
+from zerosum.services.cluster.control import Decisions
 from zerosum.services.cluster.machines import RESERVE, PartitionMachine, ShardMachine
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
@@ -26,7 +27,9 @@ def unheard(line: str) -> None:
 
 @final
 class Wiring:
-    """`reserve`: records of room in each of a machine's pools."""
+    """
+    One for all roles of a process: of a stream there is one reader at a time. `reserve`: records of room in each of a machine's pools.
+    """
 
     def __init__(
         self, topology: Topology, streams: Streams, report: Callable[[str], None] = unheard, reserve: int = RESERVE
@@ -34,6 +37,7 @@ class Wiring:
         self.topology = topology
         self.streams = streams
         self._report = report
+        self._decisions = Decisions(streams.control, report)
         self._reserve = reserve
 
     def shard(self, number: int, settings: RoleSettings, disk: Disk) -> Role:
@@ -41,13 +45,13 @@ class Wiring:
         shared = [*streams.orders, *streams.commands]
         machine = ShardMachine(number, self.topology, self._reserve, settings.bounds.output_bytes)
         source, own = streams.commands[number], streams.account_events[number]
-        return Role(machine, source, shared, own, streams.control, settings, disk, self._report)
+        return Role(machine, source, shared, own, self._decisions, settings, disk, self._report)
 
     def partition(self, number: int, settings: RoleSettings, disk: Disk) -> Role:
         streams = self.streams
         machine = PartitionMachine(number, self.topology, self._reserve, settings.bounds.output_bytes)
         source, own = streams.orders[number], streams.market_events[number]
-        return Role(machine, source, streams.commands, own, streams.control, settings, disk, self._report)
+        return Role(machine, source, streams.commands, own, self._decisions, settings, disk, self._report)
 
     def account_settlement(self, number: int, store: RowStore, snapshots: SnapshotSettings, disk: Disk, gap_s: float = 0.0) -> Settlement:
         return Settlement(self.streams.account_events[number], account_memory, store, snapshots, disk, self._report, gap_s)

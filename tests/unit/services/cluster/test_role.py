@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
+from zerosum.log.errors import MessageDamaged
 from zerosum.log.memory_streams import MemoryStream
-from zerosum.log.messages import pack
+from zerosum.log.messages import pack, position
 from zerosum.log.streams import Appended, Ends
+from zerosum.services.cluster.machines import ShardMachine
 from zerosum.services.cluster.memory import MemoryCluster
 from zerosum.services.cluster.role import RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
@@ -41,6 +45,9 @@ class SlowToRead:
 
     async def ends(self) -> Ends:
         return await self.stream.ends()
+
+
+STRANGE = (b"", b'{"side": "BUY", "symbol": "BTCUSDT"}', b"\xff" * 200)
 
 
 def open_account(account: int) -> bytes:
@@ -81,3 +88,35 @@ def test_a_copy_says_nothing_before_it_has_made_what_was_out_and_found_it_the_sa
         running.cancel()
 
     loop.run(story())
+
+
+def test_what_is_no_message_changes_nothing_stops_nothing_and_is_reported() -> None:
+    loop = SimLoop()
+
+    async def story() -> None:
+        cluster = MemoryCluster(Topology(1, 1), SimDisk(), FOLDER, loop.now_us)
+        async with cluster.running():
+            for stream in (cluster.streams.commands[0], cluster.streams.orders[0]):
+                for data in STRANGE:
+                    await stream.writer().append(data)
+            (opened,) = await cluster.command(open_account(FIRST_USER))
+            assert opened[0] & 0xFF == records.ACCOUNT_CHANGED
+            await cluster.quiet()
+            await asyncio.sleep(1)
+            assert cluster.auditor.foreign == 2 * len(STRANGE)
+
+    loop.run(story())
+
+
+def test_a_damaged_message_stops_a_machine_unless_it_is_passed_over() -> None:
+    damaged = bytearray(pack(open_account(FIRST_USER)))
+    damaged[-1] ^= 1
+    appended = Appended(0, 0, bytes(damaged))
+    machine = ShardMachine(0, Topology(1, 1), reserve=64)
+    with pytest.raises(MessageDamaged, match=r"ubscore.0, message 0 of its input"):
+        list(machine.steps(appended))
+    machine.quarantine({position(0)})
+    (output,) = machine.steps(appended)
+    (event,) = records.records(output.own)
+    assert event[0] & 0xFF == records.FOREIGN
+    assert machine.next_offset == 1
