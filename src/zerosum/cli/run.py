@@ -131,7 +131,10 @@ def auditor(
         watch = Auditor(Streams(frame.topology, frame.link.stream), report=frame.warn)
         frame.metrics.read_counter("zerosum_audits_total", "How often all was found in order.", lambda: watch.checks)
         frame.metrics.read_counter("zerosum_foreign_records_total", "From nobody who may send them.", lambda: watch.foreign)
-        frame.readiness.add("audited", lambda: None if watch.checks else "nothing has been found in order yet")
+        frame.readiness.add("audited", lambda: None if watch.checks else f"it is catching up: {watch.behind:,} messages behind")
+        frame.metrics.read_gauge(
+            "zerosum_copy_behind_messages", "Messages of its input not taken.", lambda: watch.behind, {"copy": "auditor"}
+        )
         return asyncio.create_task(watch.run())
 
     run_service(
@@ -163,6 +166,7 @@ def gateway(
         await service.start()
         frame.readiness.add("keys", service.keys.unreadable)
         frame.readiness.add("clock", service.clock_fault)
+        frame.readiness.add("machines", service.entry.stalled)
         add_gateway_metrics(frame, service)
         return service.stopped
 
@@ -217,11 +221,15 @@ def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
     metrics.read_counter("zerosum_copy_messages_total", "Messages of its input taken.", lambda: kept.copy.next_offset, labels)
     if isinstance(kept.copy, Settlement):
         metrics.read_counter("zerosum_settled_trades_total", "Trades written by it.", lambda: cast("Settlement", kept.copy).trades, labels)
+        metrics.read_counter(
+            "zerosum_database_failures_total", "Reads and writes not done.", lambda: cast("Settlement", kept.copy).failures, labels
+        )
 
 
 def add_gateway_metrics(frame: Frame, service: GatewayService) -> None:
     metrics = frame.metrics
     metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not answered.", lambda: service.entry.under_way)
+    metrics.read_counter("zerosum_commands_lost_total", "Commands whose fate was not told.", lambda: service.entry.lost)
     metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
     metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
     metrics.read_gauge("zerosum_clock_ahead_seconds", "This clock less the broker's.", lambda: service.link.clock_ahead_us / 1e6)

@@ -36,7 +36,7 @@ from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.joining import check_directory, topics_of
 from zerosum.services.collector import keep_collections_short
 
-SILENT_MAX_S: Final = 5.0  # without a word from any broker
+SILENT_MAX_S: Final = 5.0  # without a word from any broker, or an acknowledgement
 HEARTBEAT_S: Final = 1.0
 READY_POLL_S: Final = 0.05
 
@@ -77,6 +77,10 @@ class Frame:
         heartbeat = asyncio.create_task(self._hear_of_kafka())
         self.running.callback(heartbeat.cancel)
         self.readiness.add("kafka", self._kafka_fault)
+        self.metrics.read_gauge(
+            "zerosum_kafka_unacknowledged_seconds", "Since nothing that was sent is acknowledged.", lambda: self.link.unacknowledged_s
+        )
+        self.metrics.read_counter("zerosum_kafka_failures_total", "Messages not delivered.", lambda: self.link.failures)
         self.metrics.read_gauge("zerosum_kafka_silent_seconds", "Since a broker was last heard of.", lambda: self.link.silent_s)
 
     async def _hear_of_kafka(self) -> None:
@@ -87,7 +91,11 @@ class Frame:
             await asyncio.sleep(HEARTBEAT_S)
 
     def _kafka_fault(self) -> str | None:
-        return f"no broker has answered for {self.link.silent_s:.0f} s" if self.link.silent_s > SILENT_MAX_S else None
+        if self.link.silent_s > SILENT_MAX_S:
+            return f"no broker has answered for {self.link.silent_s:.0f} s"
+        if self.link.unacknowledged_s > SILENT_MAX_S:
+            return f"nothing that was sent has been acknowledged for {self.link.unacknowledged_s:.0f} s"
+        return None
 
 
 Start = Callable[[Frame], Awaitable["asyncio.Future[Any]"]]

@@ -46,6 +46,11 @@ def position(offset: int, index: int = 0) -> int:
     return (offset + 1) << INDEX_BITS | index
 
 
+def end_of(next_offset: int) -> int:
+    """Where a stream ends: the position before which everything in it is. Nothing is in an empty one."""
+    return position(next_offset) if next_offset else 0
+
+
 def offset_of(position: int) -> int:
     """Of the message that a position is in."""
     return (position >> INDEX_BITS) - 1

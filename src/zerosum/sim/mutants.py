@@ -57,13 +57,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "sequence continued after a failed delivery", "services/cluster/role.py",
-        "                    sends.create_task(self._shared_writers[destination].append(pack(piece, writer=writer)))",
-        "                    sends.create_task(_quietly(self._shared_writers[destination].append(pack(piece, writer=writer))))",
+        "                    sends.create_task(shared.append(pack(piece, writer=writer)))",
+        "                    sends.create_task(_quietly(shared.append(pack(piece, writer=writer))))",
     ),
     Mutant(
         "own stream written before the shared ones", "services/cluster/role.py",
-        "        writer = self._settings.writer\n        async with asyncio.TaskGroup() as sends:\n            for destination",
-        "        writer = self._settings.writer\n        await self._own_writer.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
+        "self._own.writer()\n        async with asyncio.TaskGroup() as sends:\n            for destination",
+        "self._own.writer()\n        await own.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
         "        async with asyncio.TaskGroup() as sends:\n            for destination",
     ),
     Mutant(

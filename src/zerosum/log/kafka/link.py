@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 
 from zerosum.errors import ZerosumError
 from zerosum.log.kafka.reading import Fetched, Reader, ReadingFailed
-from zerosum.log.kafka.sending import Session
+from zerosum.log.kafka.sending import Session, Waits
 from zerosum.log.kafka.settings import KafkaSettings, error_text
 from zerosum.log.streams import Appended, Ends, StreamPruned
 
@@ -42,12 +42,23 @@ class KafkaLink:
         self._alive_at = self._loop.time()
         self._told: dict[str, float] = {}
         self._session: Session | None = None
+        self._waits = Waits()
         self.reader = Reader(settings, self.alive, self._warn)
 
     @property
     def silent_s(self) -> float:
         """For how long no broker has been heard of. Whoever wants to know asks for something now and then."""
         return self._loop.time() - self._alive_at
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """For how long nothing of what was sent has been acknowledged."""
+        return self._waits.seconds(self._loop.time())
+
+    @property
+    def failures(self) -> int:
+        """Messages that could not be delivered."""
+        return self._waits.failures
 
     @property
     def clock_ahead_us(self) -> int:
@@ -60,7 +71,7 @@ class KafkaLink:
     def session(self) -> Session:
         """The one of now; another where that has failed."""
         if self._session is None or self._session.failed is not None:
-            self._session = Session(self.settings, self.alive, self._warn)
+            self._session = Session(self.settings, self.alive, self._warn, self._waits)
         return self._session
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ from zerosum.log.kafka.settings import KafkaSettings
 from zerosum.log.streams import DeliveryFailed
 
 POLL_S: Final = 0.1
+TRIED_S: Final = 10.0  # after which a failure says nothing about now
 
 T = TypeVar("T")
 Sent = tuple[asyncio.Future[int], int | None, str]
@@ -28,15 +29,45 @@ Sent = tuple[asyncio.Future[int], int | None, str]
 
 
 @final
+class Waits:
+    """For how long what is sent has not been acknowledged, in one session after another."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None  # the last acknowledgement, or the first message that waits for one
+        self._under_way = 0
+        self._failed_at = 0.0
+        self.failures = 0
+
+    def sent(self, now: float) -> None:
+        self._under_way += 1
+        self._since = self._since if self._since is not None else now
+
+    def ended(self, now: float, *, well: bool) -> None:
+        self._under_way -= 1
+        if well:
+            self._since = now if self._under_way else None
+        else:
+            self.failures += 1
+            self._failed_at = now
+
+    def seconds(self, now: float) -> float:
+        """0 where nobody has tried for a while."""
+        if self._since is None or (not self._under_way and now - self._failed_at > TRIED_S):
+            return 0.0
+        return now - self._since
+
+
+@final
 class Session:
     """Made in the event loop. `clock_ahead_us`: by how much our clock is ahead of the broker's, as far as the last message shows."""
 
-    def __init__(self, settings: KafkaSettings, alive: Callable[[], None], warn: Callable[[str], None]) -> None:
+    def __init__(self, settings: KafkaSettings, alive: Callable[[], None], warn: Callable[[str], None], waits: Waits) -> None:
         """`alive` is called, in the event loop, with every acknowledgement."""
         self.failed: str | None = None
         self.clock_ahead_us = 0
         self._loop = asyncio.get_running_loop()
         self._alive = alive
+        self._waits = waits
         self._producer = Producer(
             {
                 **settings.common(warn),
@@ -72,6 +103,7 @@ class Session:
             self._fail(f"{topic}, partition {partition}: {error}")
             raise DeliveryFailed(str(self.failed)) from error
         self._under_way.add(waits)
+        self._waits.sent(self._loop.time())
         return await waits
 
     def close(self) -> None:
@@ -114,6 +146,7 @@ class Session:
     def _hand_over(self, ended: list[Sent]) -> None:
         for waits, offset, why in ended:
             self._under_way.discard(waits)
+            self._waits.ended(self._loop.time(), well=offset is not None)
             if offset is None:
                 self._fail(why)
             if waits.done():  # nobody waits any more

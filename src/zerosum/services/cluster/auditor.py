@@ -29,15 +29,22 @@ class NotConserved(ZerosumError):
 
 @final
 class Auditor:
-    """`checks`: how many times all was found in order. `foreign`: records from nobody who may send them."""
+    """
+    `checks`: how many times all was found in order, since every stream was read to where it ended at first. `foreign`: records from nobody
+    who may send them. `behind`: messages that are not read.
+    """
 
     def __init__(self, streams: Streams, every_s: float = CHECK_S, report: Callable[[str], None] = lambda line: None) -> None:
         self.cut = Cut()
         self.checks = 0
         self.foreign = 0
+        self.behind = 0
         self._report = report
         self._streams = streams
         self._every_s = every_s
+        self._all = [*streams.account_events, *streams.market_events]
+        self._to_catch_up = len(self._all)
+        self._next_offsets = dict.fromkeys((stream.name for stream in self._all), 0)
 
     async def run(self) -> None:
         """NotConserved, with what does not add up."""
@@ -49,7 +56,8 @@ class Auditor:
             tasks.create_task(self._check_all_the_time())
 
     async def _follow(self, stream: Stream, take: Callable[[Iterable[Event]], None]) -> None:
-        async for followed in follow(stream):
+        async for followed in follow(stream, self._caught_up):
+            self._next_offsets[stream.name] = followed.offset + 1
             events = list(unpacked(followed.records))
             take(events)
             for event in events:
@@ -67,11 +75,17 @@ class Auditor:
     async def _check_all_the_time(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
+            ends = [(await stream.ends()).next for stream in self._all]
+            self.behind = sum(max(0, end - self._next_offsets[stream.name]) for stream, end in zip(self._all, ends, strict=True))
             self.check()
+
+    def _caught_up(self) -> None:
+        """With one more of the streams."""
+        self._to_catch_up -= 1
 
     def check(self) -> None:
         """NotConserved."""
         findings = list(self.cut.findings())
         if findings:
             raise NotConserved("\n".join(findings))
-        self.checks += 1
+        self.checks += not self._to_catch_up

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import final
 
 from zerosum.gateway.entry import Passed
-from zerosum.log.messages import position
+from zerosum.log.messages import end_of
 from zerosum.services.cluster.shard_end import ShardEnd, Start
 
 
@@ -65,7 +65,7 @@ class Barriers:
                 self._end.flush()
                 asked, self._asked = self._asked, []
                 await self._end.sent()
-                end = position((await self._end.stream.ends()).next)
+                end = end_of((await self._end.stream.ends()).next)
                 self._noted += [(end, barrier) for barrier in asked if barrier.timer is not None]
                 self.shown()
         finally:

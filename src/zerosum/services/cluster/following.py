@@ -13,10 +13,11 @@ from zerosum.log.streams import Stream
 
 
 class Followed(NamedTuple):
-    """What of a message is new, and how far the writer's input has been answered with it."""
+    """What of a message is new, how far the writer's input has been answered with it, and its offset."""
 
     records: bytes
     upto: int
+    offset: int
 
 
 async def follow(stream: Stream, caught_up: Callable[[], None] = lambda: None) -> AsyncIterator[Followed]:
@@ -30,5 +31,5 @@ async def follow(stream: Stream, caught_up: Callable[[], None] = lambda: None) -
             caught_up()
         for appended in await stream.read(at):
             message = unpack(appended.data, f"{stream.name}, message {appended.offset}")
-            yield Followed(sequence.take(message.records), message.upto)
+            yield Followed(sequence.take(message.records), message.upto, appended.offset)
             at = appended.offset + 1

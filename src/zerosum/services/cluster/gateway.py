@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, final
 
 from zerosum.core import records
@@ -25,6 +26,7 @@ from zerosum.gateway.entry import Answer, Busy, Lost, Passed, unheard
 from zerosum.services.cluster.barriers import Barriers
 from zerosum.services.cluster.following import follow
 from zerosum.services.cluster.shard_end import SendSettings, ShardEnd
+from zerosum.services.cluster.stalls import Stall
 from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.settlement.row_store import RowStore, StoreFailed
 from zerosum.views.events import unpacked
@@ -38,6 +40,7 @@ class GatewaySettings:
     send: SendSettings = field(default_factory=SendSettings)
     pending_max: int = 50_000  # commands under way, after which the gateway is busy
     unsettled_max: int = 1_000_000  # events of a shard, after which it takes no orders: what they ended is kept until it is settled
+    stalled_s: float = 5.0  # without a step of a machine that has something to do, after which nothing more is sent to it
     barrier_s: float = 10.0
     settled_poll_s: float = 0.05
     forget_s: float = 5.0  # between two times that what is settled is let go of
@@ -62,6 +65,11 @@ class ClusterEntry:
             ShardEnd(number, topology.shards, stream, settings.send, self._start) for number, stream in enumerate(streams.commands)
         ]
         self._barriers = [Barriers(shard, settings.barrier_s, self._start) for shard in self._shards]
+        self._engines_upto = [0] * topology.partitions
+        self._shard_stalls = [Stall(shard.stream, partial(getattr, shard, "upto")) for shard in self._shards]
+        self._engine_stalls = [
+            Stall(stream, partial(self._engines_upto.__getitem__, number)) for number, stream in enumerate(streams.orders)
+        ]
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind = topology.shards + topology.partitions  # streams not caught up with
         self._settled = [0] * topology.shards  # how far the record was when it was asked last
@@ -72,9 +80,25 @@ class ClusterEntry:
         if self.under_way >= self._settings.pending_max:
             raise Busy(f"{self._settings.pending_max} commands are under way")
         number = self.topology.shard_of_command(command)
+        self._refuse_if_stalled(command, number)
         if command[0] in ORDERS and self.unsettled(number) > self._settings.unsettled_max:
             raise Busy(f"settlement of shard {number} is {self.unsettled(number)} events behind")
         self._shards[number].submit(command, answer, lost)
+
+    def _refuse_if_stalled(self, command: bytes, number: int) -> None:
+        """Busy. What is not taken is not to pile up, and be carried out long after its sender was told that its fate is not known."""
+        stalls = [self._shard_stalls[number]]
+        if command[0] in ORDERS:
+            stalls.append(self._engine_stalls[self.topology.partition_of_order(command)])
+        for stall in stalls:
+            if stall.seconds > self._settings.stalled_s:
+                raise Busy(f"nothing is taken from {stall.name} since {stall.seconds:.0f} s")
+
+    def stalled(self) -> str | None:
+        """Which machines take nothing."""
+        stalls = [*self._shard_stalls, *self._engine_stalls]
+        wrong = [f"{each.name} since {each.seconds:.0f} s" for each in stalls if each.seconds > self._settings.stalled_s]
+        return f"nothing is taken from {', '.join(wrong)}" if wrong else None
 
     def barrier(self, account_id: int, passed: Passed) -> None:
         self._barriers[self.topology.shard_of_account(account_id)].ask(passed)
@@ -85,6 +109,11 @@ class ClusterEntry:
 
     def now_us(self) -> int:
         return self._clock_us()
+
+    @property
+    def lost(self) -> int:
+        """Commands whose fate was not told to their senders."""
+        return sum(shard.lost for shard in self._shards)
 
     @property
     def under_way(self) -> int:
@@ -137,6 +166,8 @@ class ClusterEntry:
                 tasks.create_task(self._forget_settled(number))
             for number in range(self.topology.partitions):
                 tasks.create_task(self._follow_market(number))
+            for stall in (*self._shard_stalls, *self._engine_stalls):
+                tasks.create_task(stall.watch())
 
     async def _follow_accounts(self, number: int) -> None:
         async for followed in follow(self._streams.account_events[number], self._caught_up):
@@ -148,6 +179,7 @@ class ClusterEntry:
     async def _follow_market(self, number: int) -> None:
         async for followed in follow(self._streams.market_events[number], self._caught_up):
             self._views.apply_market_events(number, unpacked(followed.records))
+            self._engines_upto[number] = max(self._engines_upto[number], followed.upto)
 
     def _caught_up(self) -> None:
         """With one more of the streams."""

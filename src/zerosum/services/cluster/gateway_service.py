@@ -2,8 +2,9 @@
 A gateway of a cluster on one page: commands out, events in, the doors that clients come through.
 
     1 deployment   Kafka and the database are there, and belong together
-    2 views        every stream of events is read, up to where it ends now
-    3 doors        the operator's socket, REST, WebSocket: the same as the embedded exchange's
+    2 writing      a message with nothing in it stands in the first shard's commands: it can be written, and the clocks agree
+    3 views        every stream of events is read, up to where it ends now
+    4 doors        the operator's socket, REST, WebSocket: the same as the embedded exchange's
 
 They stop in the opposite order.
 """
@@ -27,6 +28,8 @@ from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.log.kafka.link import KafkaLink
+from zerosum.log.messages import pack
+from zerosum.log.streams import DeliveryFailed
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
@@ -39,6 +42,7 @@ from zerosum.settlement.cql.store import CqlRowStore
 from zerosum.views.views import Views
 
 READERS: Final = 8  # reads of the record at a time
+CLOCK_WATCH_S: Final = 1.0
 CLOCK_AHEAD_MAX_US: Final = 1_000_000  # or behind: deadlines would be refused, or mean nothing
 
 
@@ -89,7 +93,9 @@ class GatewayService:
     async def start(self) -> None:
         """Returns once it serves."""
         await self.keys.load()
-        for name, work in (("events", self.entry.run()), ("keys", self.keys.run())):
+        while not await self._write_nothing():  # it takes a while to fail, and is told then
+            pass
+        for name, work in (("events", self.entry.run()), ("keys", self.keys.run()), ("clock", self._watch_clock())):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._ended)
             self._running.push_async_callback(self._end, task)
@@ -114,6 +120,22 @@ class GatewayService:
         if abs(ahead_us) <= CLOCK_AHEAD_MAX_US:
             return None
         return f"this machine's clock is {ahead_us / 1e6:+.1f} s from the broker's: set it"
+
+    async def _watch_clock(self) -> None:
+        """A clock that was wrong may have been set, and who is not ready sends nothing that would show it."""
+        while True:
+            await asyncio.sleep(CLOCK_WATCH_S)
+            if self.clock_fault() is not None:
+                await self._write_nothing()
+
+    async def _write_nothing(self) -> bool:
+        """A message that every machine passes by; whether it is there."""
+        try:
+            await self.link.stream("commands.0").writer().append(pack(b""))
+        except DeliveryFailed as error:
+            self._report(f"nothing can be written: {error}")
+            return False
+        return True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and not self.stopped.done():

@@ -27,7 +27,7 @@ from zerosum.log.disk import Disk
 from zerosum.log.messages import RECORDS_BYTES_MAX, Message, cut, offset_of, pack, position, unpack
 from zerosum.log.sequences import last_sequence
 from zerosum.log.snapshots import Snapshot
-from zerosum.log.streams import Appended, Stream, StreamPruned, Writer
+from zerosum.log.streams import Appended, Stream, StreamPruned
 from zerosum.services.cluster.control import DecidedTooLate, Decisions, Operators, as_text
 from zerosum.services.cluster.machines import RoleMachine
 from zerosum.services.cluster.outbox import Due, Outbox
@@ -81,8 +81,7 @@ class Role:
         self._settings = settings
         self._report = report
         self._snapshots = RoleSnapshots(machine.name, settings.snapshots, disk, report)
-        self._shared_writers: list[Writer] = [stream.writer() for stream in shared]
-        self._own_writer = own.writer()
+        self._shared = shared
         self._passed_over: set[int] = set()  # positions of the input
         self._own_offset = 0  # of the next message of the own stream to be read
         self._read: deque[tuple[int, int]] = deque()  # messages of it with events not made here yet: offset, number of the last
@@ -227,19 +226,23 @@ class Role:
                 await asyncio.sleep(left)
 
     async def _send(self, due: Due) -> None:
-        """The shared streams first. What the own one then says is true, whatever happens in between."""
-        writer = self._settings.writer
+        """
+        The shared streams first. What the own one then says is true, whatever happens in between. All that was sent before is
+        acknowledged: so each time sessions may be new ones, where others' messages made one fail.
+        """
+        writer, own = self._settings.writer, self._own.writer()
         async with asyncio.TaskGroup() as sends:
             for destination, records in due.shared.items():
+                shared = self._shared[destination].writer()
                 for piece in cut(records, self._settings.bounds.message_bytes):
-                    sends.create_task(self._shared_writers[destination].append(pack(piece, writer=writer)))
+                    sends.create_task(shared.append(pack(piece, writer=writer)))
         upto, pieces = self.outbox.seen.upto, list(cut(due.own, self._settings.bounds.message_bytes)) or [b""]
         async with asyncio.TaskGroup() as sends:
             for number, piece in enumerate(pieces, start=1):
                 if number == len(pieces):
                     upto = due.upto
                 sequence = last_sequence(piece) or due.own_sequence
-                sends.create_task(self._own_writer.append(pack(piece, writer=writer, upto=upto, sequence=sequence)))
+                sends.create_task(own.append(pack(piece, writer=writer, upto=upto, sequence=sequence)))
         self.outbox.emitted(due)
         self._changed.set()
 

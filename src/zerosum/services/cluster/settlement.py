@@ -7,7 +7,7 @@ The translators are the embedded exchange's. Here they go on from their own snap
 rows of a batch that was not finished. Each row is absolute and written with the number of the last event it follows from; of two versions
 the later wins. So a batch that is written again, whole or cut otherwise, changes nothing.
 
-Always true: the record's position is that of a batch all of whose rows are written.
+Always true: the record's position is that of a batch all of whose rows are written; `next_offset` is behind what is settled, and no more.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from zerosum.settlement.rows import Rows
 RETRY_S: Final = 0.1
 RETRY_S_MAX: Final = 5.0
 BATCH_BYTES: Final = 1 << 20
+IDLE_S: Final = 1.0  # without a write, in which a database may have started again, and lost what it had not synced
 
 
 class RecordBehind(ZerosumError):
@@ -62,6 +63,8 @@ class Settlement:
         self.settled = Settled(0, b"")
         self.state = "restoring"
         self.trades = 0  # settled by this copy
+        self.failures = 0  # reads and writes that the database did not do
+        self._written_at = 0.0
         self.source = stream
         self._store = store
         self._gap_s = gap_s
@@ -73,7 +76,7 @@ class Settlement:
     def _start_from(self, snapshot: Snapshot | None) -> None:
         sections = snapshot.sections if snapshot is not None else None
         self._memory = self._make(sections)
-        self.next_offset = snapshot.sequence if snapshot is not None else 0
+        self.next_offset = self._read_offset = snapshot.sequence if snapshot is not None else 0
         self._sequence = Sequence(self.source.name, sequence_of(snapshot))
         self._chain = Chain.restore(sections["chain"]) if sections is not None else Chain()
 
@@ -95,7 +98,7 @@ class Settlement:
             try:
                 return await self._store.settled(self.source.name)
             except StoreFailed as error:
-                self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
+                self._failed(error, wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_S_MAX)
 
@@ -116,17 +119,20 @@ class Settlement:
             self.state = "reading"
             await pace.rest()
             records = bytearray()
-            for appended in await self.source.read(self.next_offset):
+            for appended in await self.source.read(self._read_offset):
                 message = unpack(appended.data, f"{self.source.name}, message {appended.offset}")
                 records += self._sequence.take(message.records)
-                self.next_offset = appended.offset + 1
+                self._read_offset = appended.offset + 1
                 if len(records) > BATCH_BYTES:
                     break
             else:
                 pace.begin()  # else there is more to be written already
             self.state = "writing"
+            if records and asyncio.get_running_loop().time() - self._written_at > IDLE_S:
+                await self._look_back()
             for part in parts(bytes(records), self.settled.sequence):
                 await self._settle(part)
+            self.next_offset = self._read_offset
             self.state = "taking a snapshot"
             if self._snapshots.is_due(self.next_offset):
                 self._snapshots.take(self.next_offset, self._sections(), out_up_to=self.next_offset, sequence=self._sequence.last)
@@ -153,14 +159,25 @@ class Settlement:
         wait_s = RETRY_S
         while True:
             try:
-                return await self._store.write(self.source.name, rows, settled)
+                await self._store.write(self.source.name, rows, settled)
             except StoreFailed as error:
-                self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
+                self._failed(error, wait_s)
+            else:
+                self._written_at = asyncio.get_running_loop().time()
+                return
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_S_MAX)
-            found = await self._settled()
-            if found.sequence < self.settled.sequence:
-                raise RecordBehind(f"the record is back at {found.sequence}, and was settled up to {self.settled.sequence}.")
+            await self._look_back()
+
+    async def _look_back(self) -> None:
+        """RecordBehind."""
+        found = await self._settled()
+        if found.sequence < self.settled.sequence:
+            raise RecordBehind(f"the record is back at {found.sequence}, and was settled up to {self.settled.sequence}.")
+
+    def _failed(self, error: StoreFailed, wait_s: float) -> None:
+        self.failures += 1
+        self._report(f"{self.name}: {error} It is tried again in {wait_s:g} s.")
 
     def _sections(self) -> list[tuple[str, bytes]]:
         return [*self._memory.sections(), ("chain", self._chain.state())]

@@ -63,6 +63,7 @@ class ShardEnd:
     def __init__(self, number: int, shards: int, stream: Stream, settings: SendSettings, start: Start) -> None:
         self.upto = 0
         self.under_way = 0
+        self.lost = 0  # commands whose fate was not told
         self.stream = stream
         self._number = number
         self._shards = shards
@@ -96,6 +97,8 @@ class ShardEnd:
     def flush(self) -> None:
         """Send what is gathered, unless it has to wait for a session that has failed."""
         if self._gathered and not self._has_failed:
+            if not self._sends:
+                self._writer = self.stream.writer()  # the session may have failed with what others sent
             self._flushed_at = self._loop.time()
             taken, self._gathered, self._gathered_bytes = self._gathered, [], 0
             self._sent += 1
@@ -127,7 +130,6 @@ class ShardEnd:
             self._forget_unclaimed()
             if self._has_failed and not self._sends:
                 self._has_failed = False
-                self._writer = self.stream.writer()
                 self.flush()
 
     def _claim(self, at: int, waiting: Waiting) -> None:
@@ -180,6 +182,7 @@ class ShardEnd:
     def _lose(self, waiting: Waiting) -> None:
         if waiting.timer is not None:
             self._finish(waiting)
+            self.lost += 1
             waiting.lost()
 
     def _finish(self, waiting: Waiting) -> None:

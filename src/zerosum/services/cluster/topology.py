@@ -18,6 +18,7 @@ from zerosum.log.streams import Stream
 SHARDS_MAX: Final = 256
 PARTITIONS_MAX: Final = 256
 RECEIVER_BYTES: Final = slice(-8, None)  # of TRANSFER
+SYMBOL_BYTES: Final = slice((records.ACCOUNT_AT + 1) * 8 + 4, (records.ACCOUNT_AT + 2) * 8)  # the upper half of an order's terms
 ACCOUNT_BYTES: Final = slice(records.ACCOUNT_AT * 8, (records.ACCOUNT_AT + 1) * 8)
 
 
@@ -32,6 +33,10 @@ class Topology:
     def shard_of_account(self, account_id: int) -> int:
         """The house has an account of its own in each shard; the first one's is meant where none is named."""
         return account_id % self.shards if account_id >= FIRST_USER else HOME
+
+    def partition_of_order(self, command: bytes) -> int:
+        """Of a command that has terms."""
+        return int.from_bytes(command[SYMBOL_BYTES], "little") % self.partitions
 
     def shard_of_command(self, command: bytes) -> int:
         """What FEES of a shard pay goes to that shard's accounts: a transfer from FEES is its receiver's shard's."""

@@ -152,6 +152,8 @@ def test_a_delivery_that_failed_is_lost_and_what_comes_next_has_a_session_of_its
         scene.commands.sent[0][1].set_exception(DeliveryFailed("no acknowledgement"))
         await asyncio.sleep(SOON_S)
         assert scene.said == [("lost", [])]
+        scene.submit("next", OPEN(ALICE))
+        await asyncio.sleep(SOON_S)
         assert scene.commands.sessions == sessions + 1
         await scene.tell(opened(0), upto=position(1))  # it had landed all the same
         assert len(scene.said) == 1
@@ -306,3 +308,24 @@ def listed() -> tuple[int, int, tuple[int, ...]]:
     names = records.ACCOUNT_EVENTS[records.SYMBOL_LISTED][1]
     fields = dict.fromkeys(names, 1) | {"symbol": 0, "base": 0, "quote": 1, "name_1": 83, "name_2": 0, "name_3": 0}
     return records.SYMBOL_LISTED, 0, tuple(fields[name] for name in names)
+
+
+def test_commands_are_refused_while_a_machine_takes_nothing() -> None:
+    """Its input would only grow, and be carried out long after; it goes on by itself once the machine does."""
+
+    async def story(scene: Scene) -> None:
+        scene.submit("first", OPEN(ALICE))
+        await asyncio.sleep(SOON_S)
+        scene.lands(0, 0)
+        await asyncio.sleep(SETTINGS.stalled_s)
+        assert scene.entry.stalled() is None
+        await asyncio.sleep(2.5)
+        with pytest.raises(Busy, match=r"nothing is taken from commands.0 since \d s"):
+            scene.submit("second", OPEN(ALICE))
+        assert scene.entry.stalled() == "nothing is taken from commands.0 since 7 s"
+        await scene.tell(opened(0), upto=position(1))
+        await asyncio.sleep(1.0)
+        assert scene.entry.stalled() is None
+        scene.submit("third", OPEN(ALICE))
+
+    played(story)

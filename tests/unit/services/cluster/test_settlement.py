@@ -236,3 +236,40 @@ def test_records_are_cut_where_the_record_ends() -> None:
     assert list(parts(five, 7)) == [five]
     assert list(parts(five, 4)) == [numbered(3) + numbered(4), numbered(5) + numbered(6) + numbered(7)]
     assert list(parts(b"", 4)) == []
+
+
+def test_what_is_read_and_not_written_is_still_to_be_taken() -> None:
+    """So whoever asks how far behind it is hears of it, also while nothing new comes."""
+
+    async def story(loop: SimLoop, stream: MemoryStream) -> None:
+        settlement = settlement_of(stream, FailingStore(MemoryRowStore(), 10**9), SimDisk())
+        await run_for(settlement)
+        assert settlement.state == "writing"
+        assert settlement.next_offset < stream.next_offset
+        assert settlement.failures > 10
+
+    played(story)
+
+
+def test_a_record_that_lost_its_end_while_nothing_came_is_written_anew() -> None:
+    """As a database does that starts again and had acknowledged what it had not synced. No write fails."""
+
+    async def story(loop: SimLoop, stream: MemoryStream) -> None:
+        store, said = MemoryRowStore(), list[str]()
+        messages = await everything(stream)
+        growing = MemoryStream(stream.name, loop.now_us)
+        for message in messages[: len(messages) // 2]:
+            await growing.writer().append(message)
+        settlement = Settlement(growing, account_memory, store, SnapshotSettings(FOLDER, every=10**9), SimDisk(), said.append)
+        running = loop.create_task(settlement.run())
+        await asyncio.sleep(60)
+        store.rows.clear()
+        store.positions[stream.name] = Settled(0, b"")
+        for message in messages[len(messages) // 2 :]:
+            await growing.writer().append(message)
+        await asyncio.sleep(60)
+        running.cancel()
+        assert any("the record is back at 0" in line for line in said), said
+        assert same(store, await settled_at_once(stream))
+
+    played(story)
