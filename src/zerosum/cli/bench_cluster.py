@@ -15,7 +15,7 @@ from rich.console import Console
 
 from zerosum.bench.cluster.knee import Step, find_knee
 from zerosum.bench.cluster.market import UNBOUND
-from zerosum.cli.options import JsonOption
+from zerosum.cli.options import BrokersOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.devcluster.deployment import Shape
 
@@ -28,7 +28,7 @@ def cluster(
     shards: Annotated[int, typer.Option(help="UBSCore shards.", min=1, max=256)] = 1,
     partitions: Annotated[int, typer.Option(help="Engine partitions.", min=1, max=256)] = 1,
     gateways: Annotated[int, typer.Option(help="Gateways.", min=1, max=16)] = 1,
-    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.", min=1, max=3)] = 1,
+    brokers: BrokersOption = 1,
     workers: Annotated[int, typer.Option(help="Connections that send.", min=1)] = 10,
     as_json: JsonOption = False,
 ) -> None:

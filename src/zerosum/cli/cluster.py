@@ -14,7 +14,7 @@ import typer
 
 from zerosum.cli.cluster_settings import cql_settings, kafka_settings, operators_of, replication_of, topology_of
 from zerosum.cli.directory import load_settings
-from zerosum.cli.options import ConfigOption, DataOption, JsonOption
+from zerosum.cli.options import BrokersOption, ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.cli.terminal import tell
 from zerosum.devcluster.deployment import DevDeployment, Shape
@@ -50,8 +50,8 @@ def init(data: DataOption = None, config: ConfigOption = None) -> None:
 async def make_deployment(settings: Settings) -> list[str]:
     """What was made. NotThere, TopicsWrong, CqlSchemaWrong, OtherDeployment."""
     topology, wait_s = topology_of(settings), settings.cluster.wait_s
-    topics = Topics(kafka_settings(settings), partitions_by_topic(topology))
-    made = await wait_for("Kafka", lambda: topics.make(replication_of(settings)), wait_s, complain)
+    topics = Topics(kafka_settings(settings), partitions_by_topic(topology), replication_of(settings))
+    made = await wait_for("Kafka", topics.make, wait_s, complain)
     keyspace = cql_settings(settings)
     replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {settings.database.replication}}}"
     migrated = await wait_for("the database", lambda: migrate(keyspace, replication), wait_s, complain)
@@ -106,7 +106,7 @@ def audit(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpt
 async def audited(settings: Settings, report: Callable[[str], None] = tell) -> list[Verdict]:
     """NotThere, TopicsWrong, CqlSchemaWrong, OtherDeployment, and what a stream that can't be read raises."""
     topology, wait_s = topology_of(settings), settings.cluster.wait_s
-    topics = await topics_of(kafka_settings(settings), topology, wait_s, report)
+    topics = await topics_of(kafka_settings(settings), topology, replication_of(settings), wait_s, report)
     session, deployment = await database_of(cql_settings(settings), topology, topics, wait_s, report)
     link = KafkaLink(kafka_settings(settings), report)
     try:
@@ -123,7 +123,7 @@ def up(
     partitions: Annotated[int, typer.Option(help="Engine partitions, for a new folder.", min=1, max=256)] = 2,
     gateways: Annotated[int, typer.Option(help="Gateways.", min=1, max=16)] = 1,
     copies: Annotated[int, typer.Option(help="Copies of UBSCore and of matching: past the first they stand by.", min=1, max=4)] = 1,
-    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1 or 3.", min=1, max=3)] = 1,
+    brokers: BrokersOption = 1,
 ) -> None:
     """
     Run a whole cluster on this machine until Ctrl-C: Kafka, Cassandra, and every service as a process of its own. For development.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from zerosum.cli.options import JsonOption
+from zerosum.cli.options import BrokersOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.cli.terminal import tell
 from zerosum.devcluster import keeper
@@ -24,7 +24,7 @@ FolderOption = Annotated[Path, typer.Option("--folder", help="Where the servers 
 
 @cli.command("up")
 def up(
-    brokers: Annotated[int, typer.Option(help="Kafka brokers: 1, or 3, of which any may fail.", min=1, max=3)] = 1,
+    brokers: BrokersOption = 1,
     folder: FolderOption = FOLDER,
     detach: Annotated[bool, typer.Option("--detach", help="Come back once they serve, and leave them running: see `down`.")] = False,
     as_json: JsonOption = False,
@@ -35,8 +35,6 @@ def up(
     Needs Java 17 and, the first time, Maven, which fetches the servers' jars into a cache. What they hold stays in the folder: the next
     start goes on from there. If this process is killed, so are they.
     """
-    if brokers not in (1, 3):
-        raise typer.BadParameter("1 or 3: two brokers bear the loss of one no better than one does.", param_hint="--brokers")
     if detach:
         show(keeper.detach(folder, brokers), as_json)
     else:

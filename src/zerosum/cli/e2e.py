@@ -24,7 +24,7 @@ from zerosum.bench.e2e import EndToEnd, EndToEndPlan, EndToEndRun
 from zerosum.bench.e2e_orders import OrderSet, read_order_set
 from zerosum.cli.e2e_cluster import rows_of_cluster, run_cluster_end_to_end, show_cluster
 from zerosum.cli.e2e_generated import generate
-from zerosum.cli.options import JsonOption
+from zerosum.cli.options import BrokersOption, JsonOption
 from zerosum.errors import ConfigError
 from zerosum.services.datadir import DataDir
 
@@ -42,7 +42,7 @@ def e2e_command(
     runs: Annotated[int, typer.Option(help="With --cluster: how often from nothing.", min=1)] = 3,
     rate: Annotated[float, typer.Option(help="With --cluster: requests a second of the load.", min=1)] = 1_000.0,
     workers: Annotated[int, typer.Option(help="With --cluster: connections that send them.", min=1)] = 10,
-    brokers: Annotated[int, typer.Option(help="With --cluster: of Kafka, 1 or 3.", min=1, max=3)] = 1,
+    brokers: BrokersOption = 1,
     pipe: Annotated[bool, typer.Option("--pipe/--no-pipe", help="With --cluster: the orders through one connection, at last.")] = True,
     data: Annotated[Path | None, typer.Option(help="A new directory, kept. Default: a temporary one, kept on failure.")] = None,
     report: Annotated[Path | None, typer.Option(help="Add what was seen to this file, as a dated Markdown table.")] = None,

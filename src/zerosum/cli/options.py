@@ -19,4 +19,13 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help=f"Settings i
 ArchiveOption = Annotated[
     Path | None, typer.Option("--archive", help="Where segments of the log were archived, if not in the data directory.", file_okay=False)
 ]
+
+
+def one_or_three(brokers: int) -> int:
+    if brokers not in (1, 3):
+        raise typer.BadParameter("1 or 3: two brokers bear the loss of one no better than one does.")
+    return brokers
+
+
+BrokersOption = Annotated[int, typer.Option("--brokers", help="Kafka brokers: 1, or 3, of which any may fail.", callback=one_or_three)]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]

@@ -217,6 +217,7 @@ def run_copies(frame: Frame, makes: list[Callable[[], Copy]]) -> asyncio.Future[
 def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
     labels = {"copy": kept.copy.name}
     metrics.read_gauge("zerosum_copy_behind_messages", "Messages of its input not taken.", lambda: kept.behind, labels)
+    metrics.read_gauge("zerosum_copy_emits", "Whether it puts out what it makes, or stands by.", lambda: int(kept.copy.emits), labels)
     metrics.read_counter("zerosum_copy_restarts_total", "How often it was started again.", lambda: kept.restarts, labels)
     metrics.read_counter("zerosum_copy_messages_total", "Messages of its input taken.", lambda: kept.copy.next_offset, labels)
     if isinstance(kept.copy, Settlement):

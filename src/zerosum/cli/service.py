@@ -18,7 +18,7 @@ from typing import Any, Final, final
 import structlog
 import uvloop
 
-from zerosum.cli.cluster_settings import kafka_settings, topology_of
+from zerosum.cli.cluster_settings import kafka_settings, replication_of, topology_of
 from zerosum.cli.directory import load_settings, make_directory
 from zerosum.cli.measures import LOOP_BUCKETS_US, resident_bytes
 from zerosum.cli.terminal import tell
@@ -33,7 +33,7 @@ from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
-from zerosum.services.cluster.joining import check_directory, topics_of
+from zerosum.services.cluster.joining import take_directory, topics_of
 from zerosum.services.collector import keep_collections_short
 
 SILENT_MAX_S: Final = 5.0  # without a word from any broker, or an acknowledgement
@@ -65,13 +65,13 @@ class Frame:
         log.warning("attention", detail=line)
 
     async def join(self) -> None:
-        """NotThere, TopicsWrong, OtherDeployment."""
+        """NotThere, TopicsWrong, OtherDeployment, DirectoryTaken."""
         settings = replace(kafka_settings(self.settings), patience_s=self.patience_s)
         if self.settings.kafka.user is None:
             self.warn("kafka.user is not set: whoever reaches the brokers can trade and deposit as anybody")
-        self.topics = await topics_of(settings, self.topology, self.settings.cluster.wait_s, self.say)
+        self.topics = await topics_of(settings, self.topology, replication_of(self.settings), self.settings.cluster.wait_s, self.say)
         make_directory(self.settings.data_directory)
-        check_directory(self.settings.data_directory, self.topics)
+        self.running.callback(take_directory(self.settings.data_directory, self.topics).release)
         self.link = KafkaLink(settings, self.warn)
         self.running.push_async_callback(self.link.close)
         heartbeat = asyncio.create_task(self._hear_of_kafka())

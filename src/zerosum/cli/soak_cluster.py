@@ -64,6 +64,7 @@ def show(seen: list[Disturbed]) -> None:
             each.how,
             each.victim,
             f"{each.pause_s:.1f} s",
+            f"{each.taken_over_s:.2f} s" if each.taken_over_s is not None else "",
             f"{each.requests:,}",
             str(each.unknown),
             str(each.busy),
@@ -72,7 +73,11 @@ def show(seen: list[Disturbed]) -> None:
         for each in seen
     ]
     styles = ["" if each.holds else "bold red" for each in seen]
-    show_table(("what", "of", "nothing succeeded for", "requests", "not told", "told busy", ""), rows, styles=styles)
+    show_table(
+        ("what", "of", "nothing succeeded for", "another copy had taken over after", "requests", "not told", "told busy", ""),
+        rows,
+        styles=styles,
+    )
 
 
 def wrong(seen: Disturbed) -> str:

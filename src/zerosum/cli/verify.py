@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -70,7 +71,7 @@ def addresses_of(services: list[str], folder: Path | None) -> list[str]:
     """ConfigError."""
     found = list(services)
     if folder is not None:
-        found += [f"127.0.0.1:{json.loads(path.read_text())['operations']}" for path in sorted(folder.glob("*.ready"))]
+        found += sorted(addresses_in(folder))
     if not found:
         raise ConfigError(
             f"no service runs in {folder}: start it with `zerosum cluster up --folder {folder}`."
@@ -81,6 +82,15 @@ def addresses_of(services: list[str], folder: Path | None) -> list[str]:
         if not re.fullmatch(r"[^:/\s]+:\d{1,5}", address):
             raise ConfigError(f"{address!r} is no host:port.")
     return found
+
+
+def addresses_in(folder: Path) -> Iterator[str]:
+    """Of every service that was started there. ConfigError where one does not serve."""
+    for log in folder.glob("*.log"):
+        try:
+            yield f"127.0.0.1:{json.loads(log.with_suffix('.ready').read_text())['operations']}"
+        except FileNotFoundError as error:
+            raise ConfigError(f"{log.stem} does not serve: the end of {log} says why.") from error
 
 
 def seconds_of(text: str) -> float:

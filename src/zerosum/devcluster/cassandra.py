@@ -66,8 +66,7 @@ concurrent_writes: 16
 concurrent_counter_writes: 2
 concurrent_compactors: 1
 compaction_throughput: 0MiB/s
-batch_size_warn_threshold: 1024KiB
-batch_size_fail_threshold: 4096KiB
+batch_size_warn_threshold: 49KiB
 user_defined_functions_enabled: false
 storage_compatibility_mode: NONE
 """

@@ -20,7 +20,7 @@ from typing import Final, final
 
 from zerosum.devcluster.cluster import DevCluster, secret_in
 from zerosum.devcluster.kafka import ADMIN
-from zerosum.devcluster.server import Server, ServerFailed
+from zerosum.devcluster.server import Server, ServerFailed, dies_with_parent
 from zerosum.devcluster.services import Service, clean_environment
 from zerosum.log.kafka.settings import KafkaSettings, Login
 
@@ -152,7 +152,7 @@ class DevDeployment:
 
     def zerosum(self, *arguments: str, can_fail: bool = False) -> str:
         """A command of the command line; what it printed. ServerFailed, with its words, unless it `can_fail` and printed something."""
-        command = [sys.executable, "-m", "zerosum.cli.main", *arguments]
+        command = [*dies_with_parent(), sys.executable, "-m", "zerosum.cli.main", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), check=False)
         if done.returncode != 0 and not (can_fail and done.stdout):
             raise ServerFailed(f"`zerosum {' '.join(arguments)}` ended with exit code {done.returncode}:\n{done.stderr.strip()}")

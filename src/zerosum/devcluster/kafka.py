@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from zerosum.devcluster import jars
-from zerosum.devcluster.server import Program, Server, ServerFailed
+from zerosum.devcluster.server import Program, Server, ServerFailed, dies_with_parent
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -142,8 +142,8 @@ def first_checkpoint(library: Path) -> Path:
             configuration = Path(draft) / "server.properties"
             configuration.write_text(configured(node, [node], Path(draft) / "data"))
             command = [
-                "java", "-XX:TieredStopAtLevel=1", "-cp", jars.class_path(library), "kafka.tools.StorageTool", "format", "-t", new_id(),
-                "-c", str(configuration),
+                *dies_with_parent(), "java", "-XX:TieredStopAtLevel=1", "-cp", jars.class_path(library), "kafka.tools.StorageTool",
+                "format", "-t", new_id(), "-c", str(configuration),
             ]  # fmt: skip
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             if done.returncode != 0:

@@ -20,6 +20,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final, final
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from zerosum.devcluster.server import LOG_SHOWN_LINES, POLL_S, ServerFailed, dies_with_parent
 
 READY_S: Final = 60.0
@@ -120,10 +122,13 @@ class Service:
         return found
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels. OSError where nobody answers."""
+        """The sum of a metric over its labels. OSError where nobody answers, KeyError for one that there is not."""
         with self._asked("metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        values = [sample.value for family in families for sample in family.samples if sample.name == name]
+        if not values:
+            raise KeyError(f"{self.name} has no metric {name}")
+        return float(sum(values))
 
     def _asked(self, page: str) -> Any:
         return urllib.request.urlopen(f"http://127.0.0.1:{self.ports()['operations']}/{page}", timeout=ASK_S)

@@ -16,11 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, final
 
+from prometheus_client.parser import text_string_to_metric_families
+
 ASK_S: Final = 5.0
 GROWTH_SHARE_MAX: Final = 0.05  # of memory, from the second quarter to the last
 GROWTH_FREE_BYTES: Final = 16 << 20  # that prove nothing
 SAMPLES_MIN: Final = 8  # below which memory shows no trend
 
+STARTED: Final = "process_start_time_seconds"
 RESIDENT: Final = "zerosum_resident_bytes"
 BEHIND: Final = "zerosum_copy_behind_messages"
 ERRORS: Final = "zerosum_log_errors_total"
@@ -58,13 +61,16 @@ class Watched:
         if not report["ready"]:
             wrong = ", ".join(f"{name}: {why}" for name, why in report["checks"].items() if why != "ok")
             self.faults.append(f"{self.address} is not ready: {wrong}")
+        if self.last and found.get(STARTED) != self.last.get(STARTED):
+            self.faults.append(f"{self.address} was started again")
         self.first = self.first or found
         self.last = found
         self.resident_bytes.append(found.get(RESIDENT, 0.0))
 
     def grown_by(self, name: str) -> float:
-        """A counter since the first look."""
-        return self.last.get(name, 0.0) - self.first.get(name, 0.0)
+        """A counter since the first look, or since the process began, if that was later."""
+        is_another = self.last.get(STARTED) != self.first.get(STARTED)
+        return self.last.get(name, 0.0) - (0.0 if is_another else self.first.get(name, 0.0))
 
     def _asked_json(self, page: str) -> dict[str, Any]:
         try:
@@ -83,19 +89,20 @@ class Watched:
 def sums_of(text: str) -> dict[str, float]:
     """By metric, over its labels."""
     found: dict[str, float] = {}
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            name = line.split("{")[0].split(" ")[0]
-            found[name] = found.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + float(sample.value)
     return found
 
 
 def findings(services: list[Watched], behind_max: int) -> Iterator[Finding]:
-    """`behind_max`: messages that all copies together may be behind at the end."""
+    """Of one look, or of several. `behind_max`: messages that all copies together may be behind at the end."""
     looks = sum(each.looks for each in services)
     yield finding("every service answers, and is ready", [fault for each in services for fault in each.faults], f"{looks:,} looks")
     behind = sum(each.last.get(BEHIND, 0.0) for each in services)
     yield finding("no backlog", [f"{behind:,.0f} messages"] if behind > behind_max else [], f"{behind:,.0f} messages behind at the end")
+    if looks <= len(services):
+        return  # of what rises since the first look, one look shows nothing
     for name, what in (
         (ERRORS, "no errors in the logs"),
         (RESTARTS, "no copy started again"),

@@ -28,7 +28,7 @@ PARTITIONS = {"commands": 3, "control": 1}
 
 @asynccontextmanager
 async def linked(settings: KafkaSettings, said: list[str] | None = None) -> AsyncIterator[KafkaLink]:
-    await Topics(settings, PARTITIONS).make(ONE_BROKER)
+    await Topics(settings, PARTITIONS, ONE_BROKER).make()
     link = KafkaLink(settings, (said if said is not None else []).append)
     try:
         yield link
@@ -162,15 +162,23 @@ async def test_a_session_that_failed_is_done_and_the_next_goes_on(kafka: KafkaSe
 
 
 async def test_topics_are_made_once_and_held_to_what_they_must_be(kafka: KafkaSettings) -> None:
-    topics = Topics(kafka, PARTITIONS)
+    topics = Topics(kafka, PARTITIONS, ONE_BROKER)
     with pytest.raises(TopicsWrong, match=rf"The topic {kafka.prefix}.commands is missing: make it with `zerosum cluster init`"):
         await topics.check()
-    assert len(await topics.make(ONE_BROKER)) == 2
+    assert len(await topics.make()) == 2
     ids = await topics.check()
-    assert await topics.make(ONE_BROKER) == []
+    assert await topics.make() == []
     assert await topics.check() == ids
     with pytest.raises(TopicsWrong, match=r"commands has 3 partitions, and the deployment 4: that can't be changed"):
-        await Topics(kafka, {"commands": 4}).check()
+        await Topics(kafka, {"commands": 4}, ONE_BROKER).check()
+
+
+async def test_topics_with_fewer_replicas_than_wanted_are_refused(kafka: KafkaSettings) -> None:
+    await Topics(kafka, PARTITIONS, ONE_BROKER).make()
+    with pytest.raises(TopicsWrong, match=rf"The topic {kafka.prefix}.control has 1 replicas, and kafka.replication is 3: give it more"):
+        await Topics(kafka, PARTITIONS, Replication(3, 1)).make()
+    with pytest.raises(TopicsWrong, match=rf"min.insync.replicas of the topic {kafka.prefix}.control is 1, and kafka.in_sync is 2"):
+        await Topics(kafka, PARTITIONS, Replication(1, 2)).check()
 
 
 async def test_a_topic_that_forgets_is_refused(kafka: KafkaSettings) -> None:
@@ -178,7 +186,7 @@ async def test_a_topic_that_forgets_is_refused(kafka: KafkaSettings) -> None:
     made = client.create_topics([NewTopic(f"{kafka.prefix}.control", 1, 1, config={"retention.ms": "1000"})])
     await asyncio.gather(*map(asyncio.wrap_future, made.values()))
     with pytest.raises(TopicsWrong, match=rf"retention.ms of the topic {kafka.prefix}.control is 1000, and must be -1"):
-        await Topics(kafka, {"control": 1}).check()
+        await Topics(kafka, {"control": 1}, ONE_BROKER).check()
 
 
 async def test_the_roles_of_a_process_read_the_control_stream_one_after_the_other(kafka: KafkaSettings) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from zerosum.bench.client import LOST
 from zerosum.bench.cluster.chaos import pause_of
-from zerosum.bench.cluster.checks import check_logs, check_open, check_orders
-from zerosum.bench.cluster.load import AMEND, CANCEL, KINDS, PLACE, Request
+from zerosum.bench.cluster.checks import check_accepted, check_logs, check_open, check_orders
+from zerosum.bench.cluster.load import AMEND, CANCEL, CROSS, KINDS, MARKET, PLACE, Request
 from zerosum.settlement.rows import CANCELED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, OrderRow
 
 ACCOUNT = 1001
@@ -127,3 +127,27 @@ def test_a_pause_is_the_longest_time_in_which_nothing_succeeded() -> None:
         asked.answered_s = at
     assert pause_of(answers) == 3.5
     assert pause_of([]) == 0.0
+
+
+def test_an_order_that_is_open_could_have_been_canceled() -> None:
+    refusal = refused(-2011)
+    refusal.kind = CANCEL
+    assert "could not be canceled, and is NEW" in found([placed(), refusal], row())
+    assert found([placed(), refusal], row(status=FILLED, executed_lots=100)) == ""
+
+
+def test_an_amendment_ends_an_order_only_where_as_much_is_executed() -> None:
+    assert found([placed(), amended("0.00075")], row(status=CANCELED, qty_lots=75, executed_lots=75)) == ""
+    assert "nobody was told of a cancel" in found([placed(), amended("0.00075")], row(status=CANCELED, qty_lots=75, executed_lots=74))
+
+
+def test_a_load_that_is_refused_is_no_load() -> None:
+    traded = request({"orderId": 7, "fills": [{"tradeId": 1}]}, MARKET)
+    done = [placed(), request({}, CROSS), traded, amended("0.00075"), canceled()]
+    assert check_accepted(done).holds
+    assert "no answer told of a trade" in check_accepted([each for each in done if each is not traded]).detail
+    for kind in KINDS:
+        refusals = [refused(-1008) for _ in range(20)]
+        for each in refusals:
+            each.kind = kind
+        assert f"5% of {kind} (21): refused by code {{-1008: 20}}" in check_accepted([*done, *refusals]).detail

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,30 @@ def looked(operations: Operations, looks: int, meanwhile: Callable[[int], None] 
 
 def test_all_is_well(operations: Operations) -> None:
     assert failing(looked(operations, 10)) == []
+
+
+def test_one_look_says_nothing_of_what_rises(operations: Operations) -> None:
+    operations.metrics["zerosum_log_errors_total"] = 500
+    assert [each.check for each in findings([looked(operations, 1)], 0)] == ["every service answers, and is ready", "no backlog"]
+
+
+def test_a_process_that_was_started_again_between_two_looks_is_found(operations: Operations) -> None:
+    def restart(look: int) -> None:
+        operations.metrics["process_start_time_seconds"] = 1_000 + (look > 1)
+        operations.metrics["zerosum_log_errors_total"] = 7 if look < 2 else 3
+
+    found = failing(looked(operations, 4, restart))
+    assert [each.detail for each in found] == [f"{operations.address} was started again", f"{operations.address}: 3"]
+
+
+def test_a_service_of_a_folder_that_does_not_serve_is_named(tmp_path: Path) -> None:
+    for name in ("gateway1", "ubscore1"):
+        (tmp_path / f"{name}.log").touch()
+    (tmp_path / "gateway1.ready").write_text('{"operations": 7}')
+    with pytest.raises(ConfigError, match="ubscore1 does not serve: the end of "):
+        addresses_of([], tmp_path)
+    (tmp_path / "ubscore1.ready").write_text('{"operations": 8}')
+    assert addresses_of([], tmp_path) == ["127.0.0.1:7", "127.0.0.1:8"]
 
 
 def test_a_service_that_is_not_ready_is_named_with_why(operations: Operations) -> None:

@@ -42,19 +42,24 @@ WORKERS: Final = 6
 BEFORE: Final = 100  # requests, and then something happens
 AFTER: Final = 100  # of them, that are answered as they should be once it is over
 LIMIT_S: Final = 60.0
+EMITS: Final = "zerosum_copy_emits"
 
 SHAPE: Final = Shape(gateways=2, copies=2, settings=UNBOUND)
 BROKER: Final = "Kafka broker 1"
 DATABASE: Final = "Cassandra"
-KILLED: Final = ("ubscore1", "matching1", "settlement1", "gateway1", BROKER, DATABASE)
-STOPPED: Final = ("ubscore2", "matching2", "settlement1", "gateway2", BROKER, DATABASE)
-ALL: Final = [(victim, KILL) for victim in KILLED] + [(victim, STOP) for victim in STOPPED]
-"""Of a deployment of that shape. A second copy that has taken over is the one to be stopped."""
+ACTIVE: Final = {"active ubscore": "ubscore", "active matching": "matching"}
+"""The copies that put out what they make, each beside one that stands by."""
+VICTIMS: Final = (*ACTIVE, "settlement1", "gateway1", BROKER, DATABASE)
+ALL: Final = [(victim, how) for how in (KILL, STOP) for victim in VICTIMS]
+"""Of a deployment of that shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbed:
-    """What was seen. `pause_s`: the longest time in which no request succeeded; `unknown`: requests whose outcome was not told."""
+    """
+    What was seen. `pause_s`: the longest time in which no request succeeded; `unknown`: requests whose outcome was not told;
+    `taken_over_s`: until a copy that stood by put out all that the victim had, if it had one.
+    """
 
     victim: str
     how: str
@@ -63,6 +68,7 @@ class Disturbed:
     unknown: int
     busy: int
     verdicts: list[Verdict]
+    taken_over_s: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -75,17 +81,26 @@ class Chaos:
         self._deployment = deployment
         self._users = users
         self._count = 0
+        self._taken_over_s: float | None = None
 
     async def disturb(self, victim: str, how: str) -> Disturbed:
         """`victim`: a process of the deployment, by its name. DoesNotHold where orders are not taken again."""
-        process = next(each for each in self._deployment.processes if each.name == victim)
+        process = await self._victim(victim)
         return await self.during(victim, how, lambda: self._do(process, how))
+
+    async def _victim(self, name: str) -> Service | Server:
+        if name not in ACTIVE:
+            return next(each for each in self._deployment.processes if each.name == name)
+        copies = self._deployment.of_role(ACTIVE[name])
+        puts_out = [await asyncio.to_thread(copy.metric, EMITS) for copy in copies]
+        return copies[puts_out.index(max(puts_out))]
 
     async def during(self, victim: str, how: str, work: Callable[[], Awaitable[None]]) -> Disturbed:
         """The same, of whatever is done to it."""
         deployment = self._deployment
         await self._clear()
         self._count += 1
+        self._taken_over_s = None
         load = Load(
             self._users, deployment.of_role("gateway"), workers=WORKERS, rate=0, seed=self._count, name=f"chaos{self._count}-"
         )  # fmt: skip
@@ -103,7 +118,8 @@ class Chaos:
         verdicts += await self._check(load)
         codes = Counter(request.code for request in load.requests)
         unknown = sum(request.is_unknown for request in load.requests)
-        return Disturbed(victim, how, pause_of(load.requests), len(load.requests), unknown, codes[-1008], verdicts)
+        pause_s = pause_of(load.requests)
+        return Disturbed(victim, how, pause_s, len(load.requests), unknown, codes[-1008], verdicts, self._taken_over_s)
 
     async def _clear(self) -> None:
         """What the last load left open would in time be as much as an account may have."""
@@ -116,13 +132,28 @@ class Chaos:
     async def _do(self, process: Service | Server, how: str) -> None:
         if how == KILL:
             process.kill()
-            await asyncio.sleep(AWAY_S[how])
+        else:
+            process.signal(signal.SIGSTOP)
+        others = [each for each in self._deployment.services if isinstance(process, Service) and each.role == process.role]
+        if isinstance(process, Service) and process.role in ACTIVE.values():
+            self._taken_over_s = await self._until_taken_over([each for each in others if each is not process])
+        await asyncio.sleep(AWAY_S[how])
+        if how == KILL:
             process.start()
             await asyncio.to_thread(process.wait)
         else:
-            process.signal(signal.SIGSTOP)
-            await asyncio.sleep(AWAY_S[how])
             process.signal(signal.SIGCONT)
+
+    async def _until_taken_over(self, others: list[Service]) -> float:
+        """Seconds until these copies put out everything of the role's. DoesNotHold."""
+        began = time.monotonic()
+        shape = self._deployment.shape
+        machines = shape.shards if others[0].role == "ubscore" else shape.partitions
+        while sum([await asyncio.to_thread(each.metric, EMITS) for each in others]) < machines:
+            if time.monotonic() - began > LIMIT_S:
+                raise DoesNotHold(f"No copy has taken over within {LIMIT_S:.0f} s.")
+            await asyncio.sleep(0.02)
+        return time.monotonic() - began
 
     async def _check(self, load: Load) -> list[Verdict]:
         deployment = self._deployment

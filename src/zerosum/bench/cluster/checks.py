@@ -7,11 +7,13 @@ What must hold once a load is over and all is settled: of orders, as they were a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from zerosum.bench.cluster.load import AMEND, CANCEL, TRADED, Request
+from zerosum.bench.cluster.load import AMEND, CANCEL, CROSS, KINDS, MARKET, PLACE, TRADED, Request
 from zerosum.services.audit import Verdict
 from zerosum.services.cluster.audit import verdict
 from zerosum.settlement.cql import tables
@@ -21,6 +23,9 @@ from zerosum.settlement.rows import CANCELED, FILLED, NEW, PARTIALLY_FILLED, REJ
 OPEN: Final = (NEW, PARTIALLY_FILLED)
 ENDED: Final = ("FILLED", "EXPIRED", "EXPIRED_IN_MATCH", "CANCELED")
 QTY_DECIMALS: Final = {symbol.name: symbol.qty_decimals for symbol in TRADED}
+UNKNOWN_ORDER: Final = -2011
+ACCEPTED_MIN: Final = {PLACE: 0.95, CROSS: 0.95, MARKET: 0.5, AMEND: 0.5, CANCEL: 0.3}
+"""Shares. The others were filled before they were to be amended or canceled; and a market order may find nobody."""
 SERVER_ERRORS: Final = (" ERROR ", " FATAL ")
 
 Rows = Mapping[tuple[int, str], OrderRow]
@@ -67,6 +72,19 @@ def check_orders(requests: list[Request], rows: Rows, prefix: str) -> Verdict:
     )
 
 
+def check_accepted(requests: list[Request]) -> Verdict:
+    """That the load was a load: most of each kind was done, and it traded."""
+    wrong = [] if any(b'"tradeId"' in request.answer for request in requests) else ["no answer told of a trade"]
+    shares = {}
+    for kind in KINDS:
+        of_kind = [request for request in requests if request.kind == kind]
+        shares[kind] = sum(request.status == 200 for request in of_kind) / max(1, len(of_kind))
+        if shares[kind] < ACCEPTED_MIN[kind]:
+            refused = Counter(request.code for request in of_kind if request.status != 200)
+            wrong.append(f"{shares[kind]:.0%} of {kind} ({len(of_kind):,}): refused by code {dict(refused)}")
+    return verdict("most of each kind is done, and it trades", wrong, ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()))
+
+
 def order_fault(order: Order, row: OrderRow | None) -> str:
     """What of the row contradicts what was answered; "" where nothing does. An order whose fate was not told may be there or not."""
     placed = order.placed
@@ -83,6 +101,8 @@ def order_fault(order: Order, row: OrderRow | None) -> str:
     if row.executed_lots < lots["executedQty"]:
         return f"{placed.client} had executed {lots['executedQty']} lots, and has {row.executed_lots}"
     for canceled in order.canceled:
+        if canceled.code == UNKNOWN_ORDER and row.status in OPEN:
+            return f"{placed.client} could not be canceled, and is {row.status}"
         if canceled.status == 200 and (row.status, row.executed_lots) != (CANCELED, lots_of(placed.symbol, canceled.body()["executedQty"])):
             return f"{placed.client} was canceled, and is {row.status}"
     amended = [each for each in order.amended if each.status == 200]
@@ -98,13 +118,17 @@ def order_fault(order: Order, row: OrderRow | None) -> str:
         return f"{placed.client} was filled, and is {row.status}"
     if row.status in OPEN and answer["status"] in ENDED:
         return f"{placed.client} had ended as {answer['status']}, and is {row.status}"
-    if row.status == CANCELED and not any(each.status == 200 or each.is_unknown for each in (*order.canceled, *order.amended)):
+    is_used_up = any(
+        (each.status == 200 or each.is_unknown) and lots_of(placed.symbol, each.params["newQty"]) <= row.executed_lots
+        for each in order.amended
+    )
+    if row.status == CANCELED and not is_used_up and not any(each.status == 200 or each.is_unknown for each in order.canceled):
         return f"{placed.client} is canceled, and nobody was told of a cancel"
     return ""
 
 
 def lots_of(symbol: str, qty: str) -> int:
-    return int(qty.replace(".", "")) // int("1" + "0" * (8 - QTY_DECIMALS[symbol]))
+    return int(Decimal(qty).scaleb(QTY_DECIMALS[symbol]))
 
 
 def check_open(shown: list[dict[str, Any]], account: int, rows: Rows, where: str) -> list[str]:

@@ -23,7 +23,7 @@ import uvloop
 
 from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
-from zerosum.bench.cluster.checks import check_logs, check_open, check_orders, order_rows
+from zerosum.bench.cluster.checks import check_accepted, check_logs, check_open, check_orders, order_rows
 from zerosum.bench.cluster.load import Load
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, UNBOUND, cql_of, found_cluster_market
 from zerosum.bench.cluster.readable import Readable
@@ -171,6 +171,7 @@ class ClusterIteration:
         rows = await order_rows(session, ACCOUNTS)
         unknown = [f"{each.kind} of {each.client}" for each in load.requests if each.is_unknown]
         seen.verdicts.append(verdict("every request is answered", unknown, f"{seen.requests:,} requests"))
+        seen.verdicts.append(check_accepted(load.requests))
         seen.verdicts.append(check_orders(load.requests, rows, LOAD_NAME))
         wrong: list[str] = []
         for gateway in self._deployment.of_role("gateway"):
@@ -179,10 +180,10 @@ class ClusterIteration:
                 shown = await asked(connection, user, "openOrders.status")
                 wrong += check_open(shown, user.account, rows, gateway.name)
             await connection.close()
-        open_orders = sum(row.status in ("NEW", "PARTIALLY_FILLED") for row in rows.values())
-        seen.verdicts.append(verdict("every gateway shows the open orders of the database", wrong, f"{open_orders:,} open orders"))
         (count,) = (await session.execute("SELECT count(*) FROM trades"))[0]
         seen.trades = count
+        open_orders = sum(row.status in ("NEW", "PARTIALLY_FILLED") for row in rows.values())
+        seen.verdicts.append(verdict("every gateway shows the open orders of the database", wrong, f"{open_orders:,} open orders"))
 
     # ------------------------------------------------------------------ services
 

@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library
     ConfigResource,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 
 from zerosum.errors import ZerosumError
@@ -28,6 +29,7 @@ REQUEST_S: Final = 10.0
 KNOWN_POLL_S: Final = 0.05
 KNOWN_TIMES: Final = 20  # in a row that all are known to whichever broker is asked
 
+IN_SYNC: Final = "min.insync.replicas"
 CONFIGURATION: Final = {
     "cleanup.policy": "delete",
     "retention.ms": "-1",  # nothing goes by itself
@@ -53,9 +55,10 @@ class Replication:
 
 @final
 class Topics:
-    """`partitions`: by topic, without the prefix."""
+    """`partitions`: by topic, without the prefix. `replication`: of those that are made, and the least that the others must have."""
 
-    def __init__(self, settings: KafkaSettings, partitions: dict[str, int]) -> None:
+    def __init__(self, settings: KafkaSettings, partitions: dict[str, int], replication: Replication) -> None:
+        self._replication = replication
         self._prefix = settings.prefix
         self._partitions = {f"{settings.prefix}.{topic}": count for topic, count in partitions.items()}
         self._heard = ""  # the last that went wrong with a connection
@@ -66,12 +69,12 @@ class Topics:
         if not text.startswith("_ALL_BROKERS_DOWN"):
             self._heard = text
 
-    async def make(self, replication: Replication) -> list[str]:
+    async def make(self) -> list[str]:
         """Make those that are missing; their names. KafkaException, TopicsWrong."""
-        configuration = {**CONFIGURATION, "min.insync.replicas": str(replication.in_sync)}
+        configuration = {**CONFIGURATION, IN_SYNC: str(self._replication.in_sync)}
         existing = await self._existing()
         wanted = [
-            NewTopic(topic, count, replication.factor, config=configuration)
+            NewTopic(topic, count, self._replication.factor, config=configuration)
             for topic, count in self._partitions.items()
             if topic not in existing
         ]
@@ -101,27 +104,40 @@ class Topics:
         described = self._client.describe_topics(TopicCollection(list(self._partitions)))
         return {topic: str((await asyncio.wrap_future(each)).topic_id) for topic, each in described.items()}
 
-    def _fault(self, topic: str, wanted: int, found: int | None) -> str:
+    def _fault(self, topic: str, wanted: int, found: TopicMetadata | None) -> str:
         if found is None:
             return f"The topic {topic} is missing: make it with `zerosum cluster init`."
-        if found != wanted:
-            return f"The topic {topic} has {found} partitions, and the deployment {wanted}: that can't be changed once it is made."
+        if len(found.partitions) != wanted:
+            return (
+                f"The topic {topic} has {len(found.partitions)} partitions, and the deployment {wanted}: that can't be changed once it is"
+                " made."
+            )
+        replicas = min(len(partition.replicas) for partition in found.partitions.values())
+        if replicas < self._replication.factor:
+            return (
+                f"The topic {topic} has {replicas} replicas, and kafka.replication is {self._replication.factor}: give it more with Kafka's"
+                " kafka-reassign-partitions.sh."
+            )
         return ""
 
-    async def _existing(self) -> dict[str, int]:
-        """Partitions by topic."""
+    async def _existing(self) -> dict[str, TopicMetadata]:
         try:
             listed = await asyncio.to_thread(self._client.list_topics, timeout=REQUEST_S)
         except KafkaException as error:  # which does not say why no broker was reached
             self._client.poll(0)
             raise KafkaException(KafkaError(error.args[0].code(), self._heard or error.args[0].str())) from error
-        return {name: len(topic.partitions) for name, topic in listed.topics.items() if topic.error is None}
+        return {name: topic for name, topic in listed.topics.items() if topic.error is None}
 
     async def _configuration_faults(self) -> list[str]:
         resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in self._partitions]
         faults = []
         for resource, described in self._client.describe_configs(resources).items():
             found: dict[str, Any] = await asyncio.wrap_future(described)
+            if IN_SYNC in found and int(found[IN_SYNC].value) < self._replication.in_sync:
+                faults.append(
+                    f"{IN_SYNC} of the topic {resource.name} is {found[IN_SYNC].value}, and kafka.in_sync is {self._replication.in_sync}:"
+                    " what is acknowledged could be lost with fewer brokers. Raise it with Kafka's kafka-configs.sh."
+                )
             faults += [
                 f"{name} of the topic {resource.name} is {found[name].value}, and must be {value}."
                 for name, value in CONFIGURATION.items()

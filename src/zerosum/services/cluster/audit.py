@@ -3,24 +3,28 @@ Walks the streams of a cluster, from their beginnings, and its record, and says 
 
     commands.S --machine anew--> account events   = account-events.S      what is settled of them = the rows in the database
     orders.P   --machine anew--> market events    = market-events.P       their chains = those beside the positions
-    all events --> what is on its way, and what all hold: nothing is made or lost
+    orders.P, commands.S: of each machine that sends to them exactly the records that it makes
+    all events --> what is on its way, and what all hold: nothing is made or lost, and nothing is on its way
 
-It reads up to where the streams of events end when it begins, and takes no part in anything. Of a cluster that goes on meanwhile the record
-is ahead of what was read: it is compared when all is at rest.
+Of a cluster at rest: every input is taken to its end, and everything is out. It takes no part in anything. Of one that goes on meanwhile
+the record is ahead of what was read, and more is.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, final
 
 from zerosum.log.chain import Chain
+from zerosum.log.errors import NotAMessage
 from zerosum.log.messages import unpack
 from zerosum.log.sequences import Sequence
 from zerosum.log.streams import Stream
 from zerosum.services.audit import Verdict
 from zerosum.services.cluster.control import Decisions, Operators
-from zerosum.services.cluster.machines import PartitionMachine, RoleMachine, ShardMachine
+from zerosum.services.cluster.machines import Output, PartitionMachine, RoleMachine, ShardMachine
+from zerosum.services.cluster.sent import Sent
 from zerosum.services.cluster.settlement import Memory, account_memory, market_memory
 from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.services.cluster.twins import Diverged, Twins
@@ -55,6 +59,7 @@ class ClusterAudit:
         self._report = report
         self._cut = Cut()
         self._expected: Found = {table: {} for table in tables.ALL}
+        self._shared = {stream.name: Sent(stream.name, self._machine_count) for stream in (*self._streams.orders, *self._streams.commands)}
         self._events = 0
         self.trades = 0
 
@@ -62,23 +67,30 @@ class ClusterAudit:
         """One for each check. Errors of a stream that can't be read (MessageDamaged, Gap, StreamPruned) are raised."""
         replayed: list[str] = []
         chained: list[str] = []
-        for machine, source, own, memory in self._machines():
+        await self._read_shared()
+        for sender, (machine, source, own, memory) in enumerate(self._machines()):
             self._report(f"replaying {machine.name} ...")
-            chain, sequence, why = await self._replay(machine, source, own, memory)
+            chain, sequence, why = await self._replay(sender, machine, source, own, memory)
             if why:
                 replayed.append(why)
             settled = await self._store.settled(own.name)
             if (settled.sequence, settled.chain) != (sequence, chain.head() if sequence else b""):
                 chained.append(f"{own.name}: the record is at event {settled.sequence}, the stream at {sequence}, or their chains differ")
         self.trades = len(self._expected[tables.TRADES])
+        sent = [line for destination in self._shared.values() for line in destination.differences()]
         self._report("comparing the record ...")
         return [
             verdict("machines, each replayed, give their streams", replayed, f"{self._events:,} events of {self._machine_count} machines"),
-            verdict("nothing is made or lost between the shards", list(self._cut.findings()), "every asset sums to zero"),
+            verdict("nothing is made or lost between the shards", list(self._cut.findings_at_rest()), "every asset sums to zero"),
+            verdict("what machines sent each other", sent, f"{self._sent_count:,} records, as they make them"),
             verdict("ledger: four legs a trade, which sum to zero", list(self._unbalanced_trades()), f"{self.trades:,} trades"),
             verdict("chains beside the positions", chained, f"{self._machine_count} streams settled to their ends"),
             verdict("the record, row by row", [line async for line in self._differences()], self._counted()),
         ]
+
+    @property
+    def _sent_count(self) -> int:
+        return sum(each.count for each in self._shared.values())
 
     @property
     def _machine_count(self) -> int:
@@ -93,7 +105,18 @@ class ClusterAudit:
 
     # ------------------------------------------------------------------ replay
 
-    async def _replay(self, machine: RoleMachine, source: Stream, own: Stream, memory: Memory) -> tuple[Chain, int, str]:
+    async def _read_shared(self) -> None:
+        """What machines have sent each other. Messages that are none are passed by, as the machines do."""
+        for stream in (*self._streams.commands, *self._streams.orders):
+            self._report(f"reading {stream.name} ...")
+            sent = self._shared[stream.name]
+            async for data in messages(stream, (await stream.ends()).next):
+                with suppress(NotAMessage):
+                    sent.read(unpack(data, stream.name).records)
+
+    async def _replay(
+        self, sender: int, machine: RoleMachine, source: Stream, own: Stream, memory: Memory
+    ) -> tuple[Chain, int, str]:  # fmt: skip
         """The chain of what stands in the own stream, its last number, and what is wrong with it."""
         machine.quarantine(await self._decisions.passed_over(machine.name, self._operators))
         twins, chain, sequence = Twins(own.name), Chain(), Sequence(own.name)
@@ -105,20 +128,28 @@ class ClusterAudit:
                 twins.read(records)
                 chain.update(records)
                 self._take(own.name, records, memory)
-            source_end = (await source.ends()).next  # it was ahead of what it caused
-            at = machine.next_offset
-            while at < source_end and twins.compared_up_to < sequence.last:
-                for appended in await source.read(at):
-                    for output in machine.steps(appended):
-                        twins.made(output.own, output.own_sequence)
-                    at = machine.next_offset
-                    if at >= source_end:
-                        break
+            async for output in self._outputs(machine, source):
+                twins.made(output.own, output.own_sequence)
+                for destination, data in output.shared:
+                    self._shared[self._destinations(machine)[destination].name].made(sender, data)
         except Diverged as error:
             return chain, sequence.last, str(error)
-        if twins.compared_up_to < sequence.last:
+        if twins.made_up_to != sequence.last:
             return chain, sequence.last, f"{own.name} has {sequence.last} events, and its input gives {twins.made_up_to}"
         return chain, sequence.last, ""
+
+    async def _outputs(self, machine: RoleMachine, source: Stream) -> AsyncIterator[Output]:
+        """Of all its input."""
+        end = (await source.ends()).next
+        while machine.next_offset < end:
+            for appended in await source.read(machine.next_offset):
+                for output in machine.steps(appended):
+                    yield output
+
+    def _destinations(self, machine: RoleMachine) -> list[Stream]:
+        """In the machine's numbering."""
+        streams = self._streams
+        return [*streams.orders, *streams.commands] if isinstance(machine, ShardMachine) else streams.commands
 
     def _take(self, name: str, records: bytes, memory: Memory) -> None:
         events = list(unpacked(records))

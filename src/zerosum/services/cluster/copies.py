@@ -24,9 +24,10 @@ STUCK_S: Final = 10.0
 
 
 class Copy(Protocol):
-    """A Role or a Settlement."""
+    """A Role or a Settlement. `emits`: whether it puts out what it makes, or stands by."""
 
     state: str
+    emits: bool
     source: Stream
 
     @property

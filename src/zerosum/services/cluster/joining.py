@@ -21,15 +21,17 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import KafkaException
 
 from zerosum.errors import ZerosumError
-from zerosum.log.disk import OsDisk
+from zerosum.log.disk import DirectoryLock, OsDisk
+from zerosum.log.errors import LogInUse
 from zerosum.log.kafka.settings import KafkaSettings, error_text
-from zerosum.log.kafka.topics import Topics
+from zerosum.log.kafka.topics import Replication, Topics
 from zerosum.services.cluster.topology import Topology
 from zerosum.settlement.cql.schema import require_current
 from zerosum.settlement.cql.session import CqlSettings, Session
 from zerosum.settlement.row_store import StoreFailed
 
 FILE: Final = "deployment.json"
+LOCK: Final = "lock"
 RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 5.0
 EPOCH: Final = 1
@@ -43,6 +45,10 @@ Report = Callable[[str], None]
 
 class NotThere(ZerosumError):
     """What a service needs did not come."""
+
+
+class DirectoryTaken(ZerosumError):
+    """Another process has the data directory."""
 
 
 class OtherDeployment(ZerosumError):
@@ -82,9 +88,11 @@ async def wait_for(what: str, ask: Callable[[], Awaitable[T]], limit_s: float, r
         wait_s = min(2 * wait_s, RETRY_S_MAX)
 
 
-async def topics_of(settings: KafkaSettings, topology: Topology, limit_s: float, report: Report) -> dict[str, str]:
+async def topics_of(
+    settings: KafkaSettings, topology: Topology, replication: Replication, limit_s: float, report: Report
+) -> dict[str, str]:  # fmt: skip
     """The ids of the deployment's topics. NotThere, TopicsWrong."""
-    return await wait_for("Kafka", Topics(settings, partitions_by_topic(topology)).check, limit_s, report)
+    return await wait_for("Kafka", Topics(settings, partitions_by_topic(topology), replication).check, limit_s, report)
 
 
 async def database_of(
@@ -135,10 +143,24 @@ def check_same(found: Deployment, wanted: Deployment, where: str) -> None:
         )
 
 
-def check_directory(folder: Path, topics: dict[str, str]) -> None:
-    """A service's snapshots are of its topics. OtherDeployment."""
+def take_directory(folder: Path, topics: dict[str, str]) -> DirectoryLock:
+    """For this process alone. A service's snapshots are of its topics. OtherDeployment, DirectoryTaken."""
     disk = OsDisk()
     disk.make_directory(folder)
+    try:
+        held = disk.lock(folder / LOCK)
+    except LogInUse as error:
+        raise DirectoryTaken(f"{folder} is the data directory of process {error.pid}, which runs: name another one for this.") from error
+    try:
+        check_directory(folder, topics, disk)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def check_directory(folder: Path, topics: dict[str, str], disk: OsDisk) -> None:
+    """OtherDeployment."""
     path = folder / FILE
     if not path.exists():
         draft = path.with_name(f"{FILE}.draft")

@@ -62,6 +62,7 @@ class Settlement:
         self.name = f"settlement of {stream.name}"
         self.settled = Settled(0, b"")
         self.state = "restoring"
+        self.emits = True
         self.trades = 0  # settled by this copy
         self.failures = 0  # reads and writes that the database did not do
         self._written_at = 0.0

@@ -18,13 +18,16 @@ from itertools import chain
 from typing import Any, Final, final
 
 from zerosum.settlement.cql.session import Session
-from zerosum.settlement.cql.tables import Write, writes
+from zerosum.settlement.cql.tables import Row, Write, writes
 from zerosum.settlement.row_store import Settled
 from zerosum.settlement.rows import Rows
 
 NUMBER_BITS: Final = 40
 ROWS_MAX: Final = 100  # of one request
 PARTITIONS_MAX: Final = 10  # of one request: of more, the databases warn
+BYTES_MAX: Final = 32 << 10  # of one request, about: of 50 KiB, as they come, Cassandra takes none
+CELL_BYTES: Final = 24  # of a cell beside its value, at most, as Cassandra counts
+NUMBER_BYTES: Final = 16  # of a value that is no text, at most
 UNDER_WAY_MAX: Final = 32  # requests
 FIRSTS_MAX: Final = 100_000  # keys that are remembered
 
@@ -87,17 +90,33 @@ class CqlRowStore:
 def requests_of(writes: Iterable[Write]) -> Iterator[list[Write]]:
     """Writes together, as many as go into one request."""
     request: list[Write] = []
-    rows = 0
-    for piece in chain.from_iterable(map(pieces_of, writes)):
-        if request and (len(request) == PARTITIONS_MAX or rows + len(piece.rows) > ROWS_MAX):
+    rows = size = 0
+    for piece, piece_size in chain.from_iterable(map(pieces_of, writes)):
+        if request and (len(request) == PARTITIONS_MAX or rows + len(piece.rows) > ROWS_MAX or size + piece_size > BYTES_MAX):
             yield request
-            request, rows = [], 0
+            request, rows, size = [], 0, 0
         request.append(piece)
         rows += len(piece.rows)
+        size += piece_size
     if request:
         yield request
 
 
-def pieces_of(write: Write) -> Iterator[Write]:
-    for at in range(0, len(write.rows), ROWS_MAX):
-        yield write._replace(rows=write.rows[at : at + ROWS_MAX])
+def pieces_of(write: Write) -> Iterator[tuple[Write, int]]:
+    """Of which each goes into one request, with their sizes; a row that is larger by itself goes alone."""
+    piece: list[Row] = []
+    size = 0
+    for row in write.rows:
+        row_size = size_of(row)
+        if piece and (len(piece) == ROWS_MAX or size + row_size > BYTES_MAX):
+            yield write._replace(rows=piece), size
+            piece, size = [], 0
+        piece.append(row)
+        size += row_size
+    if piece:
+        yield write._replace(rows=piece), size
+
+
+def size_of(row: Row) -> int:
+    """In bytes, as the databases count a request's, and rather too many."""
+    return sum(CELL_BYTES + (len(value) if isinstance(value, (str, bytes)) else NUMBER_BYTES) for value in row)
