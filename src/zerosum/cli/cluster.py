@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from zerosum.cli.cluster_settings import cql_settings, kafka_settings, operators_of, replication_of, topology_of
+from zerosum.cli.decide import operator_command, pass_over_command
 from zerosum.cli.directory import load_settings
 from zerosum.cli.options import BrokersOption, ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
@@ -33,7 +34,12 @@ from zerosum.settlement.cql.session import Session
 
 WATCH_S: Final = 0.2
 
-cli = typer.Typer(no_args_is_help=True, help="Make a cluster's topics and tables; run a whole cluster on this machine.")
+HELP: Final = "Make a cluster's topics and tables, audit it, decide about a record; run a whole cluster on this machine."
+
+cli = typer.Typer(no_args_is_help=True, help=HELP)
+
+cli.command("operator")(operator_command)
+cli.command("pass-over")(pass_over_command)
 
 
 @cli.command("init")

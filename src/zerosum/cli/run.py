@@ -39,7 +39,12 @@ NumbersOption = Annotated[
     str | None, typer.Option("--partitions", help="Which it owns, such as 0,2-5. Default: all.", metavar="NUMBERS")
 ]  # fmt: skip
 ReadyFileOption = Annotated[Path | None, typer.Option(help="There while it serves: its ports and process id, as JSON.")]
-CopyOption = Annotated[int, typer.Option("--copy", help="Its number among the copies of one role, for reports.", min=0, max=65_535)]
+CopyOption = Annotated[
+    int,
+    typer.Option(
+        "--copy", help="Its number among the copies of one role: of two that put out the same, the higher stands by.", min=0, max=65_535
+    ),
+]
 
 
 @cli.command("ubscore")

@@ -33,7 +33,7 @@ RECORDS_BYTES_MAX: Final = 900_000  # with its header, below what brokers take b
 
 
 class Message(NamedTuple):
-    """`writer`: who sent it, to tell copies apart in a report; nothing depends on it."""
+    """`writer`: who sent it, to tell copies apart; nothing that a machine makes depends on it."""
 
     writer: int
     upto: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -15,8 +16,14 @@ from typing import Any
 
 import pytest
 
+from zerosum.core import records
+from zerosum.core.codes import FIRST_USER
 from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.server import ServerFailed
 from zerosum.devcluster.services import Service, clean_environment
+from zerosum.log.kafka.link import KafkaLink
+from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.messages import pack, position
 
 SETTINGS = """
 master_key_file = "{key}"
@@ -52,7 +59,8 @@ def printed(*arguments: str | Path) -> str:
 
 def refused(*arguments: str | Path) -> str:
     done = zerosum(*arguments)
-    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.returncode == 1, done
+    assert all(line.startswith("{") for line in done.stdout.splitlines()), "of a service, its log"
     assert "Traceback" not in done.stderr
     return " ".join(done.stderr.split())
 
@@ -63,7 +71,7 @@ class Place:
     def __init__(self, folder: Path, servers: DevCluster) -> None:
         self.folder = folder
         self.name = f"t{secrets.token_hex(4)}"
-        self._servers = servers
+        self.servers = servers
         self.new_key()
         self.config = self.settings("zerosum.toml")
 
@@ -74,7 +82,7 @@ class Place:
 
     def settings(self, file: str, shards: int = 2, kafka: str | None = None) -> Path:
         path = self.folder / file
-        servers = self._servers
+        servers = self.servers
         text = SETTINGS.format(
             key=self.folder / "master.key", name=self.name, shards=shards, kafka=kafka or servers.kafka_servers, cql=servers.cql_port
         )
@@ -139,6 +147,47 @@ def test_a_directory_of_another_deployment_is_refused(place: Place, servers: Dev
     printed("cluster", "init", "--config", other.config)
     words = refused("run", "ubscore", "--config", other.config, "--data", service.data, "--operations-port", "0")
     assert f"{service.data} has the state of another deployment" in words
+
+
+async def test_a_record_that_stops_a_machine_is_passed_over(place: Place) -> None:
+    """Of two shards in one process, which both read the decisions."""
+    printed("cluster", "init", "--config", place.config)
+    key = place.folder / "alice.key"
+    alice = printed("cluster", "operator", "alice", "--key", key).strip()
+    assert "can't be made: File exists" in refused("cluster", "operator", "alice", "--key", key)
+    place.config.write_text(place.config.read_text().replace("wait_s = 5", f'wait_s = 5\noperators = ["{alice}"]'))
+    damaged = bytearray(pack(records.command(records.OPEN_ACCOUNT, 0, FIRST_USER)))
+    damaged[-1] ^= 1
+    link = KafkaLink(KafkaSettings(place.servers.kafka_servers, place.name), lambda line: None)
+    offset = await link.stream("commands.1").writer().append(bytes(damaged))
+    await link.close()
+    at = str(position(offset))
+
+    service = Service("ubscore1", "ubscore", place.folder, place.config)
+    service.start()
+    with pytest.raises(ServerFailed, match=rf"ubscore.1, position {at} of its input: the message is damaged"):
+        service.wait()
+
+    def decided(*arguments: str) -> tuple[str | Path, ...]:
+        return ("cluster", "pass-over", *arguments, "--key", key, "--config", place.config)
+
+    assert "'bob' is no operator of this deployment" in refused(*decided("ubscore.1", at, "--by", "bob"))
+    assert "ubscore.2 is no machine of this deployment: those are ubscore.0 to ubscore.1, and matching.0 to matching.1" in refused(
+        *decided("ubscore.2", at, "--by", "alice")
+    )
+    assert "the input of ubscore.0 ends before position" in refused(*decided("ubscore.0", at, "--by", "alice"))
+    assert f"message 0 of {place.name}.control" in printed(*decided("ubscore.1", at, "--by", "alice"))
+    service.start()
+    try:
+        service.wait()
+        deadline = time.monotonic() + 10
+        while service.metric("zerosum_copy_behind_messages"):
+            assert time.monotonic() < deadline, service.last_words()
+            await asyncio.sleep(0.1)
+    finally:
+        service.stop()
+    found = json.loads(zerosum("cluster", "audit", "--config", place.config, "--json").stdout)  # nothing is settled: no settlement ran
+    assert [each["holds"] for each in found["checks"]] == [True, True, True, True, False, True], found
 
 
 def test_keys_are_made_listed_and_revoked_in_the_database(place: Place) -> None:

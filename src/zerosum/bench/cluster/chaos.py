@@ -37,7 +37,8 @@ from zerosum.settlement.cql.session import Session
 
 KILL: Final = "kill -9"
 STOP: Final = "SIGSTOP"
-AWAY_S: Final = {KILL: 0.5, STOP: 3.0}
+DOUBLE: Final = "a double"
+AWAY_S: Final = {KILL: 0.5, STOP: 3.0, DOUBLE: 2.0}
 WORKERS: Final = 6
 BEFORE: Final = 100  # requests, and then something happens
 AFTER: Final = 100  # of them, that are answered as they should be once it is over
@@ -50,7 +51,7 @@ DATABASE: Final = "Cassandra"
 ACTIVE: Final = {"active ubscore": "ubscore", "active matching": "matching"}
 """The copies that put out what they make, each beside one that stands by."""
 VICTIMS: Final = (*ACTIVE, "settlement1", "gateway1", BROKER, DATABASE)
-ALL: Final = [(victim, how) for how in (KILL, STOP) for victim in VICTIMS]
+ALL: Final = [*((victim, how) for how in (KILL, STOP) for victim in VICTIMS), *((victim, DOUBLE) for victim in ACTIVE)]
 """Of a deployment of that shape."""
 
 
@@ -130,19 +131,38 @@ class Chaos:
         await connection.close()
 
     async def _do(self, process: Service | Server, how: str) -> None:
+        if how == DOUBLE:
+            assert isinstance(process, Service), "servers have no doubles"
+            return await self._double(process)
         if how == KILL:
             process.kill()
         else:
             process.signal(signal.SIGSTOP)
-        others = [each for each in self._deployment.services if isinstance(process, Service) and each.role == process.role]
         if isinstance(process, Service) and process.role in ACTIVE.values():
-            self._taken_over_s = await self._until_taken_over([each for each in others if each is not process])
+            others = [each for each in self._deployment.of_role(process.role) if each is not process]
+            self._taken_over_s = await self._until_taken_over(others)
         await asyncio.sleep(AWAY_S[how])
         if how == KILL:
             process.start()
             await asyncio.to_thread(process.wait)
         else:
             process.signal(signal.SIGCONT)
+
+    async def _double(self, process: Service) -> None:
+        """Beside it another process, of the same number, that puts out everything from its start on, late or not."""
+        deployment = self._deployment
+        environment = {**deployment.environment(process.role), "ZEROSUM_CLUSTER_PATIENCE_S": "0"}
+        number = process.name.removeprefix(process.role)
+        double = Service(f"double-{self._count}", process.role, deployment.folder, deployment.config, ("--copy", number), environment)
+        double.start()
+        try:
+            await asyncio.to_thread(double.wait)
+            await asyncio.sleep(AWAY_S[DOUBLE])
+            put_out = [await asyncio.to_thread(each.metric, EMITS) for each in (process, double)]
+            if not all(put_out):
+                raise DoesNotHold(f"{process.name} and its double did not both put out.\n{double.last_words()}")
+        finally:
+            double.kill()
 
     async def _until_taken_over(self, others: list[Service]) -> float:
         """Seconds until these copies put out everything of the role's. DoesNotHold."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, final
 
 from zerosum.log.chain import Chain
-from zerosum.log.errors import NotAMessage
+from zerosum.log.errors import MessageDamaged
 from zerosum.log.messages import unpack
 from zerosum.log.sequences import Sequence
 from zerosum.log.streams import Stream
@@ -106,12 +106,12 @@ class ClusterAudit:
     # ------------------------------------------------------------------ replay
 
     async def _read_shared(self) -> None:
-        """What machines have sent each other. Messages that are none are passed by, as the machines do."""
+        """What machines have sent each other. Messages that can't be read are for the machines to pass by, or to stop at."""
         for stream in (*self._streams.commands, *self._streams.orders):
             self._report(f"reading {stream.name} ...")
             sent = self._shared[stream.name]
             async for data in messages(stream, (await stream.ends()).next):
-                with suppress(NotAMessage):
+                with suppress(MessageDamaged):
                     sent.read(unpack(data, stream.name).records)
 
     async def _replay(

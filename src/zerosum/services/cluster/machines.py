@@ -98,7 +98,7 @@ class RoleMachine(ABC):
     def _records(self, appended: Appended) -> bytes:
         """MessageDamaged. In the place of what is no message stands a record that nobody may send: it changes nothing, and is reported."""
         try:
-            return unpack(appended.data, f"{self.name}, message {appended.offset} of its input").records
+            return unpack(appended.data, f"{self.name}, position {position(appended.offset)} of its input").records
         except NotAMessage:
             return UNREADABLE
         except MessageDamaged:

@@ -7,7 +7,8 @@ The loop that every machine of a cluster runs in: one copy of a shard or of an e
     watch    own stream, from the snapshot on --> outbox: what is out already      --> twins: is it what this copy makes?
 
 A copy begins as a standby with `patience_s`: it emits once something it made has not come out for that long. There is no election: where
-two copies emit, they emit the same, and whoever reads drops the repeats. A copy that has begun to emit goes on until it ends.
+two copies emit, they emit the same, and whoever reads drops the repeats. That costs twice the work: so a copy stands by again when it sees
+progress by one of a lower number.
 
 Always true: the own stream is written last, and its messages say up to where of the input everything is out; a snapshot is gone on from
 only if that is at least its place. So what a copy made and did not send, the next one makes again. And a copy emits nothing before it has
@@ -49,7 +50,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class RoleSettings:
-    """`writer`: this copy's number, for reports. `gap_s`: between two sendings, see pace.py."""
+    """`writer`: this copy's number; of several that emit, those of higher numbers step back. `gap_s`: between two sendings, see pace.py."""
 
     snapshots: SnapshotSettings
     patience_s: float = 0.3
@@ -248,11 +249,18 @@ class Role:
 
     # ------------------------------------------------------------------ watch
 
+    def _step_back_for(self, message: Message) -> None:
+        is_other = message.writer < self._settings.writer and message.upto > self.outbox.seen.upto
+        if self.emits and is_other and self._settings.patience_s:
+            self._report(f"{self.machine.name}: stands by again, for copy {message.writer} puts out what is due")
+            self.emits = False
+
     async def _watch(self) -> None:
         while True:
             for appended in await self._own.read(self._own_offset):
                 message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
                 self.twins.read(message.records)
+                self._step_back_for(message)
                 self._see(message)
                 if message.records:
                     self._read.append((appended.offset, last_sequence(message.records)))

@@ -15,7 +15,7 @@ from zerosum.log.messages import pack, position
 from zerosum.log.streams import Appended, Ends
 from zerosum.services.cluster.machines import ShardMachine
 from zerosum.services.cluster.memory import MemoryCluster
-from zerosum.services.cluster.role import RoleSettings
+from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.topology import Streams, Topology
 from zerosum.services.cluster.wiring import Wiring
@@ -113,10 +113,42 @@ def test_a_damaged_message_stops_a_machine_unless_it_is_passed_over() -> None:
     damaged[-1] ^= 1
     appended = Appended(0, 0, bytes(damaged))
     machine = ShardMachine(0, Topology(1, 1), reserve=64)
-    with pytest.raises(MessageDamaged, match=r"ubscore.0, message 0 of its input"):
+    with pytest.raises(MessageDamaged, match=r"ubscore.0, position 65536 of its input"):
         list(machine.steps(appended))
     machine.quarantine({position(0)})
     (output,) = machine.steps(appended)
     (event,) = records.records(output.own)
     assert event[0] & 0xFF == records.FOREIGN
     assert machine.next_offset == 1
+
+
+def test_of_two_copies_that_put_out_the_one_of_the_higher_number_stands_by_again_and_takes_over_when_the_other_is_gone() -> None:
+    loop = SimLoop()
+    topology = Topology(1, 1)
+
+    async def story() -> None:
+        streams = Streams(topology, lambda name: MemoryStream(name, loop.now_us))
+
+        def copy(number: int) -> Role:
+            settings = RoleSettings(SnapshotSettings(FOLDER / str(number)), patience_s=0.3, writer=number)
+            return Wiring(topology, streams, reserve=64).shard(0, settings, SimDisk())
+
+        async def command(account: int) -> None:
+            await streams.commands[0].writer().append(pack(open_account(account)))
+            await asyncio.sleep(1)
+
+        first, second = copy(1), copy(2)
+        running = [loop.create_task(role.run()) for role in (first, second)]
+        await command(FIRST_USER)
+        assert first.emits, "both find it late at the same time"
+        await command(FIRST_USER + 1)
+        assert (first.emits, second.emits) == (True, False)
+        running[0].cancel()
+        await command(FIRST_USER + 2)
+        assert second.emits
+        again = copy(1)
+        running[0] = loop.create_task(again.run())
+        await command(FIRST_USER + 3)
+        assert (again.emits, second.emits) == (False, True), "it is not late"
+
+    loop.run(story())
