@@ -19,7 +19,7 @@ from zerosum.cli.options import BrokersOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.devcluster.deployment import Shape
 
-RATES: Final = (1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 6_000, 8_000, 10_000)
+RATES: Final = (1_000, 2_000, 3_000, 3_500, 4_000, 4_500, 5_000, 6_000, 7_000, 8_000, 10_000)
 
 
 def cluster(
@@ -35,11 +35,12 @@ def cluster(
     """
     Load a fresh cluster, with real servers, services and load on this machine, at rising rates, and find the last that it keeps up with.
 
-    A request is an order, an amendment or a cancel, signed, over the WebSocket API, in an open loop: latencies count from the time at which
-    it was due. At the knee nothing is refused, and all is settled within two seconds of the end.
+    First it is warmed up, for as long as Java takes to compile what it runs. A request is an order, an amendment or a cancel, signed,
+    over the WebSocket API, in an open loop: latencies count from the time at which it was due. At the knee nothing is refused, and all is
+    settled within some two seconds of the end.
     """
     rates = [rate for rate in RATES if rate >= first] or [first]
-    shape = Shape(shards=shards, partitions=partitions, gateways=gateways, brokers=brokers, settings=UNBOUND)
+    shape = Shape(shards=shards, partitions=partitions, gateways=gateways, brokers=brokers, settings=UNBOUND, lasts=True)
     with tempfile.TemporaryDirectory(prefix="zerosum-bench-") as folder, Console(stderr=True).status("starting ...") as status:
         steps = find_knee(Path(folder), shape, rates, seconds, workers, status.update)
     held = [step for step in steps if step.holds]

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -28,11 +28,14 @@ from zerosum.ops.settings_model import Settings
 from zerosum.services.audit import Verdict
 from zerosum.services.cluster.access import accesses
 from zerosum.services.cluster.audit import ClusterAudit
-from zerosum.services.cluster.joining import database_of, found_deployment, partitions_by_topic, topics_of, wait_for
+from zerosum.services.cluster.joining import NotThere, database_of, found_deployment, partitions_by_topic, topics_of, wait_for
 from zerosum.settlement.cql.schema import migrate
 from zerosum.settlement.cql.session import Session
 
 WATCH_S: Final = 0.2
+SILENCES_MAX: Final = 2
+
+T = TypeVar("T")
 
 HELP: Final = "Make a cluster's topics and tables, audit it, decide about a record; run a whole cluster on this machine."
 
@@ -116,10 +119,29 @@ async def audited(settings: Settings, report: Callable[[str], None] = tell) -> l
     session, deployment = await database_of(cql_settings(settings), topology, topics, wait_s, report)
     link = KafkaLink(kafka_settings(settings), report)
     try:
-        return await ClusterAudit(topology, link.stream, session, deployment.epoch, operators_of(settings), report).run()
+        audit = ClusterAudit(topology, link.stream, session, deployment.epoch, operators_of(settings), report)
+        return await while_kafka_answers(link, audit.run(), wait_s)
     finally:
         await link.close()
         await session.close()
+
+
+async def while_kafka_answers(link: KafkaLink, work: Coroutine[Any, Any, T], limit_s: float) -> T:
+    """What it returns. NotThere once no broker has answered for so long, twice in a row: this loop may have been busy."""
+    task = asyncio.ensure_future(work)
+    control, silences = link.stream("control"), 0
+    while not task.done():
+        try:
+            await asyncio.wait_for(control.ends(), limit_s)
+            silences = 0
+        except TimeoutError:
+            silences += 1
+        if silences == SILENCES_MAX:
+            task.cancel()
+            await asyncio.wait([task])
+            raise NotThere(f"Kafka has not answered for {silences * limit_s:g} s. See kafka.servers in the settings, and do it again.")
+        await asyncio.wait([task], timeout=WATCH_S)
+    return task.result()
 
 
 @cli.command("up")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from zerosum.devcluster import jars
-from zerosum.devcluster.server import Program, Server
+from zerosum.devcluster.server import Java, Program, Server
 
 READY_S: Final = 2.0
 OPTIONS_REQUEST: Final = bytes((4, 0, 0, 0, 5, 0, 0, 0, 0))  # CQL protocol 4: a frame of OPTIONS
@@ -72,7 +72,7 @@ storage_compatibility_mode: NONE
 """
 
 OPTIONS: Final = (
-    "-Xms256m", "-Xmx1g", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
+    "-Xms256m", "-Xmx1g", "-Xss512k", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
     "-Djava.net.preferIPv4Stack=true", "-Djava.awt.headless=true", "-Djdk.attach.allowAttachSelf=true",
     "-Dio.netty.tryReflectionSetAccessible=true", "-Dcassandra-foreground=yes", "-Dcassandra.initial_token=0",
     # A node that is alone waits for nobody.
@@ -103,7 +103,7 @@ class Ports(NamedTuple):
     jmx: int
 
 
-def node(folder: Path, ports: Ports, library: Path) -> Server:
+def node(folder: Path, ports: Ports, java: Java) -> Server:
     data = folder / "data"
     (folder / "triggers").mkdir(parents=True, exist_ok=True)
     data.mkdir(exist_ok=True)
@@ -114,15 +114,16 @@ def node(folder: Path, ports: Ports, library: Path) -> Server:
         f"-Dcassandra.config=file:{configuration}", f"-Dcassandra.storagedir={data}", f"-Dcassandra.triggers_dir={folder / 'triggers'}",
         f"-Dcassandra.jmx.local.port={ports.jmx}",
     )  # fmt: skip
-    return Server("Cassandra", program(library, arguments), folder, ports.cql, partial(is_ready, ports.cql))
+    return Server("Cassandra", program(java, arguments), folder, ports.cql, partial(is_ready, ports.cql))
 
 
-def program(library: Path, own: tuple[str, ...]) -> Program:
+def program(java: Java, own: tuple[str, ...]) -> Program:
     options = (
-        *OPTIONS, *(f"--add-exports={each}=ALL-UNNAMED" for each in EXPORTED), *(f"--add-opens={each}=ALL-UNNAMED" for each in OPENED),
+        *OPTIONS, *java.options,
+        *(f"--add-exports={each}=ALL-UNNAMED" for each in EXPORTED), *(f"--add-opens={each}=ALL-UNNAMED" for each in OPENED),
         f"-Dlogback.configurationFile=file:{jars.SERVERS / 'cassandra' / 'logback.xml'}",
     )  # fmt: skip
-    return Program("cassandra", library, options, own, "org.apache.cassandra.service.CassandraDaemon")
+    return Program("cassandra", java.library, options, own, "org.apache.cassandra.service.CassandraDaemon")
 
 
 def is_ready(port: int) -> bool:

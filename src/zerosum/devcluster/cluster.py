@@ -22,7 +22,7 @@ from typing import IO, Final, NamedTuple, final
 
 from zerosum.devcluster import cassandra, jars, kafka
 from zerosum.devcluster.ports import HOST, free_ports, is_free
-from zerosum.devcluster.server import Server
+from zerosum.devcluster.server import SHORT_LIVED, Java, Server
 from zerosum.errors import ZerosumError
 
 LOCK: Final = "lock"
@@ -43,15 +43,20 @@ class Plan(NamedTuple):
 
 @final
 class DevCluster:
-    """`servers`: the brokers, then the database. `asks_users`: who they are, and holds them to what they may (see kafka.py); the admin's
-    password is in a file then. To be started in a process's main thread: see server.py."""
+    """
+    `servers`: the brokers, then the database. `asks_users`: who they are, and holds them to what they may (see kafka.py); the admin's
+    password is in a file then. `lasts`: they are to be quick after a while, and not at once. To be started in a process's main thread: see
+    server.py.
+    """
 
     def __init__(
-        self, folder: Path, brokers: int = 1, report: Callable[[str], None] = lambda line: None, *, asks_users: bool = False
+        self, folder: Path, brokers: int = 1, report: Callable[[str], None] = lambda line: None, *, asks_users: bool = False,
+        lasts: bool = False,
     ) -> None:  # fmt: skip
         self.folder = folder.absolute()
         self.kafka_password_file = self.folder / "kafka.password"
         self._asks_users = asks_users
+        self._options = () if lasts else SHORT_LIVED
         self._count = brokers
         self._report = report
         self._lock: IO[str] | None = None
@@ -82,17 +87,17 @@ class DevCluster:
     def start(self) -> None:
         """All of them at once; returns when they serve."""
         self._take_folder()
-        libraries = {name: jars.fetched(name, self._report) for name in ("kafka", "cassandra")}
+        javas = {name: Java(jars.fetched(name, self._report), self._options) for name in ("kafka", "cassandra")}
         plan = self._plan()
         ports = iter(plan.ports)
         password = secret_in(self.kafka_password_file) if self._asks_users else None
         nodes = [kafka.Node(number, next(ports), next(ports)) for number in range(1, self._count + 1)]
         self.brokers = [
             kafka.broker(
-                node, nodes, self.folder / f"kafka{node.number}", plan.cluster_id, libraries["kafka"], password
+                node, nodes, self.folder / f"kafka{node.number}", plan.cluster_id, javas["kafka"], password
             ) for node in nodes
         ]  # fmt: skip
-        self.database = cassandra.node(self.folder / "cassandra", cassandra.Ports(*ports), libraries["cassandra"])
+        self.database = cassandra.node(self.folder / "cassandra", cassandra.Ports(*ports), javas["cassandra"])
         for server in self.servers:
             self._report(f"starting {server.name} on port {server.port} ...")
             server.start()

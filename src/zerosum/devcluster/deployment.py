@@ -22,7 +22,7 @@ from zerosum.devcluster.cluster import DevCluster, secret_in
 from zerosum.devcluster.kafka import ADMIN
 from zerosum.devcluster.server import Server, ServerFailed, dies_with_parent
 from zerosum.devcluster.services import Service, clean_environment
-from zerosum.log.kafka.settings import KafkaSettings, Login
+from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
 
 NAME: Final = "zerosum"  # of the deployment
 ROLES: Final = ("ubscore", "settlement", "matching", "auditor", "gateway")
@@ -53,7 +53,9 @@ format = "json"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`copies`: of UBSCore and of matching; those past the first stand by. `settings`: more lines of TOML."""
+    """
+    `copies`: of UBSCore and of matching; those past the first stand by. `settings`: more lines of TOML. `lasts`: see DevCluster.
+    """
 
     shards: int = 2
     partitions: int = 2
@@ -62,6 +64,7 @@ class Shape:
     brokers: int = 1
     audits: bool = True
     settings: str = ""
+    lasts: bool = False
 
 
 @final
@@ -74,7 +77,7 @@ class DevDeployment:
         self.config = self.folder / "zerosum.toml"
         self.master_key = self.folder / "master.key"
         self._report = report
-        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, asks_users=True)
+        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, asks_users=True, lasts=self.shape.lasts)
         self.services = list(self._services())
 
     def _services(self) -> Iterator[Service]:
@@ -92,16 +95,16 @@ class DevDeployment:
 
     def environment(self, role: str) -> dict[str, str]:
         """What makes a service a role's: the user that the brokers let write what that role writes."""
-        return {"ZEROSUM_KAFKA_USER": user_of(role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
+        return {"ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
 
     def kafka_settings(self, role: str | None = None) -> KafkaSettings:
         """As a role's user reaches Kafka, or as the admin."""
         file = self.servers.kafka_password_file if role is None else self._password_file(role)
-        login = Login(ADMIN if role is None else user_of(role), secret_in(file))
+        login = Login(ADMIN if role is None else user_of(NAME, role), secret_in(file))
         return KafkaSettings(self.servers.kafka_servers, NAME, login=login)
 
     def _password_file(self, role: str) -> Path:
-        return self.folder / "secrets" / f"{user_of(role)}.password"
+        return self.folder / "secrets" / f"{user_of(NAME, role)}.password"
 
     @property
     def processes(self) -> list[Service | Server]:
@@ -130,7 +133,7 @@ class DevDeployment:
         """Returns when all of them serve."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.servers.start()
-        self.servers.make_users({user_of(role): secret_in(self._password_file(role)) for role in ROLES})
+        self.servers.make_users({user_of(NAME, role): secret_in(self._password_file(role)) for role in ROLES})
         self._write_settings()
         self._report("making topics and tables ...")
         self.zerosum("cluster", "init", "--config", str(self.config))
@@ -167,8 +170,3 @@ class DevDeployment:
             kafka=", ".join(f'"{server}"' for server in self.servers.kafka_servers.split(",")),
         )  # fmt: skip
         self.config.write_text(text + shape.settings)
-
-
-def user_of(role: str) -> str:
-    """As services/cluster/access.py has it."""
-    return f"{NAME}-{role}"

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from zerosum.devcluster import jars
-from zerosum.devcluster.server import Program, Server, ServerFailed, dies_with_parent
+from zerosum.devcluster.server import Java, Program, Server, ServerFailed, dies_with_parent
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
-OPTIONS: Final = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+OPTIONS: Final = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC")
 CHECKPOINT: Final = "00000000000000000000-0000000000.checkpoint"
 READY_S: Final = 1.0
 USERS_S: Final = 10.0
@@ -92,26 +92,26 @@ class Node(NamedTuple):
     controller_port: int
 
 
-def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, library: Path, password: str | None) -> Server:
+def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, java: Java, password: str | None) -> Server:
     """One of `nodes`, in `folder`. `password`: ADMIN's; None: it asks nobody who they are. ServerFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "server.properties"
     configuration.touch(mode=0o600)
     configuration.write_text(configured(node, nodes, folder / "data", password))
     if not (folder / "data").exists():
-        format_disk(folder, node, cluster_id, library)
+        format_disk(folder, node, cluster_id, java.library)
     return Server(
         f"Kafka broker {node.number}",
-        program(library, configuration),
+        program(java, configuration),
         folder,
         node.port,
         partial(is_ready, f"127.0.0.1:{node.port}", len(nodes), password),
     )
 
 
-def program(library: Path, configuration: Path) -> Program:
-    options = (*OPTIONS, f"-Dlog4j2.configurationFile=file:{jars.SERVERS / 'kafka' / 'log4j2.properties'}")
-    return Program("kafka", library, options, (), "kafka.Kafka", (str(configuration),))
+def program(java: Java, configuration: Path) -> Program:
+    options = (*OPTIONS, *java.options, f"-Dlog4j2.configurationFile=file:{jars.SERVERS / 'kafka' / 'log4j2.properties'}")
+    return Program("kafka", java.library, options, (), "kafka.Kafka", (str(configuration),))
 
 
 def configured(node: Node, nodes: list[Node], data: Path, password: str | None = None) -> str:

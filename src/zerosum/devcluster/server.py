@@ -26,6 +26,8 @@ from typing import Final, final
 from zerosum.devcluster import jars
 from zerosum.errors import ZerosumError
 
+SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1",)
+"""For Java: to compile quickly, and not well. What it compiles otherwise pays for itself after some half a minute of load."""
 READY_S: Final = 120.0
 STOP_S: Final = 30.0
 POLL_S: Final = 0.02
@@ -34,6 +36,14 @@ LOG_SHOWN_LINES: Final = 40
 
 class ServerFailed(ZerosumError):
     """A server could not be started, or ended by itself; with the end of what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Java:
+    """A server's jars, and how Java is to run them."""
+
+    library: Path
+    options: tuple[str, ...] = SHORT_LIVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ HOUR_US: Final = 3_600_000_000
 
 ALL: Final = "SELECT api_key, account, permissions, nonce, secret, created_us, revoked_us FROM api_keys"
 ONE: Final = f"{ALL} WHERE api_key = ?"
-INSERT: Final = "INSERT INTO api_keys (api_key, account, permissions, nonce, secret, created_us, revoked_us) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT: Final = "INSERT INTO api_keys (api_key, account, permissions, nonce, secret, created_us) VALUES (?, ?, ?, ?, ?, ?)"
 REVOKE: Final = "INSERT INTO api_keys (api_key, revoked_us) VALUES (?, ?)"
 CHANGE: Final = "INSERT INTO key_changes (hour, changed_us, api_key) VALUES (?, ?, ?)"
 CHANGES: Final = "SELECT changed_us, api_key FROM key_changes WHERE hour = ? AND changed_us >= ?"
@@ -78,7 +78,7 @@ class ClusterKeys:
             raise KeysError(f"permissions {', '.join(names) or 'none'}: a key has one or more of {', '.join(PERMISSIONS)}.")
         api_key, secret, nonce = random_text(), random_text(), secrets.token_bytes(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, secret.encode(), bound_to(api_key, account_id, ",".join(names)))
-        await self._session.execute(INSERT, (api_key, account_id, ",".join(names), nonce, sealed, clock_us(), 0))
+        await self._session.execute(INSERT, (api_key, account_id, ",".join(names), nonce, sealed, clock_us()))
         await self._tell(api_key)
         return api_key, secret
 
@@ -93,7 +93,7 @@ class ClusterKeys:
     async def list(self, account_id: int | None = None) -> list[KeyInfo]:
         """All keys, or an account's; oldest first. StoreFailed."""
         rows = await self._session.execute(ALL)
-        found = [KeyInfo(row[0], row[1], tuple(row[2].split(",")), row[5], row[6]) for row in rows if account_id in (None, row[1])]
+        found = [KeyInfo(row[0], row[1], tuple(row[2].split(",")), row[5], row[6] or 0) for row in rows if account_id in (None, row[1])]
         return sorted(found, key=lambda key: (key.created_us, key.api_key))
 
     async def _tell(self, api_key: str) -> None:

@@ -23,9 +23,10 @@ from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.server import ServerFailed
 from zerosum.devcluster.services import Service
 from zerosum.log.kafka.link import KafkaLink
+from zerosum.log.kafka.settings import user_of
 from zerosum.log.messages import pack
 from zerosum.log.streams import DeliveryFailed
-from zerosum.services.cluster.access import READS, WRITES, user_of
+from zerosum.services.cluster.access import READS, WRITES
 
 TOPICS = ("commands", "account-events", "orders", "market-events", "control")
 REFUSED = "authorization failed"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.cluster.support import until_fault, until_ready
 from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
-from zerosum.bench.cluster.chaos import ACTIVE, DOUBLE, KILL, SHAPE, STOP, VICTIMS, Chaos
+from zerosum.bench.cluster.chaos import ACTIVE, BROKER, DATABASE, DOUBLE, FULL, KILL, SHAPE, SLOW, STOP, VICTIMS, Chaos
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.bench.gateway_users import User
 from zerosum.core import records
@@ -109,9 +110,14 @@ async def test_a_forged_order_trades_nothing_stops_nothing_and_is_reported(
 
 
 @pytest.mark.parametrize(
-    ("victim", "how"), [*((victim, KILL) for victim in VICTIMS), *((victim, how) for how in (STOP, DOUBLE) for victim in ACTIVE)]
+    ("victim", "how"),
+    [
+        *((victim, KILL) for victim in VICTIMS),
+        *((victim, how) for how in (STOP, DOUBLE) for victim in ACTIVE),
+        *((victim, how) for how in (SLOW, FULL) for victim in (BROKER, DATABASE)),
+    ],
 )
-async def test_what_is_killed_or_stopped_under_load_loses_nothing(
+async def test_what_is_killed_stopped_or_held_up_under_load_loses_nothing(
     deployment: DevDeployment, chaos: Chaos, victim: str, how: str, record_property: Callable[[str, object], None]
 ) -> None:  # fmt: skip
     """Each in turn; it comes back, when the copy beside it has gone on. Then everything is held against everything."""
@@ -121,9 +127,41 @@ async def test_what_is_killed_or_stopped_under_load_loses_nothing(
         f"{how} of {victim}: no request succeeded for {seen.pause_s:.1f} s; {seen.unknown} not told their outcome"
         + (f"; another copy had taken over after {seen.taken_over_s:.2f} s" if seen.taken_over_s is not None else ""),
     )
-    assert (seen.taken_over_s is not None) == (victim in ACTIVE and how != DOUBLE)
+    assert (seen.taken_over_s is not None) == (victim in ACTIVE and how in (KILL, STOP))
     assert seen.pause_s < PAUSE_MAX_S
     assert seen.holds, [each for each in seen.verdicts if not each.holds]
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "check", "words"),
+    [
+        (BROKER, "ubscore", "kafka", "no broker has answered for"),
+        (BROKER, "gateway", "kafka", "no broker has answered for"),
+        (DATABASE, "gateway", "keys", "API keys could not be read for"),
+        (DATABASE, "settlement", "copies", "it has stood still for"),
+    ],
+)
+async def test_health_says_what_is_gone_and_that_it_is_back(
+    deployment: DevDeployment, users: list[User], name: str, role: str, check: str, words: str
+) -> None:  # fmt: skip
+    service, gateway = deployment.of_role(role)[0], deployment.of_role("gateway")[0]
+    server = next(each for each in deployment.servers.servers if each.name == name)
+    connection = await connected(gateway)
+    failures = service.metric("zerosum_database_failures_total") if role == "settlement" else 0.0
+    server.kill()
+    try:
+        if name == DATABASE:  # what is traded meanwhile is to be settled
+            order = {"symbol": "BTCUSDT", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": "50.00", "side": "BUY"}
+            await asked(connection, users[0], "order.place", **order)
+        assert words in await until_fault(service, check)
+    finally:
+        server.start()
+        await asyncio.to_thread(server.wait)
+    for each in deployment.services:
+        await until_ready(each)
+    if role == "settlement":
+        assert service.metric("zerosum_database_failures_total") > failures
+    await connection.close()
 
 
 async def test_a_shard_is_moved_to_another_process_under_load(deployment: DevDeployment, chaos: Chaos) -> None:

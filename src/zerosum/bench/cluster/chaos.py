@@ -2,7 +2,8 @@
 What becomes of a cluster under load when something of it is killed, or stopped for a while: all that was told holds, and how long nothing
 was answered.
 
-    load --> kill -9, and start again | SIGSTOP, and SIGCONT --> load goes on --> settled --> answers = database = gateways --> audit
+    load --> kill -9, and start again | SIGSTOP, and SIGCONT | a tenth of the time | no file may grow any more, and start again
+         --> load goes on --> settled --> answers = database = gateways --> audit
 
 A process that was stopped wakes up where it was, when the copy beside it has taken over: then two emit.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import time
 from collections import Counter
@@ -38,7 +40,11 @@ from zerosum.settlement.cql.session import Session
 KILL: Final = "kill -9"
 STOP: Final = "SIGSTOP"
 DOUBLE: Final = "a double"
-AWAY_S: Final = {KILL: 0.5, STOP: 3.0, DOUBLE: 2.0}
+SLOW: Final = "slowness"
+FULL: Final = "a full disk"
+AWAY_S: Final = {KILL: 0.5, STOP: 3.0, DOUBLE: 2.0, SLOW: 5.0, FULL: 3.0}
+SLOW_STOPPED_S: Final = 0.18  # and then it runs for SLOW_RUNS_S, again and again
+SLOW_RUNS_S: Final = 0.02
 WORKERS: Final = 6
 BEFORE: Final = 100  # requests, and then something happens
 AFTER: Final = 100  # of them, that are answered as they should be once it is over
@@ -51,7 +57,14 @@ DATABASE: Final = "Cassandra"
 ACTIVE: Final = {"active ubscore": "ubscore", "active matching": "matching"}
 """The copies that put out what they make, each beside one that stands by."""
 VICTIMS: Final = (*ACTIVE, "settlement1", "gateway1", BROKER, DATABASE)
-ALL: Final = [*((victim, how) for how in (KILL, STOP) for victim in VICTIMS), *((victim, DOUBLE) for victim in ACTIVE)]
+SLOWED: Final = (*ACTIVE, "settlement1", BROKER, DATABASE)
+FILLED: Final = ("settlement1", BROKER, DATABASE)
+ALL: Final = [
+    *((victim, how) for how in (KILL, STOP) for victim in VICTIMS),
+    *((victim, DOUBLE) for victim in ACTIVE),
+    *((victim, SLOW) for victim in SLOWED),
+    *((victim, FULL) for victim in FILLED),
+]
 """Of a deployment of that shape."""
 
 
@@ -134,6 +147,10 @@ class Chaos:
         if how == DOUBLE:
             assert isinstance(process, Service), "servers have no doubles"
             return await self._double(process)
+        if how == SLOW:
+            return await slow(process)
+        if how == FULL:
+            return await self._fill(process)
         if how == KILL:
             process.kill()
         else:
@@ -163,6 +180,21 @@ class Chaos:
                 raise DoesNotHold(f"{process.name} and its double did not both put out.\n{double.last_words()}")
         finally:
             double.kill()
+
+    async def _fill(self, process: Service | Server) -> None:
+        """
+        What a full disk does to it: nothing more can be written into files that are there. It ends of that, or goes on without; then there
+        is room again, and what has ended is started.
+        """
+        before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        await asyncio.sleep(AWAY_S[FULL])
+        if process.is_running:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
+            await asyncio.sleep(1.0)
+        if not process.is_running:
+            process.start()
+            await asyncio.to_thread(process.wait)
 
     async def _until_taken_over(self, others: list[Service]) -> float:
         """Seconds until these copies put out everything of the role's. DoesNotHold."""
@@ -197,6 +229,16 @@ class Chaos:
             verdict("every process is alive", ended, f"{len(deployment.processes)} processes"),
             *(Verdict(f"audit: {each['check']}", each["holds"], each["detail"]) for each in audit["checks"]),
         ]
+
+
+async def slow(process: Service | Server) -> None:
+    """It has a tenth of the time, for a while."""
+    until_s = time.monotonic() + AWAY_S[SLOW]
+    while time.monotonic() < until_s:
+        process.signal(signal.SIGSTOP)
+        await asyncio.sleep(SLOW_STOPPED_S)
+        process.signal(signal.SIGCONT)
+        await asyncio.sleep(SLOW_RUNS_S)
 
 
 async def until(holds: Callable[[], bool], load: Load) -> None:

@@ -1,7 +1,7 @@
 """
 How much a cluster takes when brokers, database, services and load share one machine.
 
-    one deployment --load at rising rates, open loop--> steps, until one does not hold: the one before it is the knee
+    one deployment, warmed up --load at rising rates, open loop--> steps, until one does not hold: the one before it is the knee
 
 A step holds if its requests were sent and answered in time (the last within BACKLOG_S of the end), none was refused as busy, and everything
 was settled within BACKLOG_S after that.
@@ -30,9 +30,9 @@ from zerosum.bench.gateway_users import User
 from zerosum.devcluster.deployment import DevDeployment, Shape
 from zerosum.settlement.cql.session import Session
 
-WARM_UP_RATE: Final = 500
-WARM_UP_S: Final = 8.0
-BACKLOG_S: Final = 2.0
+WARM_UP_RATE: Final = 2000
+WARM_UP_S: Final = 40.0
+BACKLOG_S: Final = 2.5  # as it is asked: once a second, and three times in a row
 SENT_MIN: Final = 0.97  # of what was to be sent
 
 Report = Callable[[str], None]

@@ -68,5 +68,10 @@ class KafkaSettings:
         }
 
 
+def user_of(deployment: str, role: str) -> str:
+    """The user that a role's services are known as."""
+    return f"{deployment}-{role}"
+
+
 def error_text(error: KafkaError) -> str:
     return f"{error.name()}: {error.str()}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from zerosum.log.kafka.grants import Access
+from zerosum.log.kafka.settings import user_of
 
 READS: Final = {
     "gateway": ("account-events", "market-events"),
@@ -27,7 +28,3 @@ WRITES: Final = {
 def accesses(name: str) -> list[Access]:
     """Of the deployment of that name."""
     return [Access(user_of(name, role), reads, WRITES.get(role, ())) for role, reads in READS.items()]
-
-
-def user_of(name: str, role: str) -> str:
-    return f"{name}-{role}"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import acsylla
-from acsylla.errors import CassException
+from acsylla.errors import CassErrorLibUnableToSetKeyspace, CassException
 
+from zerosum.errors import ZerosumError
 from zerosum.settlement.row_store import StoreFailed
 
 PROTOCOL: Final = 4  # the latest that ScyllaDB and Cassandra share
@@ -37,6 +38,10 @@ class CqlSettings:
     request_s: float = 10.0
 
 
+class KeyspaceMissing(ZerosumError):
+    """The database answers, and has nothing of this deployment."""
+
+
 @final
 class Session:
     """Of one event loop. Made by `connect`."""
@@ -49,7 +54,7 @@ class Session:
 
     @classmethod
     async def connect(cls, settings: CqlSettings, *, keyspace: bool = True) -> Session:
-        """StoreFailed. `keyspace`: whether it exists already."""
+        """StoreFailed, KeyspaceMissing. `keyspace`: whether it exists already."""
         try:
             cluster = acsylla.create_cluster(
                 list(settings.hosts),
@@ -66,6 +71,10 @@ class Session:
                 application_name="zerosum",
             )
             session = await cluster.create_session(settings.keyspace if keyspace else None)
+        except CassErrorLibUnableToSetKeyspace as error:
+            raise KeyspaceMissing(
+                f"The database at {place(settings)} has no keyspace {settings.keyspace}: make it with `zerosum cluster init`."
+            ) from error
         except CassException as error:
             raise failed(settings, error) from error
         return cls(settings, session)
@@ -128,8 +137,12 @@ def rows_of(result: acsylla.Result) -> list[tuple[Any, ...]]:
 
 
 def failed(settings: CqlSettings, error: CassException) -> StoreFailed:
-    where = f"{','.join(settings.hosts)}:{settings.port}"
-    return StoreFailed(f"the database at {where} does not answer as it should: {type(error).__name__.removeprefix('Cass')}: {error}.")
+    what = type(error).__name__.removeprefix("Cass")
+    return StoreFailed(f"the database at {place(settings)} does not answer as it should: {what}: {error}.")
+
+
+def place(settings: CqlSettings) -> str:
+    return f"{','.join(settings.hosts)}:{settings.port}"
 
 
 def varint(value: int) -> bytes:
