@@ -205,7 +205,7 @@ def wiring(frame: Frame) -> Wiring:
 
 
 def run_copies(frame: Frame, makes: list[Callable[[], Copy]]) -> asyncio.Future[Any]:
-    copies = Copies(frame.link, makes, frame.warn)
+    copies = Copies(frame.link.stream, makes, frame.warn)
     frame.readiness.add("copies", copies.fault)
     for kept in copies.kept:
         add_copy_metrics(frame.metrics, kept)

@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
-from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.streams import DeliveryFailed, Stream
 
 RESTART_S: Final = 0.2
@@ -72,9 +71,10 @@ class Kept:
 
 @final
 class Copies:
-    def __init__(self, link: KafkaLink, makes: list[Callable[[], Copy]], report: Callable[[str], None]) -> None:
+    def __init__(self, stream: Callable[[str], Stream], makes: list[Callable[[], Copy]], report: Callable[[str], None]) -> None:
+        """`stream` makes streams, which are only asked where they end."""
         self.kept = [Kept(make) for make in makes]
-        self._link = link
+        self._stream = stream
         self._report = report
         self._loop = asyncio.get_running_loop()
 
@@ -102,8 +102,7 @@ class Copies:
             kept.copy = kept.make()
 
     async def _probe(self, kept: Kept) -> None:
-        # Its own stream object would do, but for one reader at a time. This one is only asked where it ends.
-        source = self._link.stream(kept.copy.source.name)
+        source = self._stream(kept.copy.source.name)
         while True:
             kept.see((await source.ends()).next, self._loop.time())
             await asyncio.sleep(PROBE_S)
