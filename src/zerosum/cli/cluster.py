@@ -20,7 +20,7 @@ from zerosum.cli.tables import show_table
 from zerosum.cli.terminal import tell
 from zerosum.devcluster.deployment import DevDeployment, Shape
 from zerosum.devcluster.keeper import told_to_end
-from zerosum.devcluster.server import ServerFailed
+from zerosum.devcluster.process import ServerFailed
 from zerosum.log.kafka.grants import Grants
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.topics import Topics

@@ -20,7 +20,8 @@ from typing import Final, final
 
 from zerosum.devcluster.cluster import DevCluster, secret_in
 from zerosum.devcluster.kafka import ADMIN
-from zerosum.devcluster.server import Server, ServerFailed, dies_with_parent
+from zerosum.devcluster.process import ServerFailed, dies_with_parent
+from zerosum.devcluster.server import Server
 from zerosum.devcluster.services import Service, clean_environment
 from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
 
@@ -69,7 +70,7 @@ class Shape:
 
 @final
 class DevDeployment:
-    """To be started in a process's main thread: see server.py."""
+    """To be started in a process's main thread: see process.py."""
 
     def __init__(self, folder: Path, shape: Shape | None = None, report: Callable[[str], None] = lambda line: None) -> None:
         self.folder = folder.absolute()

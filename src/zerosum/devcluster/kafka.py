@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from zerosum.devcluster import jars
-from zerosum.devcluster.server import Java, Program, Server, ServerFailed, dies_with_parent
+from zerosum.devcluster.process import ServerFailed, dies_with_parent
+from zerosum.devcluster.server import Java, Program, Server
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient

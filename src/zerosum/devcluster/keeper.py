@@ -7,7 +7,7 @@ Holds the servers of a folder until it is told to end: in a terminal, or as a pr
 
     python -m zerosum.devcluster.keeper FOLDER BROKERS       started by `zerosum devcluster up --detach`
 
-Killed, it takes the servers with it: see server.py.
+Killed, it takes the servers with it: see process.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from zerosum.devcluster.cluster import DevCluster, holder
 from zerosum.devcluster.ports import HOST
-from zerosum.devcluster.server import ServerFailed
+from zerosum.devcluster.process import ServerFailed
 from zerosum.errors import ZerosumError
 
 STATE: Final = "servers.json"

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,93 +19,51 @@ from typing import Any, Final, final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from zerosum.devcluster.server import LOG_SHOWN_LINES, POLL_S, ServerFailed, dies_with_parent
+from zerosum.devcluster.process import Process
 
 READY_S: Final = 60.0
-STOP_S: Final = 30.0
 ASK_S: Final = 5.0
 LISTENERS: Final = {"gateway": ("rest", "websocket", "operations")}
 
 
 @final
-class Service:
+class Service(Process):
     """`role`: as `zerosum run` names it; `options`, `environment`: for it."""
 
     def __init__(
         self, name: str, role: str, folder: Path, config: Path, options: tuple[str, ...] = (), environment: dict[str, str] | None = None
     ) -> None:  # fmt: skip
-        self.name = name
+        super().__init__(name, folder / f"{name}.log")
         self.role = role
         self.data = folder / name
-        self.log = folder / f"{name}.log"
         self._ready_file = folder / f"{name}.ready"
         self._config = config
         self._options = options
         self._environment = {**clean_environment(), **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log_start = 0
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "it was started"
-        return self._process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll() if self._process is not None else None
 
     def start(self) -> None:
-        """Returns at once: see `wait`."""
-        assert not self.is_running, "it is started once at a time"
         self._ready_file.unlink(missing_ok=True)
-        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         ports = [option for each in LISTENERS.get(self.role, ("operations",)) for option in (f"--{each}-port", "0")]
         command = [
-            *dies_with_parent(), sys.executable, "-m", "zerosum.cli.main", "run", self.role, "--config", str(self._config), "--data",
-            str(self.data), "--ready-file", str(self._ready_file), *ports, *self._options,
+            sys.executable, "-m", "zerosum.cli.main", "run", self.role, "--config", str(self._config), "--data", str(self.data),
+            "--ready-file", str(self._ready_file), *ports, *self._options,
         ]  # fmt: skip
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=self._environment
-            )  # fmt: skip
+        self.run(command, self._environment)
+
+    def is_ready(self) -> bool:
+        return self._ready_file.exists()
 
     def wait(self, limit_s: float = READY_S) -> None:
-        """Until it serves. ServerFailed."""
-        deadline = time.monotonic() + limit_s
-        while not self._ready_file.exists():
-            if not self.is_running:
-                raise ServerFailed(f"{self.name} ended with exit code {self.exit_code} while it started.\n{self.last_words()}")
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} does not serve after {limit_s:g} s.\n{self.last_words()}")
-            time.sleep(POLL_S)
+        super().wait(limit_s)
 
     def ports(self) -> dict[str, int]:
         """By listener."""
         found: dict[str, int] = json.loads(self._ready_file.read_text())
         return found
 
-    def stop(self) -> None:
-        """Cleanly; by force if that takes too long."""
-        self.signal(signal.SIGTERM)
-        if self._process is not None:
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
-
     def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        super().kill()
         self._ready_file.unlink(missing_ok=True)
-
-    def signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
 
     # ------------------------------------------------------------------ asking
 
@@ -132,16 +87,6 @@ class Service:
 
     def _asked(self, page: str) -> Any:
         return urllib.request.urlopen(f"http://127.0.0.1:{self.ports()['operations']}/{page}", timeout=ASK_S)
-
-    def last_words(self) -> str:
-        """The end of what it said since it was started."""
-        return "\n".join([f"The end of {self.log}:", *self.said().splitlines()[-LOG_SHOWN_LINES:]])
-
-    def said(self) -> str:
-        """Since it was started last."""
-        with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read().decode(errors="replace")
 
 
 def clean_environment() -> dict[str, str]:

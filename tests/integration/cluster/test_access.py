@@ -20,7 +20,7 @@ from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.devcluster.deployment import ROLES, DevDeployment, Shape
 from zerosum.devcluster.ports import HOST
-from zerosum.devcluster.server import ServerFailed
+from zerosum.devcluster.process import ServerFailed
 from zerosum.devcluster.services import Service
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.settings import user_of

@@ -19,7 +19,7 @@ import pytest
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
 from zerosum.devcluster.cluster import DevCluster
-from zerosum.devcluster.server import ServerFailed
+from zerosum.devcluster.process import ServerFailed
 from zerosum.devcluster.services import Service, clean_environment
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.settings import KafkaSettings

@@ -85,7 +85,7 @@ class Iteration:
 
 @final
 class ClusterIteration:
-    """Run in a process's main thread: see devcluster/server.py."""
+    """Run in a process's main thread: see devcluster/process.py."""
 
     def __init__(self, folder: Path, plan: ClusterPlan, report: Report) -> None:
         """`folder` is fresh."""
