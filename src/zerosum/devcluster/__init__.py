@@ -2,7 +2,8 @@
 A real Kafka and a real Cassandra on this machine, for development, tests and demonstrations: small, on free ports of 127.0.0.1, no Docker.
 
     jars.py        the servers' jars, by Maven, into a cache, each held to its checksum
-    server.py      one Java process: started, watched, ended; none outlives whoever started it
+    process.py     one process: started, watched, ended; none outlives whoever started it
+    server.py      one Java process
     kafka.py       a broker: its configuration, its formatted disk
     cassandra.py   the same for the database, which stands in for ScyllaDB: the same CQL
     cluster.py     all of them together, and what they are reached by

@@ -46,7 +46,7 @@ class DevCluster:
     """
     `servers`: the brokers, then the database. `asks_users`: who they are, and holds them to what they may (see kafka.py); the admin's
     password is in a file then. `lasts`: they are to be quick after a while, and not at once. To be started in a process's main thread: see
-    server.py.
+    process.py.
     """
 
     def __init__(
