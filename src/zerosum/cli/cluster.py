@@ -69,7 +69,7 @@ async def make_deployment(settings: Settings) -> list[str]:
         await found_deployment(session, topology, await topics.check())
     finally:
         await session.close()
-    granted = await make_grants(settings) if settings.kafka.user is not None else []
+    granted = await wait_for("Kafka", lambda: make_grants(settings), wait_s, complain) if settings.kafka.user is not None else []
     return [
         f"topics made: {', '.join(made) or 'none, all are there'}",
         *granted,
@@ -79,7 +79,7 @@ async def make_deployment(settings: Settings) -> list[str]:
 
 
 async def make_grants(settings: Settings) -> list[str]:
-    """What was granted, and who may write besides. GrantsRefused."""
+    """What was granted, and who may write besides. GrantsRefused, KafkaException."""
     grants = Grants(kafka_settings(settings), accesses(settings.cluster.name))
     made = await grants.make()
     return [

@@ -78,4 +78,5 @@ def gateway_settings(settings: Settings) -> GatewayServiceSettings:
         websocket=WebSocketBounds.of(settings.websocket),
         allowance=Allowance(allowance.weight_per_minute, allowance.orders_per_10_seconds, allowance.orders_per_day),
         trusted_proxies=frozenset(settings.gateway.trusted_proxies),
+        wait_s=cluster.wait_s,
     )

@@ -171,7 +171,7 @@ def gateway(
         await service.start()
         frame.readiness.add("keys", service.keys.unreadable)
         frame.readiness.add("clock", service.clock_fault)
-        frame.readiness.add("machines", service.entry.stalled)
+        frame.readiness.add("machines", service.entry.all_stalled)
         add_gateway_metrics(frame, service)
         return service.stopped
 
@@ -205,7 +205,7 @@ def wiring(frame: Frame) -> Wiring:
 
 
 def run_copies(frame: Frame, makes: list[Callable[[], Copy]]) -> asyncio.Future[Any]:
-    copies = Copies(frame.link.stream, makes, frame.warn)
+    copies = Copies(frame.link.probe, makes, frame.warn)
     frame.readiness.add("copies", copies.fault)
     for kept in copies.kept:
         add_copy_metrics(frame.metrics, kept)
@@ -235,6 +235,11 @@ def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
 def add_gateway_metrics(frame: Frame, service: GatewayService) -> None:
     metrics = frame.metrics
     metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not answered.", lambda: service.entry.under_way)
+    for stall in service.entry.stalls:
+        metrics.read_gauge(
+            "zerosum_machine_stalled_seconds", "Since a machine takes nothing of what it is sent.", partial(getattr, stall, "seconds"),
+            {"input": stall.name},
+        )  # fmt: skip
     metrics.read_counter("zerosum_commands_lost_total", "Commands whose fate was not told.", lambda: service.entry.lost)
     metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
     metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)

@@ -51,7 +51,7 @@ disk_failure_policy: die
 commit_failure_policy: die
 
 # Small.
-commitlog_segment_size: 16MiB
+commitlog_segment_size: 4MiB
 commitlog_total_space: 256MiB
 memtable_heap_space: 256MiB
 memtable_offheap_space: 64MiB

@@ -97,7 +97,8 @@ def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, java: J
     """One of `nodes`, in `folder`. `password`: ADMIN's; None: it asks nobody who they are. ServerFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "server.properties"
-    configuration.touch(mode=0o600)
+    configuration.touch()
+    configuration.chmod(0o600)
     configuration.write_text(configured(node, nodes, folder / "data", password))
     if not (folder / "data").exists():
         format_disk(folder, node, cluster_id, java.library)

@@ -44,6 +44,9 @@ class RowStore(Protocol):
 
     async def settled(self, stream: str) -> Settled: ...
 
+    def forget(self) -> None:
+        """What of the record is remembered here: it may not be there any more."""
+
 
 def written(rows: Rows) -> list[tuple[str, tuple[Value, ...]]]:
     """
@@ -100,6 +103,9 @@ class MemoryRowStore:
     def finish(self, stream: str, settled: Settled) -> None:
         if settled.sequence >= self.positions.get(stream, Settled(0, b"")).sequence:
             self.positions[stream] = settled
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
     async def settled(self, stream: str) -> Settled:
         return self.positions.get(stream, Settled(0, b""))

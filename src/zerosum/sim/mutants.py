@@ -62,8 +62,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "own stream written before the shared ones", "services/cluster/role.py",
-        "self._own.writer()\n        async with asyncio.TaskGroup() as sends:\n            for destination",
-        "self._own.writer()\n        await own.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
+        "self.outbox.seen.upto, due.upto\n        async with asyncio.TaskGroup() as sends:\n            for destination",
+        "self.outbox.seen.upto, due.upto\n        await own.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
         "        async with asyncio.TaskGroup() as sends:\n            for destination",
     ),
     Mutant(

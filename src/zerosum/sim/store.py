@@ -52,6 +52,9 @@ class SimRowStore:
         if self._faults.happens("store write times out", self._life):
             raise StoreFailed(f"{stream}: the write up to {settled.sequence} timed out.")
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     async def settled(self, stream: str) -> Settled:
         await self._life.pause()
         await asyncio.sleep(delay_s(self._random, WRITE_S))

@@ -13,7 +13,11 @@ import pytest
 
 from tests.unit.settlement.support import ALICE, BOB, CAROL, SYMBOL, Run, joined, opened_market, settled
 from zerosum.devcluster.cluster import DevCluster
-from zerosum.services.cluster.settlement import account_memory, market_memory
+from zerosum.log.disk import OsDisk
+from zerosum.log.memory_streams import MemoryStream
+from zerosum.log.messages import pack
+from zerosum.services.cluster.role_snapshots import SnapshotSettings
+from zerosum.services.cluster.settlement import IDLE_S, Settlement, account_memory, market_memory
 from zerosum.settlement.batch import Batch, unpacked
 from zerosum.settlement.cql import tables
 from zerosum.settlement.cql.history import CqlHistory
@@ -191,3 +195,35 @@ async def test_the_gateway_reads_what_the_embedded_record_would_say(cql: CqlSett
 def test_a_varint_is_as_short_as_it_can_be(value: int) -> None:
     assert from_varint(varint(value)) == value
     assert len(varint(value)) <= value.bit_length() // 8 + 1
+
+
+async def test_a_record_that_went_back_is_written_anew_and_whole(cql: CqlSettings, tmp_path: Path) -> None:
+    """As a database does that had not synced what it acknowledged, and starts again while nothing is written."""
+    batches = [batch.account_events for batch in traded(100).batches if batch.account_events]
+    half, last = len(batches) // 2, list(unpacked(batches[-1]))[-1][1]
+    stream = MemoryStream(ACCOUNTS, lambda: 0)
+
+    async def settled_up_to(store: CqlRowStore, sequence: int) -> None:
+        async with asyncio.timeout(30):
+            while (await store.settled(ACCOUNTS)).sequence < sequence:  # noqa: ASYNC110  another task settles
+                await asyncio.sleep(0.05)
+
+    async with recorded(cql) as (session, store):
+        settlement = Settlement(stream, account_memory, store, SnapshotSettings(tmp_path, every=10**9), OsDisk())
+        running = asyncio.create_task(settlement.run())
+        for data in batches[:half]:
+            await stream.append(pack(data))
+        await settled_up_to(store, list(unpacked(batches[half - 1]))[-1][1])
+        for table in {*(each.name for each in tables.ALL), "settlement_state"}:
+            await session.run(f"TRUNCATE {table}")
+        await asyncio.sleep(IDLE_S + 0.2)
+        for data in batches[half:]:
+            await stream.append(pack(data))
+        await settled_up_to(store, last)
+        running.cancel()
+        found = await contents(session)
+    async with recorded(CqlSettings(cql.hosts, cql.port, f"{cql.keyspace}y")) as (session, store):
+        running = asyncio.create_task(Settlement(stream, account_memory, store, SnapshotSettings(tmp_path / "y"), OsDisk()).run())
+        await settled_up_to(store, last)
+        running.cancel()
+        assert await contents(session) == found

@@ -28,5 +28,6 @@ def test_a_failure_is_no_acknowledgement_and_is_forgotten_when_nobody_tries_any_
     assert waits.seconds(60.0 + TRIED_S) == 50.0 + TRIED_S
     assert waits.seconds(61.0 + TRIED_S) == 0.0
     waits.sent(100.0)
+    assert waits.seconds(100.2) < 0.3, "what was before is forgotten"
     waits.ended(100.5, well=True)
     assert waits.seconds(101.0) == 0.0

@@ -42,7 +42,7 @@ STOP: Final = "SIGSTOP"
 DOUBLE: Final = "a double"
 SLOW: Final = "slowness"
 FULL: Final = "a full disk"
-AWAY_S: Final = {KILL: 0.5, STOP: 3.0, DOUBLE: 2.0, SLOW: 5.0, FULL: 3.0}
+AWAY_S: Final = {KILL: 0.5, STOP: 3.0, DOUBLE: 2.0, SLOW: 5.0, FULL: 1.0}
 SLOW_STOPPED_S: Final = 0.18  # and then it runs for SLOW_RUNS_S, again and again
 SLOW_RUNS_S: Final = 0.02
 WORKERS: Final = 6
@@ -58,7 +58,7 @@ ACTIVE: Final = {"active ubscore": "ubscore", "active matching": "matching"}
 """The copies that put out what they make, each beside one that stands by."""
 VICTIMS: Final = (*ACTIVE, "settlement1", "gateway1", BROKER, DATABASE)
 SLOWED: Final = (*ACTIVE, "settlement1", BROKER, DATABASE)
-FILLED: Final = ("settlement1", BROKER, DATABASE)
+FILLED: Final = (BROKER, DATABASE)
 ALL: Final = [
     *((victim, how) for how in (KILL, STOP) for victim in VICTIMS),
     *((victim, DOUBLE) for victim in ACTIVE),
@@ -183,18 +183,19 @@ class Chaos:
 
     async def _fill(self, process: Service | Server) -> None:
         """
-        What a full disk does to it: nothing more can be written into files that are there. It ends of that, or goes on without; then there
-        is room again, and what has ended is started.
+        No file of it may grow any more. It ends of that, as it should: it can't keep what it is told. Then there is room again, and it is
+        started. DoesNotHold where it does not notice.
         """
-        before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+        began = time.monotonic()
+        while process.is_running:
+            if time.monotonic() - began > LIMIT_S:
+                raise DoesNotHold(f"{process.name} can't write for {LIMIT_S:.0f} s, and does not end.\n{process.last_words()}")
+            await asyncio.sleep(0.1)
         await asyncio.sleep(AWAY_S[FULL])
-        if process.is_running:
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
-            await asyncio.sleep(1.0)
-        if not process.is_running:
-            process.start()
-            await asyncio.to_thread(process.wait)
+        process.start()
+        await asyncio.to_thread(process.wait)
 
     async def _until_taken_over(self, others: list[Service]) -> float:
         """Seconds until these copies put out everything of the role's. DoesNotHold."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's own way to export them
     AclBinding,
     AclBindingFilter,
@@ -27,6 +27,7 @@ from zerosum.errors import ZerosumError
 from zerosum.log.kafka.settings import KafkaSettings, error_text
 
 REQUEST_S: Final = 10.0
+REFUSALS: Final = frozenset({KafkaError.SECURITY_DISABLED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 WRITING: Final = frozenset({AclOperation.WRITE, AclOperation.ALL})
 ANY_HOST: Final = "*"
 ANYTHING: Final[Any] = None  # in a filter; the stubs know of texts only
@@ -62,7 +63,8 @@ class Grants:
                 try:
                     await asyncio.wrap_future(made)
                 except KafkaException as error:
-                    raise refused(error) from error
+                    raise_if_refused(error)
+                    raise
         return len(missing)
 
     async def other_writers(self) -> list[tuple[str, str]]:
@@ -97,15 +99,18 @@ class Grants:
         try:
             return await asyncio.wrap_future(self._client.describe_acls(which, request_timeout=REQUEST_S))
         except KafkaException as error:
-            raise refused(error) from error
+            raise_if_refused(error)
+            raise
 
 
-def refused(error: KafkaException) -> GrantsRefused:
-    return GrantsRefused(
-        f"The brokers do not say who may write where, or do not let kafka.user decide it: {error_text(error.args[0])}. They need an"
-        " authorizer (authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer), and this user the right to ALTER the"
-        " cluster."
-    )
+def raise_if_refused(error: KafkaException) -> None:
+    """GrantsRefused; other errors may pass."""
+    if error.args[0].code() in REFUSALS:
+        raise GrantsRefused(
+            f"The brokers do not say who may write where, or do not let kafka.user decide it: {error_text(error.args[0])}. They need an"
+            " authorizer (authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer), and this user the right to ALTER"
+            " the cluster."
+        ) from error
 
 
 def principal(user: str) -> str:

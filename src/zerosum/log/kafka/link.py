@@ -68,6 +68,10 @@ class KafkaLink:
     def stream(self, name: str) -> KafkaStream:
         return KafkaStream(name, self)
 
+    def probe(self, name: str) -> KafkaStream:
+        """One that is asked where it ends now and then, and for nothing else."""
+        return KafkaStream(name, self, is_probe=True)
+
     def session(self) -> Session:
         """The one of now; another where that has failed."""
         if self._session is None or self._session.failed is not None:
@@ -109,8 +113,9 @@ class KafkaWriter:
 
 @final
 class KafkaStream:
-    def __init__(self, name: str, link: KafkaLink) -> None:
+    def __init__(self, name: str, link: KafkaLink, *, is_probe: bool = False) -> None:
         self.name = name
+        self._is_probe = is_probe
         topic, _, partition = name.partition(".")
         self.place = f"{link.settings.prefix}.{topic}", int(partition or 0)
         self._link = link
@@ -132,7 +137,7 @@ class KafkaStream:
         wait_s = RETRY_S
         while True:
             try:
-                return await self._link.reader.ends(self.place)
+                return await self._link.reader.ends(self.place, is_probe=self._is_probe)
             except KafkaException as error:
                 self._link.tell(f"where {self.name} ends can't be asked: {error_text(error.args[0])}. It is tried again.")
             await asyncio.sleep(wait_s)

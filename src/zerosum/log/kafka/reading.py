@@ -76,6 +76,9 @@ class Reader:
         own = {**settings.common(warn), "group.id": settings.prefix}  # of no group; the name is needed all the same
         self._asker = Consumer(own)  # for questions: asked of a consumer that another thread polls, they are never answered
         self._questions = ThreadPoolExecutor(1, "kafka questions")
+        self._probes = ThreadPoolExecutor(
+            1, "kafka probes"
+        )  # of many streams, some of which may have no leader: no question waits for them
         self._consumer = Consumer(
             {
                 **own,
@@ -118,10 +121,10 @@ class Reader:
     def resume(self, place: Place) -> None:
         self._commands.put(lambda: self._consumer.resume([TopicPartition(*place)]))
 
-    async def ends(self, place: Place) -> Ends:
+    async def ends(self, place: Place, *, is_probe: bool = False) -> Ends:
         """KafkaException where no broker says."""
         ask = partial(self._asker.get_watermark_offsets, TopicPartition(*place), timeout=ENDS_S, cached=False)
-        first, next_offset = await self._loop.run_in_executor(self._questions, ask)
+        first, next_offset = await self._loop.run_in_executor(self._probes if is_probe else self._questions, ask)
         self._alive()
         return Ends(first, next_offset)
 
@@ -130,6 +133,7 @@ class Reader:
         await asyncio.to_thread(self._thread.join)
         await self._loop.run_in_executor(self._questions, self._asker.close)
         self._questions.shutdown()
+        self._probes.shutdown()
 
     def _hand_over(self, fetched: dict[Place, Fetched]) -> None:
         for place, each in fetched.items():

@@ -39,8 +39,9 @@ class Waits:
         self.failures = 0
 
     def sent(self, now: float) -> None:
+        if self._since is None or self._is_forgotten(now):
+            self._since = now
         self._under_way += 1
-        self._since = self._since if self._since is not None else now
 
     def ended(self, now: float, *, well: bool) -> None:
         self._under_way -= 1
@@ -52,9 +53,10 @@ class Waits:
 
     def seconds(self, now: float) -> float:
         """0 where nobody has tried for a while."""
-        if self._since is None or (not self._under_way and now - self._failed_at > TRIED_S):
-            return 0.0
-        return now - self._since
+        return now - self._since if self._since is not None and not self._is_forgotten(now) else 0.0
+
+    def _is_forgotten(self, now: float) -> bool:
+        return not self._under_way and now - self._failed_at > TRIED_S
 
 
 @final

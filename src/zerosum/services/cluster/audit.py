@@ -59,7 +59,8 @@ class ClusterAudit:
         self._report = report
         self._cut = Cut()
         self._expected: Found = {table: {} for table in tables.ALL}
-        self._shared = {stream.name: Sent(stream.name, self._machine_count) for stream in (*self._streams.orders, *self._streams.commands)}
+        self._shared = {stream.name: Sent(stream.name, topology.shards) for stream in self._streams.orders}
+        self._shared |= {stream.name: Sent(stream.name, self._machine_count) for stream in self._streams.commands}
         self._events = 0
         self.trades = 0
 

@@ -23,7 +23,10 @@ STUCK_S: Final = 10.0
 
 
 class Copy(Protocol):
-    """A Role or a Settlement. `emits`: whether it puts out what it makes, or stands by."""
+    """
+    A Role or a Settlement. `emits`: whether it puts out what it makes, or stands by. `is_verified`: whether it has made what was out when
+    it started, and found it the same: it emits nothing before that.
+    """
 
     state: str
     emits: bool
@@ -34,6 +37,9 @@ class Copy(Protocol):
 
     @property
     def next_offset(self) -> int: ...
+
+    @property
+    def is_verified(self) -> bool: ...
 
     async def run(self) -> None: ...
 
@@ -64,6 +70,8 @@ class Kept:
             return "it is restoring"
         if not self.has_caught_up:
             return f"it is catching up: {self.behind:,} messages behind"
+        if not self.copy.is_verified:
+            return "its input does not give what stands in its own stream: was one of them, or a decision about a record, changed?"
         if self.behind and now - self._seen_at > STUCK_S:
             return f"it has stood still for {now - self._seen_at:.0f} s, {self.behind:,} messages behind"
         return None

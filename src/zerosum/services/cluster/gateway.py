@@ -23,6 +23,7 @@ from typing import Any, Final, final
 
 from zerosum.core import records
 from zerosum.gateway.entry import Answer, Busy, Lost, Passed, unheard
+from zerosum.log.streams import Stream
 from zerosum.services.cluster.barriers import Barriers
 from zerosum.services.cluster.following import follow
 from zerosum.services.cluster.shard_end import SendSettings, ShardEnd
@@ -51,8 +52,10 @@ class ClusterEntry:
     """The Entry of a gateway in a cluster. `run` feeds it; it is of use once `current` is set: the views have caught up then."""
 
     def __init__(
-        self, topology: Topology, streams: Streams, views: Views, store: RowStore, settings: GatewaySettings, clock_us: Callable[[], int]
+        self, topology: Topology, streams: Streams, views: Views, store: RowStore, settings: GatewaySettings, clock_us: Callable[[], int],
+        probe: Callable[[str], Stream] | None = None,
     ) -> None:  # fmt: skip
+        """`probe` makes streams that are only asked where they end; None: those that there are."""
         self.topology = topology
         self.current = asyncio.Event()
         self._streams = streams
@@ -66,10 +69,11 @@ class ClusterEntry:
         ]
         self._barriers = [Barriers(shard, settings.barrier_s, self._start) for shard in self._shards]
         self._engines_upto = [0] * topology.partitions
-        self._shard_stalls = [Stall(shard.stream, partial(getattr, shard, "upto")) for shard in self._shards]
-        self._engine_stalls = [
-            Stall(stream, partial(self._engines_upto.__getitem__, number)) for number, stream in enumerate(streams.orders)
+        asked = Streams(topology, probe) if probe is not None else streams
+        self._shard_stalls = [
+            Stall(stream, partial(getattr, shard, "upto")) for stream, shard in zip(asked.commands, self._shards, strict=True)
         ]
+        self._engine_stalls = [Stall(stream, partial(self._engines_upto.__getitem__, number)) for number, stream in enumerate(asked.orders)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind = topology.shards + topology.partitions  # streams not caught up with
         self._settled = [0] * topology.shards  # how far the record was when it was asked last
@@ -94,11 +98,15 @@ class ClusterEntry:
             if stall.seconds > self._settings.stalled_s:
                 raise Busy(f"nothing is taken from {stall.name} since {stall.seconds:.0f} s")
 
-    def stalled(self) -> str | None:
-        """Which machines take nothing."""
-        stalls = [*self._shard_stalls, *self._engine_stalls]
-        wrong = [f"{each.name} since {each.seconds:.0f} s" for each in stalls if each.seconds > self._settings.stalled_s]
-        return f"nothing is taken from {', '.join(wrong)}" if wrong else None
+    @property
+    def stalls(self) -> list[Stall]:
+        """Of every machine."""
+        return [*self._shard_stalls, *self._engine_stalls]
+
+    def all_stalled(self) -> str | None:
+        """Whether no shard takes anything. Where some do, their users are served: that is no reason to be left out by a balancer."""
+        seconds = min(stall.seconds for stall in self._shard_stalls)
+        return f"no shard has taken anything for {seconds:.0f} s" if seconds > self._settings.stalled_s else None
 
     def barrier(self, account_id: int, passed: Passed) -> None:
         self._barriers[self.topology.shard_of_account(account_id)].ask(passed)
@@ -166,7 +174,7 @@ class ClusterEntry:
                 tasks.create_task(self._forget_settled(number))
             for number in range(self.topology.partitions):
                 tasks.create_task(self._follow_market(number))
-            for stall in (*self._shard_stalls, *self._engine_stalls):
+            for stall in self.stalls:
                 tasks.create_task(stall.watch())
 
     async def _follow_accounts(self, number: int) -> None:

@@ -33,7 +33,7 @@ from zerosum.log.streams import DeliveryFailed
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
-from zerosum.services.cluster.joining import Deployment
+from zerosum.services.cluster.joining import RETRY_S, RETRY_S_MAX, Deployment, NotThere
 from zerosum.services.cluster.overview import ClusterOverview
 from zerosum.services.cluster.topology import Streams
 from zerosum.settlement.cql.history import CqlHistory
@@ -48,7 +48,7 @@ CLOCK_AHEAD_MAX_US: Final = 1_000_000  # or behind: deadlines would be refused, 
 
 @dataclass(frozen=True, slots=True)
 class GatewayServiceSettings:
-    """`folder`: for the operator's socket."""
+    """`folder`: for the operator's socket. `wait_s`: for what is needed at the start."""
 
     folder: Path
     master_key: bytes
@@ -57,6 +57,7 @@ class GatewayServiceSettings:
     websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
     allowance: Allowance = field(default_factory=Allowance)
     trusted_proxies: frozenset[str] = frozenset()
+    wait_s: float = 120.0
 
 
 def clock_us() -> int:
@@ -79,7 +80,7 @@ class GatewayService:
         self.session = session
         self.views = Views(topology.shards, topology.partitions)
         store = CqlRowStore(session, deployment.epoch)
-        self.entry = ClusterEntry(topology, Streams(topology, link.stream), self.views, store, settings.entry, clock_us)
+        self.entry = ClusterEntry(topology, Streams(topology, link.stream), self.views, store, settings.entry, clock_us, link.probe)
         self.keys = ClusterKeys(session, settings.master_key)
         self._executor = ThreadPoolExecutor(READERS, "history")
         api = Api(self.entry, self.views, CqlHistory(session), self.keys, allowance=settings.allowance, executor=self._executor)
@@ -93,8 +94,7 @@ class GatewayService:
     async def start(self) -> None:
         """Returns once it serves."""
         await self.keys.load()
-        while not await self._write_nothing():  # it takes a while to fail, and is told then
-            pass
+        await self._until_written()
         for name, work in (("events", self.entry.run()), ("keys", self.keys.run()), ("clock", self._watch_clock())):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._ended)
@@ -121,6 +121,19 @@ class GatewayService:
             return None
         return f"this machine's clock is {ahead_us / 1e6:+.1f} s from the broker's: set it"
 
+    async def _until_written(self) -> None:
+        """NotThere, after a while."""
+        loop = asyncio.get_running_loop()
+        deadline, wait_s = loop.time() + self._settings.wait_s, RETRY_S
+        while (why := await self._write_nothing()) is not None:
+            if loop.time() > deadline:
+                raise NotThere(
+                    f"nothing can be written: {why} See that enough brokers are up, and `zerosum cluster init` for who may write."
+                )
+            self._report(f"nothing can be written yet: {why}")
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_S_MAX)
+
     async def _watch_clock(self) -> None:
         """A clock that was wrong may have been set, and who is not ready sends nothing that would show it."""
         while True:
@@ -128,14 +141,13 @@ class GatewayService:
             if self.clock_fault() is not None:
                 await self._write_nothing()
 
-    async def _write_nothing(self) -> bool:
-        """A message that every machine passes by; whether it is there."""
+    async def _write_nothing(self) -> str | None:
+        """A message that every machine passes by; why it may not be there."""
         try:
             await self.link.stream("commands.0").writer().append(pack(b""))
         except DeliveryFailed as error:
-            self._report(f"nothing can be written: {error}")
-            return False
-        return True
+            return str(error)
+        return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and not self.stopped.done():

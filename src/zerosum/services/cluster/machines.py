@@ -71,7 +71,12 @@ class CoreRole(Protocol):
 
 
 class RoleMachine(ABC):
-    """`next_offset`: of the message of its input that it takes next."""
+    """
+    `next_offset`: of the message of its input that it takes next. `takes_numbered_records_only`: of which none may be missing, so that no
+    message that can't be read is passed over.
+    """
+
+    takes_numbered_records_only = False
 
     def __init__(self, name: str, core: CoreRole) -> None:
         self.name = name
@@ -102,7 +107,7 @@ class RoleMachine(ABC):
         except NotAMessage:
             return UNREADABLE
         except MessageDamaged:
-            if position(appended.offset) not in self._passed_over:
+            if position(appended.offset) not in self._passed_over or self.takes_numbered_records_only:
                 raise
             return UNREADABLE
 
@@ -174,6 +179,8 @@ class ShardMachine(RoleMachine):
 @final
 class PartitionMachine(RoleMachine):
     """Destinations: the shards."""
+
+    takes_numbered_records_only = True
 
     def __init__(
         self, partition: int, topology: Topology, reserve: int = RESERVE, output_bytes_max: int = OUTPUT_BYTES_MAX

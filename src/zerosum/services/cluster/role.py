@@ -36,6 +36,7 @@ from zerosum.services.cluster.pace import Pace
 from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSettings
 from zerosum.services.cluster.twins import Twins
 
+LED_PATIENCE: Final = 10  # times patience_s, for a copy that goes on slowly
 OWN_END_MESSAGES: Final = 8  # at the end of the own stream that are looked at: a copy that lags may have written the very last
 
 
@@ -85,6 +86,10 @@ class Role:
         self._shared = shared
         self._passed_over: set[int] = set()  # positions of the input
         self._own_offset = 0  # of the next message of the own stream to be read
+        self._seen_at_send = 0  # of the input: up to where everything was out when this copy sent something last
+        self._sent_upto = 0  # and up to where it was with that
+        self._led_at = 0.0  # when a copy of a lower number put out what was due
+        self._is_doubled = False  # another process has this copy's number
         self._read: deque[tuple[int, int]] = deque()  # messages of it with events not made here yet: offset, number of the last
         self._out_at_start = 0  # the number of the last own event that was out
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
@@ -163,13 +168,13 @@ class Role:
             self.outbox.put(output, asyncio.get_running_loop().time())
             self._changed.set()
             # What is made and not read is in the outbox, or stands in the own stream and is about to be read.
-            while (self._is_verified and self.outbox.bytes > most) or self.twins.made_bytes > most + self.outbox.bytes:
+            while (self.is_verified and self.outbox.bytes > most) or self.twins.made_bytes > most + self.outbox.bytes:
                 self._is_full.set()
                 await self._change()
             self._is_full.clear()
 
     @property
-    def _is_verified(self) -> bool:
+    def is_verified(self) -> bool:
         """Whether what was out at the start has been made here, too, and is the same."""
         return self.twins.compared_up_to >= self._out_at_start
 
@@ -216,15 +221,20 @@ class Role:
         loop = asyncio.get_running_loop()
         while True:
             since = self.outbox.waits_since()
-            if since is None or not self._is_verified:
+            if since is None or not self.is_verified:
                 await self._change()
             elif self.emits:
                 return
-            elif (left := since + self._settings.patience_s - loop.time()) <= 0:
+            elif (left := self._due_at(since) - loop.time()) <= 0:
                 self._report(f"{self.machine.name}: takes over, from position {self.outbox.seen.upto} of its input")
                 self.emits = True
             else:
                 await asyncio.sleep(left)
+
+    def _due_at(self, since: float) -> float:
+        """When a standby is to put out what it made at a time: a copy of a lower number that goes on slowly is given more of it."""
+        patience_s = self._settings.patience_s
+        return min(max(since, self._led_at) + patience_s, since + LED_PATIENCE * patience_s)
 
     async def _send(self, due: Due) -> None:
         """
@@ -232,6 +242,7 @@ class Role:
         acknowledged: so each time sessions may be new ones, where others' messages made one fail.
         """
         writer, own = self._settings.writer, self._own.writer()
+        self._seen_at_send, self._sent_upto = self.outbox.seen.upto, due.upto
         async with asyncio.TaskGroup() as sends:
             for destination, records in due.shared.items():
                 shared = self._shared[destination].writer()
@@ -249,18 +260,24 @@ class Role:
 
     # ------------------------------------------------------------------ watch
 
-    def _step_back_for(self, message: Message) -> None:
-        is_other = message.writer < self._settings.writer and message.upto > self.outbox.seen.upto
-        if self.emits and is_other and self._settings.patience_s:
-            self._report(f"{self.machine.name}: stands by again, for copy {message.writer} puts out what is due")
-            self.emits = False
+    def _compare_numbers(self, message: Message) -> None:
+        """Its writer's with this copy's, where it puts out what was not out when this copy sent something last."""
+        writer = self._settings.writer
+        if message.writer < writer and message.upto > self._seen_at_send:
+            self._led_at = asyncio.get_running_loop().time()
+            if self.emits and self._settings.patience_s:
+                self._report(f"{self.machine.name}: stands by again, for copy {message.writer} puts out what is due")
+                self.emits = False
+        elif message.writer == writer and message.upto > self._sent_upto and self.emits and not self._is_doubled:
+            self._is_doubled = True
+            self._report(f"{self.machine.name}: another process puts out as copy {writer}, too: give each a --copy of its own")
 
     async def _watch(self) -> None:
         while True:
             for appended in await self._own.read(self._own_offset):
                 message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
                 self.twins.read(message.records)
-                self._step_back_for(message)
+                self._compare_numbers(message)
                 self._see(message)
                 if message.records:
                     self._read.append((appended.offset, last_sequence(message.records)))

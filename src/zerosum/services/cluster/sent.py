@@ -18,7 +18,7 @@ from zerosum.services.cluster.twins import Diverged, Twins
 
 @final
 class Sent:
-    """Of one input. Senders are numbered: shards, and then engines."""
+    """Of one input. `senders`: who may send there, numbered: shards, and then engines. What comes from others changes nothing."""
 
     def __init__(self, name: str, senders: int) -> None:
         self._name = name

@@ -62,7 +62,7 @@ class Settlement:
         self.name = f"settlement of {stream.name}"
         self.settled = Settled(0, b"")
         self.state = "restoring"
-        self.emits = True
+        self.emits = self.is_verified = True
         self.trades = 0  # settled by this copy
         self.failures = 0  # reads and writes that the database did not do
         self._written_at = 0.0
@@ -83,6 +83,7 @@ class Settlement:
 
     async def _restore(self) -> None:
         """From the newest snapshot; if the record is not as far, it is another than was written to, and is written from the beginning."""
+        self._store.forget()
         self.settled = await self._settled()
         snapshot = self._snapshots.newest()
         if self.settled.sequence < sequence_of(snapshot):

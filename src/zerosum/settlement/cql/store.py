@@ -19,7 +19,7 @@ from typing import Any, Final, final
 
 from zerosum.settlement.cql.session import Session
 from zerosum.settlement.cql.tables import Row, Write, writes
-from zerosum.settlement.row_store import Settled
+from zerosum.settlement.row_store import Settled, StoreFailed
 from zerosum.settlement.rows import Rows
 
 NUMBER_BITS: Final = 40
@@ -53,10 +53,17 @@ class CqlRowStore:
         done = await asyncio.gather(*(self._send_some(waiting) for _ in range(UNDER_WAY_MAX)), return_exceptions=True)
         for error in done:
             if error is not None:
-                self._firsts.clear()  # a database that fails may have lost some
+                self.forget()  # a database that fails may have lost some
                 raise error
-        await self._session.execute(POSITION, (stream, *settled), timestamp=time)
+        try:
+            await self._session.execute(POSITION, (stream, *settled), timestamp=time)
+        except StoreFailed:
+            self.forget()
+            raise
         self._remember(firsts)
+
+    def forget(self) -> None:
+        self._firsts.clear()
 
     async def settled(self, stream: str) -> Settled:
         rows = await self._session.execute(SETTLED, (stream,))

@@ -318,14 +318,14 @@ def test_commands_are_refused_while_a_machine_takes_nothing() -> None:
         await asyncio.sleep(SOON_S)
         scene.lands(0, 0)
         await asyncio.sleep(SETTINGS.stalled_s)
-        assert scene.entry.stalled() is None
+        assert scene.entry.all_stalled() is None
         await asyncio.sleep(2.5)
         with pytest.raises(Busy, match=r"nothing is taken from commands.0 since \d s"):
             scene.submit("second", OPEN(ALICE))
-        assert scene.entry.stalled() == "nothing is taken from commands.0 since 7 s"
+        assert scene.entry.all_stalled() == "no shard has taken anything for 7 s"
         await scene.tell(opened(0), upto=position(1))
         await asyncio.sleep(1.0)
-        assert scene.entry.stalled() is None
+        assert scene.entry.all_stalled() is None
         scene.submit("third", OPEN(ALICE))
 
     played(story)

@@ -19,6 +19,7 @@ class Played:
 
     name = "ubscore.0"
     emits = True
+    is_verified = True
 
     def __init__(self, source: MemoryStream, ends_with: Exception | None = None) -> None:
         self.state = "serving"
@@ -54,6 +55,9 @@ def test_a_copy_serves_once_it_has_caught_up_and_not_while_it_stands_still(loop:
     kept.see(BEHIND_MAX + 1, STUCK_S)
     assert kept.fault(1.0 + STUCK_S) is None
     assert kept.fault(2.0 + STUCK_S) == "it has stood still for 11 s, 1,000 messages behind"
+    copy.is_verified = False
+    assert "its input does not give what stands in its own stream" in str(kept.fault(1.0 + STUCK_S))
+    copy.is_verified = True
     copy.next_offset = BEHIND_MAX + 1
     kept.see(BEHIND_MAX + 1, 2.0 + STUCK_S)
     assert kept.fault(99.0) is None, "nothing is to be done"

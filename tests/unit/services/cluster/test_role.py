@@ -13,7 +13,7 @@ from zerosum.log.errors import MessageDamaged
 from zerosum.log.memory_streams import MemoryStream
 from zerosum.log.messages import pack, position
 from zerosum.log.streams import Appended, Ends
-from zerosum.services.cluster.machines import ShardMachine
+from zerosum.services.cluster.machines import PartitionMachine, ShardMachine
 from zerosum.services.cluster.memory import MemoryCluster
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
@@ -120,6 +120,17 @@ def test_a_damaged_message_stops_a_machine_unless_it_is_passed_over() -> None:
     (event,) = records.records(output.own)
     assert event[0] & 0xFF == records.FOREIGN
     assert machine.next_offset == 1
+
+
+def test_an_engine_takes_numbered_records_only_so_no_damaged_message_of_them_is_passed_over() -> None:
+    damaged = bytearray(pack(records.command(records.OPEN_ACCOUNT, 0, FIRST_USER)))
+    damaged[-1] ^= 1
+    machine = PartitionMachine(0, Topology(1, 1), reserve=64)
+    machine.quarantine({position(0)})
+    with pytest.raises(MessageDamaged, match=r"matching.0, position 65536 of its input"):
+        list(machine.steps(Appended(0, 0, bytes(damaged))))
+    (output,) = machine.steps(Appended(0, 0, b"no message at all"))
+    assert len(list(records.records(output.own))) == 1
 
 
 def test_of_two_copies_that_put_out_the_one_of_the_higher_number_stands_by_again_and_takes_over_when_the_other_is_gone() -> None:

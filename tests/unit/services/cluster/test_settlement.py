@@ -42,6 +42,9 @@ class FailingStore:
             raise StoreFailed("not known")
         self.rows.put_all(stream, rows, settled)
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     async def settled(self, stream: str) -> Settled:
         return await self.rows.settled(stream)
 
@@ -55,6 +58,9 @@ class UnreadableStore:
 
     async def write(self, stream: str, rows: Rows, settled: Settled) -> None:
         self.rows.put_all(stream, rows, settled)
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
     async def settled(self, stream: str) -> Settled:
         self.asked += 1
@@ -137,6 +143,9 @@ def test_a_record_that_lost_what_it_had_is_written_again() -> None:
                 self.rows = MemoryRowStore()
                 raise StoreFailed("the power is out")
             await self.rows.write(stream, rows, settled)
+
+        def forget(self) -> None:
+            """Nothing is remembered."""
 
         async def settled(self, stream: str) -> Settled:
             return await self.rows.settled(stream)
