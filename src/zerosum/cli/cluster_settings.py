@@ -60,7 +60,7 @@ def role_folder(settings: Settings) -> Path:
 
 def role_settings(settings: Settings, role: str, copy: int) -> RoleSettings:
     cluster = settings.cluster
-    return RoleSettings(snapshot_settings(settings, role), cluster.patience_s, cluster.gather_s, copy, operators_of(settings))
+    return RoleSettings(snapshot_settings(settings, role), cluster.patience_s, cluster.gather_s, copy)
 
 
 def operators_of(settings: Settings) -> Operators:

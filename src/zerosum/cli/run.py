@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from zerosum.cli.cluster_settings import cql_settings, gateway_settings, role_settings, snapshot_settings
+from zerosum.cli.cluster_settings import cql_settings, gateway_settings, operators_of, role_settings, snapshot_settings
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption
@@ -201,7 +201,7 @@ def market_settlement(frame: Frame, wired: Wiring, number: int, store: CqlRowSto
 
 
 def wiring(frame: Frame) -> Wiring:
-    return Wiring(frame.topology, Streams(frame.topology, frame.link.stream), frame.warn)
+    return Wiring(frame.topology, Streams(frame.topology, frame.link.stream), frame.warn, operators=operators_of(frame.settings))
 
 
 def run_copies(frame: Frame, makes: list[Callable[[], Copy]]) -> asyncio.Future[Any]:

@@ -199,9 +199,12 @@ async def test_the_roles_of_a_process_read_the_control_stream_one_after_the_othe
         await writer.append(b"no decision at all")
         for number in range(3):
             await writer.append(Decision(f"ubscore.{number}", number + 1, "alice").signed(key))
-        decisions = Decisions(control, said.append)
-        found = await asyncio.gather(*(decisions.passed_over(f"ubscore.{number}", operators) for number in range(4)))
+        decisions = Decisions(control, operators, said.append)
+        found = await asyncio.gather(*(decisions.passed_over(f"ubscore.{number}") for number in range(4)))
         assert found == [{1}, {2}, {3}, set()]
+        assert len(said) == 1, "of what decides nothing, once"
+        await writer.append(Decision("ubscore.3", 9, "alice").signed(key))
+        assert await decisions.passed_over("ubscore.3") == {9}, "what has come since"
 
 
 async def test_two_readers_of_a_stream_at_a_time_are_a_fault(kafka: KafkaSettings) -> None:

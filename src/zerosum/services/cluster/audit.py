@@ -52,10 +52,9 @@ class ClusterAudit:
     ) -> None:  # fmt: skip
         self._topology = topology
         self._streams = Streams(topology, make)
-        self._decisions = Decisions(self._streams.control, report)
+        self._decisions = Decisions(self._streams.control, operators, report)
         self._session = session
         self._store = CqlRowStore(session, epoch)
-        self._operators = operators
         self._report = report
         self._cut = Cut()
         self._expected: Found = {table: {} for table in tables.ALL}
@@ -119,7 +118,7 @@ class ClusterAudit:
         self, sender: int, machine: RoleMachine, source: Stream, own: Stream, memory: Memory
     ) -> tuple[Chain, int, str]:  # fmt: skip
         """The chain of what stands in the own stream, its last number, and what is wrong with it."""
-        machine.quarantine(await self._decisions.passed_over(machine.name, self._operators))
+        machine.quarantine(await self._decisions.passed_over(machine.name))
         twins, chain, sequence = Twins(own.name), Chain(), Sequence(own.name)
         twins.begin(0)
         own_end = (await own.ends()).next

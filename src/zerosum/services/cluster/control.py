@@ -99,35 +99,39 @@ class Operators:
 
 @final
 class Decisions:
-    """The control stream, as the roles of a process read it: one after the other, for a stream has one reader at a time."""
+    """The control stream, as the roles of a process read it: once, and then what has come; a stream has one reader at a time."""
 
-    def __init__(self, control: Stream, report: Callable[[str], None]) -> None:
+    def __init__(self, control: Stream, operators: Operators, report: Callable[[str], None]) -> None:
         self._control = control
+        self._operators = operators
         self._report = report
         self._reading = asyncio.Lock()
+        self._next = 0  # the offset of the first message that is not read
+        self._found: list[Decision] = []
 
-    async def passed_over(self, role: str, operators: Operators) -> set[int]:
+    async def passed_over(self, role: str) -> set[int]:
         """The positions of the records that a role's machine passes over."""
         async with self._reading:
-            return await self._read(role, operators)
-
-    async def _read(self, role: str, operators: Operators) -> set[int]:
+            await self._read()
         found: set[int] = set()
+        for decision in self._found:
+            if decision.role == role and decision.decision == PASS_OVER:
+                found.add(decision.position)
+            elif decision.role == role:
+                found.discard(decision.position)
+        return found
+
+    async def _read(self) -> None:
+        """All that is there."""
         ends = await self._control.ends()
-        at = ends.first
-        while at < ends.next:
-            for appended in await self._control.read(at):
-                at = appended.offset + 1
+        self._next = max(self._next, ends.first)
+        while self._next < ends.next:
+            for appended in await self._control.read(self._next):
+                self._next = appended.offset + 1
                 try:
-                    decision = operators.verified(appended.data)
+                    self._found.append(self._operators.verified(appended.data))
                 except ValueError as error:
                     self._report(f"{self._control.name}: message {appended.offset} decides nothing: {error}")
-                    continue
-                if decision.role == role and decision.decision == PASS_OVER:
-                    found.add(decision.position)
-                elif decision.role == role:
-                    found.discard(decision.position)
-        return found
 
 
 def as_text(positions: Iterable[int], before: int) -> str:

@@ -46,13 +46,13 @@ class MemoryCluster:
         self.store = MemoryRowStore()
         self.views = Views(topology.shards, topology.partitions)
         self.auditor = Auditor(self.streams)
-        wiring = Wiring(topology, self.streams, reserve=reserve)
+        wiring = Wiring(topology, self.streams, reserve=reserve, operators=operators)
 
         def settings(role: str) -> SnapshotSettings:
             return SnapshotSettings(folder / role, every=snapshot_every)
 
         def of_machine(role: str) -> RoleSettings:
-            return RoleSettings(settings(role), patience_s=0, operators=operators or Operators(), bounds=bounds or Bounds())
+            return RoleSettings(settings(role), patience_s=0, bounds=bounds or Bounds())
 
         self.shards = [wiring.shard(number, of_machine(f"ubscore.{number}"), disk) for number in range(topology.shards)]
         self.engines = [wiring.partition(number, of_machine(f"matching.{number}"), disk) for number in range(topology.partitions)]

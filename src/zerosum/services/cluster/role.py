@@ -29,7 +29,7 @@ from zerosum.log.messages import RECORDS_BYTES_MAX, Message, cut, offset_of, pac
 from zerosum.log.sequences import last_sequence
 from zerosum.log.snapshots import Snapshot
 from zerosum.log.streams import Appended, Stream, StreamPruned
-from zerosum.services.cluster.control import DecidedTooLate, Decisions, Operators, as_text
+from zerosum.services.cluster.control import DecidedTooLate, Decisions, as_text
 from zerosum.services.cluster.machines import RoleMachine
 from zerosum.services.cluster.outbox import Due, Outbox
 from zerosum.services.cluster.pace import Pace
@@ -57,7 +57,6 @@ class RoleSettings:
     patience_s: float = 0.3
     gap_s: float = 0.0
     writer: int = 0
-    operators: Operators = field(default_factory=Operators)
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -115,7 +114,7 @@ class Role:
     # ------------------------------------------------------------------ restore
 
     async def _restore(self) -> None:
-        self._passed_over = await self._decisions.passed_over(self.machine.name, self._settings.operators)
+        self._passed_over = await self._decisions.passed_over(self.machine.name)
         self.machine.quarantine(self._passed_over)
         own_first = await self._find_own_end()
         # Up to it everything must be out: what this copy, or another, made and did not send is to be made again.

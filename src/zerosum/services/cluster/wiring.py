@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import final
 
 from zerosum.log.disk import Disk
-from zerosum.services.cluster.control import Decisions
+from zerosum.services.cluster.control import Decisions, Operators
 from zerosum.services.cluster.machines import RESERVE, PartitionMachine, ShardMachine
 from zerosum.services.cluster.role import Role, RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
@@ -32,12 +32,13 @@ class Wiring:
     """
 
     def __init__(
-        self, topology: Topology, streams: Streams, report: Callable[[str], None] = unheard, reserve: int = RESERVE
+        self, topology: Topology, streams: Streams, report: Callable[[str], None] = unheard, reserve: int = RESERVE,
+        operators: Operators | None = None,
     ) -> None:  # fmt: skip
         self.topology = topology
         self.streams = streams
         self._report = report
-        self._decisions = Decisions(streams.control, report)
+        self._decisions = Decisions(streams.control, operators or Operators(), report)
         self._reserve = reserve
 
     def shard(self, number: int, settings: RoleSettings, disk: Disk) -> Role:
