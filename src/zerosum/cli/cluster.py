@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tomllib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -21,6 +22,7 @@ from zerosum.cli.terminal import tell
 from zerosum.devcluster.deployment import DevDeployment, Shape
 from zerosum.devcluster.keeper import told_to_end
 from zerosum.devcluster.process import ServerFailed
+from zerosum.errors import ConfigError
 from zerosum.log.kafka.grants import Grants
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.topics import Topics
@@ -28,11 +30,21 @@ from zerosum.ops.settings_model import Settings
 from zerosum.services.audit import Verdict
 from zerosum.services.cluster.access import accesses
 from zerosum.services.cluster.audit import ClusterAudit
-from zerosum.services.cluster.joining import NotThere, database_of, found_deployment, partitions_by_topic, topics_of, wait_for
+from zerosum.services.cluster.joining import (
+    DATABASE,
+    KAFKA,
+    NotThere,
+    database_of,
+    found_deployment,
+    partitions_by_topic,
+    topics_of,
+    wait_for,
+)
 from zerosum.settlement.cql.schema import migrate
 from zerosum.settlement.cql.session import Session
 
 WATCH_S: Final = 0.2
+NEW_FOLDER: Final = 2  # shards, and engine partitions
 SILENCES_MAX: Final = 2
 
 T = TypeVar("T")
@@ -60,16 +72,15 @@ async def make_deployment(settings: Settings) -> list[str]:
     """What was made. NotThere, TopicsWrong, CqlSchemaWrong, OtherDeployment."""
     topology, wait_s = topology_of(settings), settings.cluster.wait_s
     topics = Topics(kafka_settings(settings), partitions_by_topic(topology), replication_of(settings))
-    made = await wait_for("Kafka", topics.make, wait_s, complain)
+    made = await wait_for(KAFKA, topics.make, wait_s, complain)
     keyspace = cql_settings(settings)
-    replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {settings.database.replication}}}"
-    migrated = await wait_for("the database", lambda: migrate(keyspace, replication), wait_s, complain)
+    migrated = await wait_for(DATABASE, lambda: migrate(keyspace, settings.database.replication), wait_s, complain)
     session = await Session.connect(keyspace)
     try:
         await found_deployment(session, topology, await topics.check())
     finally:
         await session.close()
-    granted = await wait_for("Kafka", lambda: make_grants(settings), wait_s, complain) if settings.kafka.user is not None else []
+    granted = await wait_for(KAFKA, lambda: make_grants(settings), wait_s, complain) if settings.kafka.user is not None else []
     return [
         f"topics made: {', '.join(made) or 'none, all are there'}",
         *granted,
@@ -147,8 +158,8 @@ async def while_kafka_answers(link: KafkaLink, work: Coroutine[Any, Any, T], lim
 @cli.command("up")
 def up(
     folder: Annotated[Path, typer.Option(help="Where everything lies.", file_okay=False)] = Path("zerosum-cluster"),
-    shards: Annotated[int, typer.Option(help="UBSCore shards, for a new folder.", min=1, max=256)] = 2,
-    partitions: Annotated[int, typer.Option(help="Engine partitions, for a new folder.", min=1, max=256)] = 2,
+    shards: Annotated[int | None, typer.Option(help="UBSCore shards, for a new folder: 2 unless told.", min=1, max=256)] = None,
+    partitions: Annotated[int | None, typer.Option(help="Engine partitions, for a new folder: 2 unless told.", min=1, max=256)] = None,
     gateways: Annotated[int, typer.Option(help="Gateways.", min=1, max=16)] = 1,
     copies: Annotated[int, typer.Option(help="Copies of UBSCore and of matching: past the first they stand by.", min=1, max=4)] = 1,
     brokers: BrokersOption = 1,
@@ -158,7 +169,9 @@ def up(
 
     Needs what `zerosum devcluster up` needs. The next start goes on where this one ended.
     """
-    deployment = DevDeployment(folder, Shape(shards, partitions, gateways, copies, brokers), tell)
+    made = made_with(folder)
+    shape = Shape(fixed("shards", shards, made), fixed("partitions", partitions, made), gateways, copies, brokers)
+    deployment = DevDeployment(folder, shape, tell)
     with told_to_end() as told, deployment.running():
         show(deployment)
         while not told.wait(WATCH_S):
@@ -166,6 +179,23 @@ def up(
                 if not each.is_running:
                     raise ServerFailed(f"{each.name} has ended.\n{each.last_words()}")
         tell("stopping ...")
+
+
+def made_with(folder: Path) -> dict[str, int]:
+    """What is fixed of the deployment in a folder; nothing for a new one."""
+    config = folder / "zerosum.toml"
+    found: dict[str, int] = tomllib.loads(config.read_text())["cluster"] if config.exists() else {}
+    return found
+
+
+def fixed(name: str, wanted: int | None, made: dict[str, int]) -> int:
+    """ConfigError."""
+    found = made.get(name, NEW_FOLDER)
+    if made and wanted not in (None, found):
+        raise ConfigError(
+            f"--{name} {wanted}: the folder was made with {found}, which can't be changed. Leave it out, or name another folder."
+        )
+    return wanted or found
 
 
 def show(deployment: DevDeployment) -> None:

@@ -7,18 +7,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import Final, final
 
 from zerosum.cli.cluster_settings import cql_settings
 from zerosum.cli.directory import master_key
 from zerosum.cli.door import Refused
 from zerosum.core.codes import CLOSED
-from zerosum.gateway.cluster_keys import ClusterKeys
+from zerosum.gateway.cluster_keys import REFRESH_S, ClusterKeys
 from zerosum.gateway.keys import KeyInfo
 from zerosum.ops.settings_model import Settings
 from zerosum.settlement.cql.schema import require_current
 from zerosum.settlement.cql.session import Session
 
+KNOWN_S: Final = 2 * REFRESH_S
 STATUS = "SELECT status FROM accounts WHERE account = ?"
 
 
@@ -40,7 +41,10 @@ class ClusterKeyBox:
             raise Refused(f"account {account_id} is closed: a key for it could do nothing.")
 
     def create(self, account_id: int, permissions: Iterable[str]) -> tuple[str, str]:
-        return self._runner.run(self._keys.create(account_id, permissions))
+        """Returns when every gateway has read it."""
+        made = self._runner.run(self._keys.create(account_id, permissions))
+        self._runner.run(asyncio.sleep(KNOWN_S))
+        return made
 
     def revoke(self, api_key: str) -> None:
         self._runner.run(self._keys.revoke(api_key))

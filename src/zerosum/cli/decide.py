@@ -17,15 +17,20 @@ from zerosum.cli.cluster_settings import kafka_settings, operators_of, replicati
 from zerosum.cli.directory import load_settings
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.terminal import tell
+from zerosum.core import records
 from zerosum.errors import ConfigError
+from zerosum.log.errors import MessageDamaged
 from zerosum.log.kafka.link import KafkaLink
-from zerosum.log.messages import end_of
+from zerosum.log.messages import offset_of, position, unpack
+from zerosum.log.streams import Stream
 from zerosum.ops.secret_files import read_secret
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.control import APPLY, PASS_OVER, Decision
 from zerosum.services.cluster.joining import topics_of
+from zerosum.services.cluster.role import OWN_END_MESSAGES
 
 INPUTS: Final = {"ubscore": "commands", "matching": "orders"}
+OUTPUTS: Final = {"ubscore": "account-events", "matching": "market-events"}
 
 
 def operator_command(
@@ -47,7 +52,7 @@ def operator_command(
 
 def pass_over_command(
     machine: Annotated[str, typer.Argument(help="As its copies name it: ubscore.3, matching.0.")],
-    position: Annotated[int, typer.Argument(help="Of the record in its input, as its copies say.", min=1)],
+    at: Annotated[int, typer.Argument(metavar="POSITION", help="Of the record in its input, as its copies say.", min=1)],
     by: Annotated[str, typer.Option(help="Your name among cluster.operators.")],
     key: Annotated[Path, typer.Option(help="Your private key: see `zerosum cluster operator`.", dir_okay=False)],
     take_back: Annotated[bool, typer.Option("--take-back", help="Let the record be applied after all.")] = False,
@@ -60,16 +65,15 @@ def pass_over_command(
     While no copy of the machine runs: they read decisions when they start. It can be taken back as long as none has gone past the record.
     """
     settings = load_settings(data, config)
-    decision = Decision(machine, position, by, APPLY if take_back else PASS_OVER)
+    decision = Decision(machine, at, by, APPLY if take_back else PASS_OVER)
     signed = decision.signed(private_key(key))
     try:
         operators_of(settings).verified(signed)
     except ValueError as error:
         raise ConfigError(f"{key} does not decide for {by}: {error}. Name the key whose public half cluster.operators has.") from error
     offset = asyncio.run(append(settings, decision, signed))
-    typer.echo(
-        f"message {offset} of {settings.cluster.name}.control. Start the copies of {machine} now, with {by} among cluster.operators."
-    )
+    done = "applies" if take_back else "passes over"
+    typer.echo(f"message {offset} of {settings.cluster.name}.control: {machine} {done} position {at}. Start its copies now.")
 
 
 async def append(settings: Settings, decision: Decision, signed: bytes) -> int:
@@ -83,12 +87,37 @@ async def append(settings: Settings, decision: Decision, signed: bytes) -> int:
     await topics_of(kafka, topology, replication_of(settings), settings.cluster.wait_s, tell)
     link = KafkaLink(kafka, tell)
     try:
-        end = end_of((await link.stream(f"{INPUTS[role]}.{number}").ends()).next)
-        if decision.position >= end:
-            raise ConfigError(f"the input of {decision.role} ends before position {decision.position}: take the one that its copies name.")
+        await check_position(link.stream(f"{INPUTS[role]}.{number}"), decision)
+        if decision.decision == PASS_OVER:
+            await check_not_gone_past(link.stream(f"{OUTPUTS[role]}.{number}"), decision)
         return await link.stream("control").writer().append(signed)
     finally:
         await link.close()
+
+
+async def check_position(source: Stream, decision: Decision) -> None:
+    """That it is one of a record of the input, or of a message that can't be read. ConfigError."""
+    ends, offset = await source.ends(), offset_of(decision.position)
+    if not ends.first <= offset < ends.next:
+        raise ConfigError(f"the input of {decision.role} has no position {decision.position}: take the one that its copies name.")
+    message = (await source.read(offset))[0]
+    try:
+        count = len(list(records.records(unpack(message.data, source.name).records)))
+    except MessageDamaged:
+        count = 1  # as a whole
+    if decision.position >= position(offset, count):
+        raise ConfigError(f"message {offset} of the input of {decision.role} has {count} records: position {decision.position} is of none.")
+
+
+async def check_not_gone_past(own: Stream, decision: Decision) -> None:
+    """ConfigError where a copy has applied the record: what it put out of it stands in its stream."""
+    ends = await own.ends()
+    at = max(ends.first, ends.next - OWN_END_MESSAGES)
+    while at < ends.next:
+        for appended in await own.read(at):
+            at = appended.offset + 1
+            if unpack(appended.data, own.name).upto > decision.position:
+                raise ConfigError(f"{decision.role} has gone past position {decision.position} already: what it made of it is out.")
 
 
 def private_key(path: Path) -> Ed25519PrivateKey:

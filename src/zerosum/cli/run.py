@@ -63,7 +63,7 @@ def ubscore(
     """
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        numbers, wired = numbers_of(partitions, frame.topology.shards, "shards"), wiring(frame)
+        numbers, wired = numbers_of(partitions, frame.topology.shards, "partitions"), wiring(frame)
         return run_copies(frame, [partial(shard, frame, wired, number, copy) for number in numbers])
 
     run_service("ubscore", start, data, config, ports(operations=operations_port), ready_file)
@@ -267,5 +267,5 @@ def numbers_of(text: str | None, count: int, what: str) -> list[int]:
         first = int(match[1])
         found |= set(range(first, int(match[2] or first) + 1))
     if not found or max(found) >= count:
-        raise ConfigError(f"--{what} {text}: the deployment has {count}, numbered from 0.")
+        raise ConfigError(f"--{what} {text}: the deployment has {count}, which are numbered 0 to {count - 1}.")
     return sorted(found)

@@ -135,8 +135,8 @@ class DevCluster:
         except BlockingIOError as error:
             lock.close()
             raise FolderTaken(
-                f"Process {holder(self.folder)} runs servers in {self.folder} already: end them with `zerosum devcluster down --folder"
-                f" {self.folder}`, or name another folder."
+                f"Process {holder(self.folder)} runs servers in {self.folder} already. End it, by Ctrl-C where it was started, or, if that"
+                f" was `devcluster up`, by `zerosum devcluster down --folder {self.folder}`; or name another folder."
             ) from error
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")

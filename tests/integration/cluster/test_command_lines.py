@@ -125,7 +125,7 @@ def test_a_service_that_finds_no_broker_says_which_setting(place: Place) -> None
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("2", "--partitions 2: the deployment has 2, numbered from 0"),
+        ("2", "--partitions 2: the deployment has 2, which are numbered 0 to 1"),
         ("x", "--partitions x: write numbers"),
         ("1-", "--partitions 1-: write"),
     ],
@@ -175,7 +175,9 @@ async def test_a_record_that_stops_a_machine_is_passed_over(place: Place) -> Non
     assert "ubscore.2 is no machine of this deployment: those are ubscore.0 to ubscore.1, and matching.0 to matching.1" in refused(
         *decided("ubscore.2", at, "--by", "alice")
     )
-    assert "the input of ubscore.0 ends before position" in refused(*decided("ubscore.0", at, "--by", "alice"))
+    assert f"the input of ubscore.0 has no position {at}" in refused(*decided("ubscore.0", at, "--by", "alice"))
+    assert "has 1 records: position" in refused(*decided("ubscore.1", str(int(at) + 1), "--by", "alice"))
+    assert "the input of ubscore.1 has no position 1" in refused(*decided("ubscore.1", "1", "--by", "alice"))
     assert f"message 0 of {place.name}.control" in printed(*decided("ubscore.1", at, "--by", "alice"))
     service.start()
     try:
@@ -187,6 +189,7 @@ async def test_a_record_that_stops_a_machine_is_passed_over(place: Place) -> Non
         await asyncio.sleep(0.5)  # it has begun to put out what it made
     finally:
         service.stop()
+    assert f"ubscore.1 has gone past position {at} already" in refused(*decided("ubscore.1", at, "--by", "alice"))
     found = json.loads(zerosum("cluster", "audit", "--config", place.config, "--json").stdout)  # nothing is settled: no settlement ran
     assert [each["holds"] for each in found["checks"]] == [True, True, True, True, False, True], found
 

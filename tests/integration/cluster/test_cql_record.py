@@ -28,7 +28,7 @@ from zerosum.settlement.history import History
 from zerosum.settlement.row_store import Settled, StoreFailed
 from zerosum.settlement.rows import RETURNED, SENT, AccountRow, MarketRow, Rows, TransferRow
 
-ONE_NODE = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}"
+ONE_NODE = 1  # and so one replica
 ACCOUNTS, MARKETS = "account-events.0", "market-events.0"
 HOUR_US = 3_600_000_000
 
@@ -88,6 +88,17 @@ async def test_migrations_are_done_once_and_a_later_schema_is_refused(cql: CqlSe
     with pytest.raises(CqlSchemaWrong, match="later version"):
         await migrate(cql, ONE_NODE)
     await session.close()
+
+
+async def test_more_replicas_than_nodes_are_refused_before_and_after(cql: CqlSettings) -> None:
+    with pytest.raises(CqlSchemaWrong, match=r"database.replication is 3, and the data center at .* has 1 nodes: .* Set it to 1 or less"):
+        await migrate(cql, 3)
+    session = await Session.connect(cql, keyspace=False)
+    replication = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 3}"
+    await session.run(f"CREATE KEYSPACE {cql.keyspace} WITH replication = {replication}")
+    await session.close()
+    with pytest.raises(CqlSchemaWrong, match=rf"The keyspace {cql.keyspace} was made with 3 replicas, and its data center has 1 nodes"):
+        await migrate(cql, ONE_NODE)
 
 
 async def test_two_who_make_it_at_once_do_no_harm(cql: CqlSettings) -> None:

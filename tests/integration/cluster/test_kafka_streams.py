@@ -173,6 +173,11 @@ async def test_topics_are_made_once_and_held_to_what_they_must_be(kafka: KafkaSe
         await Topics(kafka, {"commands": 4}, ONE_BROKER).check()
 
 
+async def test_more_replicas_than_brokers_are_refused(kafka: KafkaSettings) -> None:
+    with pytest.raises(TopicsWrong, match=r"kafka.replication is 3, and there are fewer brokers: set it and kafka.in_sync to no more"):
+        await Topics(kafka, PARTITIONS, Replication(3, 2)).make()
+
+
 async def test_topics_with_fewer_replicas_than_wanted_are_refused(kafka: KafkaSettings) -> None:
     await Topics(kafka, PARTITIONS, ONE_BROKER).make()
     with pytest.raises(TopicsWrong, match=rf"The topic {kafka.prefix}.control has 1 replicas, and kafka.replication is 3: give it more"):

@@ -188,7 +188,11 @@ class KafkaStream:
                 self._next = message.offset + 1
         self._is_out_of_range = fetched.is_out_of_range
         if fetched.refused:
-            self._failed = ReadingFailed(f"{self.name} may not be read by this user: {fetched.refused}. See `zerosum cluster init`.")
+            login = self._link.settings.login
+            user = f"the user {login.user}" if login is not None else "a process without kafka.user"
+            self._failed = ReadingFailed(
+                f"{self.name} may not be read by {user}: {fetched.refused}. Is it this role's? `zerosum cluster init` makes grants."
+            )
         if self.buffered_bytes > self._link.settings.buffered_bytes and not self._is_paused:
             self._is_paused = True
             self._link.reader.pause(self.place)

@@ -80,7 +80,7 @@ class Topics:
         ]
         if wanted:
             for made in self._client.create_topics(wanted, operation_timeout=REQUEST_S).values():
-                await created(made)
+                await self._created(made)
             await self._known()
         await self.check()
         return [topic.topic for topic in wanted]
@@ -92,6 +92,20 @@ class Topics:
         while in_a_row < KNOWN_TIMES and loop.time() < deadline:
             in_a_row = in_a_row + 1 if self._partitions.keys() <= (await self._existing()).keys() else 0
             await asyncio.sleep(KNOWN_POLL_S)
+
+    async def _created(self, made: Future[Any]) -> None:
+        """Another who makes the same is as good. TopicsWrong."""
+        try:
+            await asyncio.wrap_future(made)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                raise TopicsWrong(
+                    f"kafka.replication is {self._replication.factor}, and there are fewer brokers: set it and kafka.in_sync to no more"
+                    " than there are, or start more."
+                ) from error
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TopicsWrong(f"A topic can't be made: {error_text(error.args[0])}") from error
 
     async def check(self) -> dict[str, str]:
         """The id of each topic: another one of the same name has another. KafkaException; TopicsWrong, with all that is."""
@@ -144,12 +158,3 @@ class Topics:
                 if name in found and found[name].value != value
             ]
         return faults
-
-
-async def created(made: Future[Any]) -> None:
-    """Another who makes the same is as good."""
-    try:
-        await asyncio.wrap_future(made)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise TopicsWrong(f"A topic can't be made: {error_text(error.args[0])}.") from error

@@ -32,6 +32,9 @@ from zerosum.settlement.row_store import StoreFailed
 
 FILE: Final = "deployment.json"
 LOCK: Final = "lock"
+KAFKA: Final = "Kafka"
+DATABASE: Final = "the database"
+SETTINGS: Final = {KAFKA: "kafka.servers, and kafka.user and kafka.password_file,", DATABASE: "database.hosts and database.port"}
 RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 5.0
 EPOCH: Final = 1
@@ -80,9 +83,7 @@ async def wait_for(what: str, ask: Callable[[], Awaitable[T]], limit_s: float, r
         except (KafkaException, StoreFailed) as error:
             why = error_text(error.args[0]) if isinstance(error, KafkaException) else str(error)
         if time.monotonic() > deadline:
-            raise NotThere(
-                f"{what} did not come within {limit_s:g} s: {why} Start it, or see kafka.servers and database.hosts in the settings."
-            )
+            raise NotThere(f"{what} did not come within {limit_s:g} s: {why} Start it, or see {SETTINGS[what]} in the settings.")
         report(f"waiting for {what}: {why}")
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, RETRY_S_MAX)
@@ -92,14 +93,14 @@ async def topics_of(
     settings: KafkaSettings, topology: Topology, replication: Replication, limit_s: float, report: Report
 ) -> dict[str, str]:  # fmt: skip
     """The ids of the deployment's topics. NotThere, TopicsWrong."""
-    return await wait_for("Kafka", Topics(settings, partitions_by_topic(topology), replication).check, limit_s, report)
+    return await wait_for(KAFKA, Topics(settings, partitions_by_topic(topology), replication).check, limit_s, report)
 
 
 async def database_of(
     settings: CqlSettings, topology: Topology, topics: dict[str, str], limit_s: float, report: Report
 ) -> tuple[Session, Deployment]:  # fmt: skip
     """The deployment's database. NotThere, CqlSchemaWrong, OtherDeployment."""
-    session = await wait_for("the database", lambda: Session.connect(settings), limit_s, report)
+    session = await wait_for(DATABASE, lambda: Session.connect(settings), limit_s, report)
     try:
         await require_current(session)
         found = await deployment_in(session)

@@ -225,7 +225,8 @@ class Role:
             elif self.emits:
                 return
             elif (left := self._due_at(since) - loop.time()) <= 0:
-                self._report(f"{self.machine.name}: takes over, from position {self.outbox.seen.upto} of its input")
+                at = self.outbox.seen.upto
+                self._report(f"{self.machine.name}: puts out what is due from position {at} of its input on, as no other copy does")
                 self.emits = True
             else:
                 await asyncio.sleep(left)

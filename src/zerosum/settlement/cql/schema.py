@@ -15,7 +15,7 @@ import time
 from typing import Final, NamedTuple
 
 from zerosum.errors import ZerosumError
-from zerosum.settlement.cql.session import CqlSettings, Session
+from zerosum.settlement.cql.session import CqlSettings, Session, place
 
 
 class CqlSchemaWrong(ZerosumError):
@@ -85,14 +85,17 @@ MIGRATIONS: Final = (Migration("the record", TABLES),)
 """In the order in which they are done; number 1 first. One that was released is never changed."""
 
 
-async def migrate(settings: CqlSettings, replication: str) -> list[str]:
+async def migrate(settings: CqlSettings, replication: int) -> list[str]:
     """
-    Make the keyspace, if it is missing, with `replication` (a CQL map), and do what migrations are not done; their names. StoreFailed,
+    Make the keyspace, if it is missing, with so many replicas of each row, and do what migrations are not done; their names. StoreFailed,
     CqlSchemaWrong.
     """
     session = await Session.connect(settings, keyspace=False)
     try:
-        await session.run(f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {replication}")
+        await check_replication(session, replication)
+        of_each = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
+        await session.run(f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {of_each}")
+        await check_made_replication(session)
     finally:
         await session.close()
     session = await Session.connect(settings)
@@ -110,6 +113,35 @@ async def migrate(settings: CqlSettings, replication: str) -> list[str]:
         return names
     finally:
         await session.close()
+
+
+async def check_replication(session: Session, replication: int) -> None:
+    """CqlSchemaWrong: with more replicas than nodes nothing could be written."""
+    nodes = await nodes_of_data_center(session)
+    if replication > nodes:
+        raise CqlSchemaWrong(
+            f"database.replication is {replication}, and the data center at {place(session.settings)} has {nodes} nodes: nothing could be"
+            f" written. Set it to {nodes} or less, or add nodes."
+        )
+
+
+async def check_made_replication(session: Session) -> None:
+    """The same of a keyspace that was there. CqlSchemaWrong."""
+    keyspace = session.settings.keyspace
+    ((made,),) = await session.run(f"SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'")
+    replicas = min(int(count) for name, count in made.items() if name != "class")
+    nodes = await nodes_of_data_center(session)
+    if replicas > nodes:
+        raise CqlSchemaWrong(
+            f"The keyspace {keyspace} was made with {replicas} replicas, and its data center has {nodes} nodes: nothing can be written. Add"
+            f" nodes, or, while it is empty: DROP KEYSPACE {keyspace}."
+        )
+
+
+async def nodes_of_data_center(session: Session) -> int:
+    """Of the node that answers."""
+    ((own,),) = await session.run("SELECT data_center FROM system.local")
+    return 1 + sum(data_center == own for (data_center,) in await session.run("SELECT data_center FROM system.peers"))
 
 
 async def require_current(session: Session) -> None:
