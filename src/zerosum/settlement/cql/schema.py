@@ -141,7 +141,7 @@ async def check_made_replication(session: Session) -> None:
 async def nodes_of_data_center(session: Session) -> int:
     """Of the node that answers."""
     ((own,),) = await session.run("SELECT data_center FROM system.local")
-    return 1 + sum(data_center == own for (data_center,) in await session.run("SELECT data_center FROM system.peers"))
+    return 1 + sum(bool(data_center == own) for (data_center,) in await session.run("SELECT data_center FROM system.peers"))
 
 
 async def require_current(session: Session) -> None:
