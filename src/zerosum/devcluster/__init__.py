@@ -11,5 +11,5 @@ A real Kafka and a real Cassandra on this machine, for development, tests and de
     services.py    one service of a cluster as a process: `zerosum run ...`
     deployment.py  a whole cluster: the servers, and every service
 
-Not for production: one database node, heaps of some hundred megabytes, no passwords.
+Not for production: one database node, heaps of some hundred megabytes, no TLS.
 """

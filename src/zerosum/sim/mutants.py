@@ -62,8 +62,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "own stream written before the shared ones", "services/cluster/role.py",
-        "self.outbox.seen.upto, due.upto\n        async with asyncio.TaskGroup() as sends:\n            for destination",
-        "self.outbox.seen.upto, due.upto\n        await own.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
+        "self._seen_at_send = self.outbox.seen.upto\n        async with asyncio.TaskGroup() as sends:\n            for destination",
+        "self._seen_at_send = self.outbox.seen.upto\n        await own.append(pack(b'', writer=writer, upto=due.upto, sequence=0))\n"
         "        async with asyncio.TaskGroup() as sends:\n            for destination",
     ),
     Mutant(

@@ -91,13 +91,13 @@ async def test_migrations_are_done_once_and_a_later_schema_is_refused(cql: CqlSe
 
 
 async def test_more_replicas_than_nodes_are_refused_before_and_after(cql: CqlSettings) -> None:
-    with pytest.raises(CqlSchemaWrong, match=r"database.replication is 3, and the data center at .* has 1 nodes: .* Set it to 1 or less"):
+    with pytest.raises(CqlSchemaWrong, match=r"database.replication asks for 3 replicas, and .* has 1 nodes: .* set it to fewer"):
         await migrate(cql, 3)
     session = await Session.connect(cql, keyspace=False)
     replication = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 3}"
     await session.run(f"CREATE KEYSPACE {cql.keyspace} WITH replication = {replication}")
     await session.close()
-    with pytest.raises(CqlSchemaWrong, match=rf"The keyspace {cql.keyspace} was made with 3 replicas, and its data center has 1 nodes"):
+    with pytest.raises(CqlSchemaWrong, match=rf"The keyspace {cql.keyspace} was made with 3 replicas, and .* has 1 nodes"):
         await migrate(cql, ONE_NODE)
 
 

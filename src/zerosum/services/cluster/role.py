@@ -37,6 +37,7 @@ from zerosum.services.cluster.role_snapshots import RoleSnapshots, SnapshotSetti
 from zerosum.services.cluster.twins import Twins
 
 LED_PATIENCE: Final = 10  # times patience_s, for a copy that goes on slowly
+NOT_SENT_MAX: Final = 10  # a copy that ended may have had so many under way
 OWN_END_MESSAGES: Final = 8  # at the end of the own stream that are looked at: a copy that lags may have written the very last
 
 
@@ -86,9 +87,10 @@ class Role:
         self._passed_over: set[int] = set()  # positions of the input
         self._own_offset = 0  # of the next message of the own stream to be read
         self._seen_at_send = 0  # of the input: up to where everything was out when this copy sent something last
-        self._sent_upto = 0  # and up to where it was with that
         self._led_at = 0.0  # when a copy of a lower number put out what was due
         self._is_doubled = False  # another process has this copy's number
+        self._own_end_at_start = 0
+        self._not_sent = 0  # messages of the own stream under this copy's number, less those that it has sent
         self._read: deque[tuple[int, int]] = deque()  # messages of it with events not made here yet: offset, number of the last
         self._out_at_start = 0  # the number of the last own event that was out
         self._changed = asyncio.Event()  # something was put in the outbox, or is out of it
@@ -140,6 +142,7 @@ class Role:
     async def _find_own_end(self) -> int:
         """How far the last messages of the own stream say that everything is out. Returns the offset of its first message."""
         ends = await self._own.ends()
+        self._own_end_at_start = ends.next
         at = max(ends.first, ends.next - OWN_END_MESSAGES)
         while at < ends.next:
             for appended in await self._own.read(at):
@@ -242,7 +245,7 @@ class Role:
         acknowledged: so each time sessions may be new ones, where others' messages made one fail.
         """
         writer, own = self._settings.writer, self._own.writer()
-        self._seen_at_send, self._sent_upto = self.outbox.seen.upto, due.upto
+        self._seen_at_send = self.outbox.seen.upto
         async with asyncio.TaskGroup() as sends:
             for destination, records in due.shared.items():
                 shared = self._shared[destination].writer()
@@ -254,30 +257,36 @@ class Role:
                 if number == len(pieces):
                     upto = due.upto
                 sequence = last_sequence(piece) or due.own_sequence
+                self._not_sent -= 1
                 sends.create_task(own.append(pack(piece, writer=writer, upto=upto, sequence=sequence)))
         self.outbox.emitted(due)
         self._changed.set()
 
     # ------------------------------------------------------------------ watch
 
-    def _compare_numbers(self, message: Message) -> None:
-        """Its writer's with this copy's, where it puts out what was not out when this copy sent something last."""
-        writer = self._settings.writer
-        if message.writer < writer and message.upto > self._seen_at_send:
+    def _step_back_for(self, message: Message) -> None:
+        """Where a copy of a lower number puts out what was not out when this one sent something last."""
+        if message.writer < self._settings.writer and message.upto > self._seen_at_send:
             self._led_at = asyncio.get_running_loop().time()
             if self.emits and self._settings.patience_s:
                 self._report(f"{self.machine.name}: stands by again, for copy {message.writer} puts out what is due")
                 self.emits = False
-        elif message.writer == writer and message.upto > self._sent_upto and self.emits and not self._is_doubled:
+
+    def _notice_double(self, message: Message, offset: int) -> None:
+        """More stands in the own stream under this copy's number than it has sent: neither steps back for the other."""
+        if message.writer == self._settings.writer and offset >= self._own_end_at_start:
+            self._not_sent += 1
+        if self._not_sent > NOT_SENT_MAX and not self._is_doubled:
             self._is_doubled = True
-            self._report(f"{self.machine.name}: another process puts out as copy {writer}, too: give each a --copy of its own")
+            self._report(f"{self.machine.name}: another process puts out as copy {message.writer}, too: give each a --copy of its own")
 
     async def _watch(self) -> None:
         while True:
             for appended in await self._own.read(self._own_offset):
                 message = unpack(appended.data, f"{self._own.name}, message {appended.offset}")
                 self.twins.read(message.records)
-                self._compare_numbers(message)
+                self._step_back_for(message)
+                self._notice_double(message, appended.offset)
                 self._see(message)
                 if message.records:
                     self._read.append((appended.offset, last_sequence(message.records)))

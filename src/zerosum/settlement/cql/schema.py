@@ -90,12 +90,14 @@ async def migrate(settings: CqlSettings, replication: int) -> list[str]:
     Make the keyspace, if it is missing, with so many replicas of each row, and do what migrations are not done; their names. StoreFailed,
     CqlSchemaWrong.
     """
+    keyspace = settings.keyspace
     session = await Session.connect(settings, keyspace=False)
     try:
-        await check_replication(session, replication)
+        await require_nodes(session, replication, "database.replication asks for", "set it to fewer")
         of_each = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
-        await session.run(f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {of_each}")
-        await check_made_replication(session)
+        await session.run(f"CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {of_each}")
+        made, mend = await replicas_of(session, keyspace), f"while it is empty: DROP KEYSPACE {keyspace}"
+        await require_nodes(session, made, f"The keyspace {keyspace} was made with", mend)
     finally:
         await session.close()
     session = await Session.connect(settings)
@@ -115,33 +117,21 @@ async def migrate(settings: CqlSettings, replication: int) -> list[str]:
         await session.close()
 
 
-async def check_replication(session: Session, replication: int) -> None:
+async def require_nodes(session: Session, replicas: int, what: str, mend: str) -> None:
     """CqlSchemaWrong: with more replicas than nodes nothing could be written."""
-    nodes = await nodes_of_data_center(session)
-    if replication > nodes:
-        raise CqlSchemaWrong(
-            f"database.replication is {replication}, and the data center at {place(session.settings)} has {nodes} nodes: nothing could be"
-            f" written. Set it to {nodes} or less, or add nodes."
-        )
-
-
-async def check_made_replication(session: Session) -> None:
-    """The same of a keyspace that was there. CqlSchemaWrong."""
-    keyspace = session.settings.keyspace
-    ((made,),) = await session.run(f"SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'")
-    replicas = min(int(count) for name, count in made.items() if name != "class")
-    nodes = await nodes_of_data_center(session)
+    ((own,),) = await session.run("SELECT data_center FROM system.local")
+    nodes = 1 + sum(bool(data_center == own) for (data_center,) in await session.run("SELECT data_center FROM system.peers"))
     if replicas > nodes:
         raise CqlSchemaWrong(
-            f"The keyspace {keyspace} was made with {replicas} replicas, and its data center has {nodes} nodes: nothing can be written. Add"
-            f" nodes, or, while it is empty: DROP KEYSPACE {keyspace}."
+            f"{what} {replicas} replicas, and the data center at {place(session.settings)} has {nodes} nodes: nothing could be written."
+            f" Add nodes, or {mend}."
         )
 
 
-async def nodes_of_data_center(session: Session) -> int:
-    """Of the node that answers."""
-    ((own,),) = await session.run("SELECT data_center FROM system.local")
-    return 1 + sum(bool(data_center == own) for (data_center,) in await session.run("SELECT data_center FROM system.peers"))
+async def replicas_of(session: Session, keyspace: str) -> int:
+    """As it was made; the fewest of its data centers."""
+    ((made,),) = await session.run(f"SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'")
+    return min(int(count) for name, count in made.items() if name != "class")
 
 
 async def require_current(session: Session) -> None:

@@ -163,3 +163,23 @@ def test_of_two_copies_that_put_out_the_one_of_the_higher_number_stands_by_again
         assert (again.emits, second.emits) == (False, True), "it is not late"
 
     loop.run(story())
+
+
+def test_two_processes_of_one_number_are_told_to_get_numbers_of_their_own() -> None:
+    loop = SimLoop()
+    topology = Topology(1, 1)
+    said: list[str] = []
+
+    async def story() -> None:
+        streams = Streams(topology, lambda name: MemoryStream(name, loop.now_us))
+        for folder in ("one", "other"):
+            settings = RoleSettings(SnapshotSettings(FOLDER / folder), patience_s=0.3, writer=7)
+            role = Wiring(topology, streams, said.append, reserve=64).shard(0, settings, SimDisk())
+            loop.create_task(role.run())
+        for account in range(FIRST_USER, FIRST_USER + 20):
+            await streams.commands[0].writer().append(pack(open_account(account)))
+            await asyncio.sleep(1)
+
+    loop.run(story())
+    told = [line for line in said if "another process puts out as copy 7, too" in line]
+    assert len(told) == 2, said
