@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from zerosum.core import records
-from zerosum.core.codes import ACTIVE, FIRST_USER
+from zerosum.core.codes import ACTIVE, BUY, FIRST_USER, LIMIT
 from zerosum.gateway.entry import Busy, Event
 from zerosum.log.memory_streams import MemoryStream
 from zerosum.log.messages import pack, position
@@ -61,13 +61,15 @@ class Scene:
     def __init__(self, loop: SimLoop, settings: GatewaySettings = SETTINGS) -> None:
         self.commands = ByHand()
         self.events = MemoryStream("account-events.0", loop.now_us)
+        self.orders = MemoryStream("orders.0", loop.now_us)
         self.store = MemoryRowStore()
         self.views = Views()
 
         def stream(name: str) -> ByHand | MemoryStream:
             if name == self.commands.name:
                 return self.commands
-            return self.events if name == self.events.name else MemoryStream(name, loop.now_us)
+            own = {each.name: each for each in (self.events, self.orders)}
+            return own.get(name) or MemoryStream(name, loop.now_us)
 
         streams = Streams(Topology(1, 1), stream)
         self.entry = ClusterEntry(Topology(1, 1), streams, self.views, self.store, settings, loop.now_us)
@@ -329,3 +331,36 @@ def test_commands_are_refused_while_a_machine_takes_nothing() -> None:
         scene.submit("third", OPEN(ALICE))
 
     played(story)
+
+
+def test_orders_of_an_engine_that_takes_nothing_are_refused_and_everything_else_goes_on() -> None:
+    async def story(scene: Scene) -> None:
+        await scene.orders.append(pack(b""))
+        await asyncio.sleep(SETTINGS.stalled_s + 2)
+        order = records.command(records.PLACE, 0, ALICE, records.terms(0, BUY, LIMIT), 1, 1, 0, 0, 0, 0, 0, 0, 0)
+        with pytest.raises(Busy, match=r"nothing is taken from orders.0 since \d s"):
+            scene.submit("order", order)
+        scene.submit("account", OPEN(ALICE))
+        assert scene.entry.all_stalled() is None
+
+    played(story)
+
+
+def test_a_gateway_is_of_no_use_only_if_no_shard_takes_anything() -> None:
+    loop = SimLoop()
+
+    async def story() -> None:
+        topology = Topology(2, 1)
+        streams = Streams(topology, lambda name: MemoryStream(name, loop.now_us))
+        entry = ClusterEntry(topology, streams, Views(2, 1), MemoryRowStore(), SETTINGS, loop.now_us)
+        running = loop.create_task(entry.run())
+        await streams.commands[1].writer().append(pack(b""))
+        await asyncio.sleep(SETTINGS.stalled_s + 2)
+        assert [stall.seconds > SETTINGS.stalled_s for stall in entry.stalls] == [False, True, False]
+        assert entry.all_stalled() is None
+        await streams.commands[0].writer().append(pack(b""))
+        await asyncio.sleep(SETTINGS.stalled_s + 2)
+        assert "no shard has taken anything for" in str(entry.all_stalled())
+        running.cancel()
+
+    loop.run(story())

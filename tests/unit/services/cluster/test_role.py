@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -45,6 +46,32 @@ class SlowToRead:
 
     async def ends(self) -> Ends:
         return await self.stream.ends()
+
+
+class Slow:
+    """A stream whose messages are acknowledged, and read, so long after they are there."""
+
+    def __init__(self, stream: MemoryStream, acknowledged_s: float, read_s: float) -> None:
+        self.name = stream.name
+        self._stream = stream
+        self._acknowledged_s = acknowledged_s
+        self._read_s = read_s
+
+    def writer(self) -> Slow:
+        return self
+
+    async def append(self, data: bytes) -> int:
+        offset = await self._stream.append(data)
+        await asyncio.sleep(self._acknowledged_s)
+        return offset
+
+    async def read(self, offset: int) -> list[Appended]:
+        found = await self._stream.read(offset)
+        await asyncio.sleep(self._read_s)
+        return found
+
+    async def ends(self) -> Ends:
+        return await self._stream.ends()
 
 
 STRANGE = (b"", b'{"side": "BUY", "symbol": "BTCUSDT"}', b"\xff" * 200)
@@ -183,3 +210,29 @@ def test_two_processes_of_one_number_are_told_to_get_numbers_of_their_own() -> N
     loop.run(story())
     told = [line for line in said if "another process puts out as copy 7, too" in line]
     assert len(told) == 2, said
+
+
+@pytest.mark.parametrize(("acknowledged_s", "read_s"), [(0.003, 0.001), (0.005, 0.01), (0.2, 0.003)])
+def test_copies_in_step_on_a_slow_stream_come_to_one_that_puts_out(acknowledged_s: float, read_s: float) -> None:
+    """Also where each hears of its own messages before it reads the other's, and where the one that goes on is slow."""
+    loop = SimLoop()
+    topology = Topology(1, 1)
+    said: list[str] = []
+
+    async def story() -> None:
+        there = Streams(topology, lambda name: MemoryStream(name, loop.now_us))
+        by_name = {stream.name: stream for stream in there.all()}
+        copies = []
+        for number in (1, 2):
+            slow = Streams(topology, lambda name: Slow(cast("MemoryStream", by_name[name]), acknowledged_s, read_s))
+            settings = RoleSettings(SnapshotSettings(FOLDER / str(number)), patience_s=0.3, writer=number)
+            copies.append(Wiring(topology, slow, said.append, reserve=64).shard(0, settings, SimDisk()))
+        for role in copies:
+            loop.create_task(role.run())
+        for account in range(FIRST_USER, FIRST_USER + 500):
+            await there.commands[0].writer().append(pack(open_account(account)))
+            await asyncio.sleep(0.02)
+        assert [role.emits for role in copies] == [True, False]
+
+    loop.run(story())
+    assert sum("puts out what is due" in line and "stands by" not in line for line in said) <= 2, said

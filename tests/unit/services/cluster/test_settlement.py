@@ -256,6 +256,9 @@ def test_what_is_read_and_not_written_is_still_to_be_taken() -> None:
         assert settlement.state == "writing"
         assert settlement.next_offset < stream.next_offset
         assert settlement.failures > 10
+        well = settlement_of(stream, MemoryRowStore(), SimDisk())
+        await run_for(well)
+        assert (well.next_offset, well.failures) == (stream.next_offset, 0)
 
     played(story)
 
