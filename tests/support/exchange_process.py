@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from zerosum.errors import ZerosumError
+from zerosum.identity.sealing import MasterKey
 from zerosum.net.listener import bind
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
@@ -79,7 +80,7 @@ def main() -> int:
     options = parser.parse_args()
     settings = EmbeddedSettings(
         DataDir(options.data),
-        bytes(32),
+        MasterKey(bytes(32)),
         segment_bytes=options.segment_bytes,
         limits=Limits(unsettled_max=options.unsettled_max),
         snapshots=SnapshotPolicy(options.snapshot_every, 3),

@@ -19,9 +19,12 @@ from tests.support.direct_entry import DirectEntry
 from zerosum.core import records
 from zerosum.core.records import text_words
 from zerosum.gateway.api import Api
-from zerosum.gateway.keys import Keys
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.messages import Request, Response, Session
+from zerosum.identity.identities import Identities
+from zerosum.identity.keys import PERMISSIONS, READ, TRADE, Wanted
+from zerosum.identity.sealing import MasterKey
+from zerosum.identity.sqlite import SqliteDocuments
 from zerosum.settlement.history import History
 from zerosum.settlement.sqlite import SqliteStore
 
@@ -30,7 +33,7 @@ BOB = 17
 BTC = 0
 USDT = 1
 BTCUSDT = 0
-MASTER_KEY = bytes(range(32))
+MASTER_KEY = MasterKey(bytes(range(32)))
 BTCUSDT_RULES: dict[str, int] = {
     "symbol": 0, "base": BTC, "quote": USDT, "tick": 1, "tick_decimals": 2, "lot": 1, "lot_decimals": 5, "min_price_ticks": 1,
     "max_price_ticks": 100_000_000, "min_qty_lots": 1, "max_qty_lots": 900_000_000, "min_notional_atoms": 5_00000000,
@@ -71,6 +74,7 @@ class World:
         self.history = History(folder / "settled.db")
         self.views = self.entry.views
         self.transfers = 0
+        self.seconds = 0.0  # by the clock that goes on whatever is done to the wall's
         self.entry.command(records.LIST_ASSET, BTC, 8, *text_words("BTC", 2))
         self.entry.command(records.LIST_ASSET, USDT, 8, *text_words("USDT", 2))
         list_symbol(self.entry, "BTCUSDT", **(rules or {}))
@@ -78,20 +82,27 @@ class World:
             self.entry.command(records.OPEN_ACCOUNT, account, 1000, 2000)
             self.deposit(account, BTC, 10 * 10**8)
             self.deposit(account, USDT, 1_000_000 * 10**8)
-        self.keys_path = folder / "keys.db"
-        self.keys = Keys(self.keys_path, MASTER_KEY)
-        self.ann = Credentials(*self.keys.create(ANN, ["TRADE", "USER_DATA"]))
-        self.bob = Credentials(*self.keys.create(BOB, ["TRADE", "USER_DATA"]))
-        self.api = Api(self.entry, self.views, self.history, self.keys, allowance=allowance, executor=executor)
+        self.identities = Identities(SqliteDocuments(folder / "identities.db"), MASTER_KEY, lambda: self.seconds)
+        self.ann = self.key_of(ANN)
+        self.bob = self.key_of(BOB)
+        self.api = Api(self.entry, self.views, self.history, self.identities.ring, allowance=allowance, executor=executor)
 
     def close(self) -> None:
-        self.keys.close()
+        self.identities.close()
         self.history.close()
         self.entry.store.close()
 
     def deposit(self, account: int, asset: int, atoms: int) -> None:
         self.transfers += 1
         self.entry.command(records.DEPOSIT, account, self.transfers, asset, atoms)
+
+    def key_of(self, account: int, permissions: tuple[str, ...] = (READ, TRADE), addresses: tuple[str, ...] = ()) -> Credentials:
+        assert set(permissions) <= set(PERMISSIONS)
+        return Credentials(*self.identities.create_key(Wanted(account, permissions, addresses=addresses)))
+
+    def revoke(self, credentials: Credentials) -> None:
+        self.identities.keys.revoke(credentials.api_key)
+        self.identities.ring.refresh()
 
     @property
     def now_ms(self) -> int:

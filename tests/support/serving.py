@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support.exchange import is_running
 from zerosum.gateway.entry import Event
+from zerosum.identity.sealing import MasterKey
 from zerosum.net.listener import bind
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded, EmbeddedSettings
@@ -29,7 +30,9 @@ async def serving(
     if ports is not None:
         ports += [sock.getsockname()[1] for sock in sockets]
     settings = {"segment_bytes": SEGMENT_BYTES, "snapshots": OFTEN, **settings}
-    embedded = Embedded(EmbeddedSettings(data, bytes(32), **settings), sockets[0], sockets[1], report=lines.append, warn=lines.append)
+    embedded = Embedded(
+        EmbeddedSettings(data, MasterKey(bytes(32)), **settings), sockets[0], sockets[1], report=lines.append, warn=lines.append
+    )
     try:
         await asyncio.wait_for(embedded.start(), 60)
         yield embedded

@@ -1,23 +1,30 @@
 """
-A market and its users, made as an operator makes them: commands through the operator's door, keys in keys.db.
+A market and its users, made as an operator makes them: commands through the operator's door, keys in the file of identities.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from zerosum.core import records
 from zerosum.errors import ZerosumError
-from zerosum.gateway.auth import TRADE, USER_DATA
-from zerosum.gateway.keys import Keys, load_master_key
+from zerosum.identity.documents import Documents
+from zerosum.identity.identities import Identities
+from zerosum.identity.keyring import REFRESH_S
+from zerosum.identity.keys import Wanted
+from zerosum.identity.sealing import load_master_key
+from zerosum.identity.sqlite import SqliteDocuments
 from zerosum.services import admin
 from zerosum.services.datadir import DataDir
 from zerosum.services.listing_file import Listing, load_listing
 
 CONNECTIONS: Final = 64
 ORDERS_MAX: Final = 1_000_000
+KEYS_KNOWN_S: Final = 3 * REFRESH_S  # after which every gateway knows a key that was made
 
 
 class NotFounded(ZerosumError):
@@ -46,11 +53,15 @@ async def found_market(data: DataDir, table: dict[str, Any], funds: Mapping[int,
             chain.append(records.command(records.DEPOSIT, 0, account, transfer_id, asset, amount))
         chains.append(chain)
     await submit(data, chains)
-    keys = Keys(data.keys, load_master_key(data.root / "master.key"))
-    try:
-        return [User(account, *keys.create(account, (TRADE, USER_DATA)), atoms) for account, atoms in funds.items()]
-    finally:
-        keys.close()
+    users = await asyncio.to_thread(make_users, SqliteDocuments(data.identities), data.root / "master.key", funds)
+    await asyncio.sleep(KEYS_KNOWN_S)
+    return users
+
+
+def make_users(documents: Documents, master_key: Path, funds: Mapping[int, Mapping[int, int]]) -> list[User]:
+    """A key for each account."""
+    with closing(Identities(documents, load_master_key(master_key, environment={}))) as identities:
+        return [User(account, *identities.keys.create(Wanted(account)), atoms) for account, atoms in funds.items()]
 
 
 async def submit(data: DataDir, chains: Sequence[Iterable[bytes]]) -> None:

@@ -21,7 +21,7 @@ from zerosum.cli.terminal import somebody_sees_it, tell
 from zerosum.core import records
 from zerosum.core.codes import TRANSFER_REPEATED
 from zerosum.errors import ConfigError
-from zerosum.gateway.auth import TRADE, USER_DATA
+from zerosum.identity.keys import Wanted
 from zerosum.services.embedded import Embedded
 from zerosum.services.listing_file import load_listing
 from zerosum.services.overview import reason_name
@@ -166,7 +166,7 @@ class DemoMarket:
         """Before anything is in the log, so that a founding that was interrupted is known as ours."""
         made: Keys = {"log": self._log_id}
         for name, account in (("demo", DEMO_USER), ("maker", MAKER), ("taker", TAKER)):
-            api_key, secret = self._embedded.keys.create(account, (TRADE, USER_DATA))
+            api_key, secret = self._embedded.identities.create_key(Wanted(account))
             made[name] = {"api_key": api_key, "secret": secret}
         draft = self._path.with_name(NAME + ".tmp")
         draft.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zerosum.errors import ConfigError
-from zerosum.gateway.keys import MasterKeyError, create_master_key, load_master_key
+from zerosum.identity.sealing import MasterKey, MasterKeyError, create_master_key, load_master_key, master_key_from
 from zerosum.log.disk import OsDisk
 from zerosum.ops import settings as settings_file
 from zerosum.ops.settings import DATA_VARIABLE, Given
@@ -79,17 +79,17 @@ def make_directory(path: Path) -> None:
         raise ConfigError(f"the data directory {path} can't be made: {why}. Name another with --data.") from error
 
 
-def master_key(settings: Settings, *, makes: bool = False) -> bytes:
-    """What seals the API keys: of the settings, or of its file, which is made with a new data directory. MasterKeyError."""
+def master_key(settings: Settings, *, makes: bool = False) -> MasterKey:
+    """What seals identities: of the settings, or of its file, which is made with a new data directory. MasterKeyError."""
     if settings.master_key is not None:
-        return bytes.fromhex(settings.master_key.get_secret_value())
+        return master_key_from(settings.master_key.get_secret_value(), "master_key")
     file = settings.master_key_file or settings.data_directory / MASTER_KEY_NAME
-    keys = DataDir(settings.data_directory).keys
+    identities = DataDir(settings.data_directory).identities
     if settings.master_key_file is None and not file.exists():
-        if keys.exists():
+        if identities.exists():
             raise MasterKeyError(
-                f"{file} is gone, and the API keys in {keys} are sealed with it. Put it back, or give it in ZEROSUM_MASTER_KEY or"
-                f" master_key_file. If it is lost for good, move {keys.name} away: its keys can't be used any more, and new ones are made."
+                f"{file} is gone, and what is in {identities} is sealed with it. Put it back, or give it in ZEROSUM_MASTER_KEY or"
+                f" master_key_file. If it is lost for good, move {identities.name} away: its keys can't be used any more; make new ones."
             )
         if makes:
             create_master_key(file)

@@ -5,85 +5,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Protocol, final
+from typing import Annotated, Final
 
 import typer
 
-from zerosum.cli.account import AccountArgument, known_account
-from zerosum.cli.directory import held, load_settings, master_key
-from zerosum.cli.door import Refused, door_to
+from zerosum.cli.account import AccountArgument
+from zerosum.cli.identities import ClusterOption, opened_identities
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
-from zerosum.gateway.auth import TRADE, USER_DATA
-from zerosum.gateway.keys import KeyInfo, Keys
-from zerosum.services.datadir import DataDir
+from zerosum.errors import ConfigError
+from zerosum.identity.keys import READ, TRADE, WITHDRAW, KeyInfo, Wanted
+
+DAY_US: Final = 86_400_000_000
 
 cli = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
-
-
-ClusterOption = Annotated[bool, typer.Option("--cluster", help="Of the cluster that the settings name, in its database.")]
-
-
-class KeyBox(Protocol):
-    def check_account(self, account_id: int) -> None:
-        """That a key for it could do something. Refused."""
-
-    def create(self, account_id: int, permissions: Iterable[str]) -> tuple[str, str]: ...
-
-    def revoke(self, api_key: str) -> None: ...
-
-    def list(self, account_id: int | None = None) -> list[KeyInfo]: ...
-
-
-@final
-class EmbeddedKeyBox:
-    def __init__(self, directory: DataDir, keys: Keys) -> None:
-        self._directory = directory
-        self.create = keys.create
-        self.revoke = keys.revoke
-        self.list = keys.list
-
-    def check_account(self, account_id: int) -> None:
-        with door_to(self._directory, only_asks=True) as door:
-            if known_account(door, account_id)["status"] == "closed":
-                raise Refused(f"account {account_id} is closed: a key for it could do nothing.")
-
-
-@contextmanager
-def keys_of(data: Path | None, config: Path | None, cluster: bool) -> Iterator[KeyBox]:
-    settings = load_settings(data, config)
-    if cluster:
-        from zerosum.cli.cluster_key import cluster_keys  # what a cluster needs may not be installed
-
-        with cluster_keys(settings) as found:
-            yield found
-        return
-    directory = held(DataDir(settings.data_directory))
-    with closing(Keys(directory.keys, master_key(settings))) as keys:
-        yield EmbeddedKeyBox(directory, keys)
 
 
 @cli.command("create")
 def create(
     account: AccountArgument,
     trade: Annotated[bool, typer.Option("--trade/--read-only", help="Whether it may place and cancel orders.")] = True,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Whether it may request withdrawals. Needs --address.")] = False,
+    address: Annotated[
+        list[str] | None, typer.Option(help="From where it may be used, such as 203.0.113.7 or 10.1.0.0/16; several times for more.")
+    ] = None,
+    expires_days: Annotated[int | None, typer.Option(help="After how many days it is no longer good.", min=1, max=3_650)] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="A client's public key (Ed25519 or RSA, PEM) that checks its signatures, instead of a secret.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="What it is for, as lists show it.")] = "",
     data: DataOption = None,
     config: ConfigOption = None,
     cluster: ClusterOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key that acts for an account. Its secret is shown this once, and kept encrypted."""
-    with keys_of(data, config, cluster) as keys:
-        keys.check_account(account)
-        api_key, secret = keys.create(account, (TRADE, USER_DATA) if trade else (USER_DATA,))
+    wanted = Wanted(
+        account,
+        (READ, *((TRADE,) if trade else ()), *((WITHDRAW,) if withdraw else ())),
+        read_pem(public_key) if public_key is not None else None,
+        tuple(address or ()),
+        label,
+        time.time_ns() // 1_000 + expires_days * DAY_US if expires_days is not None else 0,
+    )
+    with opened_identities(data, config, cluster) as opened:
+        opened.check_account(account)
+        made = opened.identities.keys.create(wanted)
+        opened.settle()
     if as_json:
-        typer.echo(json.dumps({"api_key": api_key, "secret": secret, "account": account}))
+        typer.echo(json.dumps({"api_key": made.api_key, "secret": made.secret, "account": account}))
+    elif made.secret:
+        typer.echo(f"API key  {made.api_key}\nsecret   {made.secret}\nThe secret is not shown again.")
     else:
-        typer.echo(f"API key  {api_key}\nsecret   {secret}\nThe secret is not shown again.")
+        typer.echo(f"API key  {made.api_key}\nRequests are signed with the private key of {public_key}.")
 
 
 @cli.command("list")
@@ -95,15 +73,19 @@ def list_keys(
     as_json: JsonOption = False,
 ) -> None:
     """List keys, never their secrets."""
-    with keys_of(data, config, cluster) as keys:
-        found = keys.list(account)
+    with opened_identities(data, config, cluster) as opened:
+        found = opened.identities.keys.list(account)
     if as_json:
         typer.echo(json.dumps([key._asdict() for key in found]))
         return
     rows = [
-        (key.api_key, str(key.account_id), ", ".join(key.permissions), "revoked" if key.revoked_us else "good") for key in found
+        (
+            key.api_key, str(key.account_id), ", ".join(key.permissions), key.signs_by, ", ".join(key.addresses) or "any", state_of(key),
+            key.label,
+        )
+        for key in found
     ]  # fmt: skip
-    show_table(("API key", "account", "permissions", "state"), rows)
+    show_table(("API key", "account", "permissions", "signs by", "from", "state", "label"), rows)
 
 
 @cli.command("revoke")
@@ -112,6 +94,25 @@ def revoke(
     cluster: ClusterOption = False,
 ) -> None:  # fmt: skip
     """Revoke a key for good."""
-    with keys_of(data, config, cluster) as keys:
-        keys.revoke(api_key)
+    with opened_identities(data, config, cluster) as opened:
+        opened.identities.keys.revoke(api_key)
+        opened.settle()
     typer.echo("revoked")
+
+
+def state_of(key: KeyInfo) -> str:
+    if key.revoked_us:
+        return "revoked"
+    if not key.expires_us:
+        return "good"
+    until = datetime.fromtimestamp(key.expires_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"expired {until}" if key.expires_us <= time.time_ns() // 1_000 else f"good until {until}"
+
+
+def read_pem(path: Path) -> str:
+    """ConfigError."""
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not PEM"
+        raise ConfigError(f"--public-key {path} can't be read: {why}. Give a public key in PEM.") from error

@@ -21,7 +21,7 @@ def add_checks(readiness: Readiness, embedded: Embedded) -> None:
     readiness.add("exchange", lambda: f"stopped: {shard.stopped.result()!r}" if shard.stopped.done() else None)
     readiness.add("settlement", lambda: f"{shard.unsettled} commands behind" if shard.is_behind else None)
     readiness.add("clock", lambda: shard.clock_fault() or None)
-    readiness.add("keys", embedded.keys.unreadable)
+    readiness.add("keys", embedded.identities.ring.unreadable)
 
 
 def add_metrics(metrics: Metrics, embedded: Embedded) -> None:

@@ -169,7 +169,7 @@ def gateway(
         )  # fmt: skip
         frame.running.push_async_callback(service.stop)
         await service.start()
-        frame.readiness.add("keys", service.keys.unreadable)
+        frame.readiness.add("keys", service.identities.ring.unreadable)
         frame.readiness.add("clock", service.clock_fault)
         frame.readiness.add("machines", service.entry.all_stalled)
         add_gateway_metrics(frame, service)

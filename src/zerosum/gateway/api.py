@@ -22,18 +22,19 @@ import msgspec
 from zerosum.gateway import errors
 from zerosum.gateway.account_data import OPEN_ORDERS_WEIGHT, USER_TRADES_OF_ORDER_WEIGHT, AccountData
 from zerosum.gateway.amending import AMEND_PARAMETERS, Amending
-from zerosum.gateway.auth import TRADE, USER_DATA, ApiKey, check_rest, check_ws
+from zerosum.gateway.auth import NOBODY, check_rest, check_ws
 from zerosum.gateway.calls import Call, RestCall, WsCall
-from zerosum.gateway.entry import Entry
+from zerosum.gateway.entry import Busy, Entry
 from zerosum.gateway.errors import ApiError
 from zerosum.gateway.history import History
 from zerosum.gateway.instruments import Instruments
-from zerosum.gateway.keys import looks_like_a_key
 from zerosum.gateway.limits import Allowance, Limits
 from zerosum.gateway.market_data import DEPTH_WEIGHTS, MarketData
 from zerosum.gateway.messages import Reply, ReplyText, Request, Session
 from zerosum.gateway.orders import CANCEL_PARAMETERS, ORDER_PARAMETERS, Orders
 from zerosum.gateway.parameters import Params, boolean, check_all_read, check_unrepeated, deadline_us, divisor_of, of_rest, of_ws
+from zerosum.identity.keyring import ApiKey, Unreadable
+from zerosum.identity.keys import READ, TRADE, looks_like_a_key
 from zerosum.views.views import Views
 
 NONE: Final = ""
@@ -52,9 +53,10 @@ _decode_method: Final = msgspec.json.Decoder(str).decode
 
 
 class KeySource(Protocol):
-    """Where API keys are found: Keys."""
+    """Where API keys are found: KeyRing."""
 
-    def find(self, api_key: str, now_us: int) -> ApiKey | None: ...
+    def find(self, api_key: str, now_us: int) -> ApiKey | None:
+        """Unreadable."""
 
 
 class Operation(NamedTuple):
@@ -109,11 +111,11 @@ class Api:
             "cancel": Operation(orders.cancel, TRADE, 1, CANCEL_PARAMETERS),
             "cancelAll": Operation(orders.cancel_all, TRADE, 1, symbol),
             "amend": Operation(self.amending.amend, TRADE, 4, AMEND_PARAMETERS),
-            "order": Operation(user.order, USER_DATA, 4, named),
-            "openOrders": Operation(user.open_orders, USER_DATA, OPEN_ORDERS_WEIGHT, symbol),
-            "allOrders": Operation(user.all_orders, USER_DATA, 20, symbol | {"orderId"} | TIME_RANGE),
-            "account": Operation(user.account, USER_DATA, 20, frozenset({"omitZeroBalances"})),
-            "userTrades": Operation(user.user_trades, USER_DATA, USER_TRADES_OF_ORDER_WEIGHT, symbol | {"orderId", "fromId"} | TIME_RANGE),
+            "order": Operation(user.order, READ, 4, named),
+            "openOrders": Operation(user.open_orders, READ, OPEN_ORDERS_WEIGHT, symbol),
+            "allOrders": Operation(user.all_orders, READ, 20, symbol | {"orderId"} | TIME_RANGE),
+            "account": Operation(user.account, READ, 20, frozenset({"omitZeroBalances"})),
+            "userTrades": Operation(user.user_trades, READ, USER_TRADES_OF_ORDER_WEIGHT, symbol | {"orderId", "fromId"} | TIME_RANGE),
         }
 
     # ------------------------------------------------------------------ REST
@@ -184,15 +186,16 @@ class Api:
     def key(self, api_key: str | None, now_us: int) -> ApiKey:
         if api_key is None or not looks_like_a_key(api_key):
             raise errors.BAD_API_KEY_FORMAT.of()
-        key = self.keys.find(api_key, now_us)
-        if key is None:
-            raise errors.REJECTED_KEY.of()
-        return key
+        try:
+            key = self.keys.find(api_key, now_us)
+        except Unreadable as error:
+            raise Busy(str(error)) from error
+        return NOBODY if key is None else key
 
     def admit(self, key: ApiKey, operation: Operation, call: Call) -> None:
         """A request whose signature is good: is it in time, and allowed?"""
         call.deadline_us = deadline_us(call.params, call.now_us)
-        if operation.security not in key.permissions:
+        if operation.security not in key.permissions or not key.is_good_from(call.client):
             raise errors.REJECTED_KEY.of()
         call.account_id = key.account_id
 

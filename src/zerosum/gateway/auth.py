@@ -1,57 +1,44 @@
 """
-Signatures: HMAC-SHA256 over a request as it was sent, without its signature.
+Signatures of requests: what exactly is signed, and whether it was.
 
     REST   query + body, raw, less "signature=..." and the "&" that held it
     WS     name=value&name=value, sorted by name, the values as they stood in the JSON
 
-Always true: the compared bytes are those the client signed, never ones put together anew from parsed values (REST), and the comparison
-takes the same time whatever differs.
+Always true: the compared bytes are those the client signed, never ones put together anew from parsed values (REST); a key that does not
+exist and a signature that is wrong are answered alike, after the same work.
 """
 
 from __future__ import annotations
 
-import hmac
-from hashlib import sha256
-from typing import Final, final
+from typing import Final
 
 from zerosum.gateway import errors
-from zerosum.gateway.parameters import HMAC_SIGNATURE, Params, mandatory, matching
-
-TRADE: Final = "TRADE"
-USER_DATA: Final = "USER_DATA"
-PERMISSIONS: Final = (TRADE, USER_DATA)
+from zerosum.gateway.parameters import SIGNATURE_TEXT, Params, mandatory, matching
+from zerosum.identity.keyring import ApiKey
+from zerosum.identity.keys import KeyRecord, random_text
+from zerosum.identity.signatures import HMAC
 
 SIGNATURE: Final = b"signature="
 
+NOBODY: Final = ApiKey("", KeyRecord(account_id=0, permissions=(), signs_by=HMAC, secret=random_text()))
+"""Stands for a key that does not exist: it signed nothing."""
 
-@final
-class ApiKey:
-    """One key, able to verify what its secret signed. The secret itself is not kept."""
 
-    __slots__ = ("_mac", "account_id", "api_key", "permissions")
-
-    def __init__(self, api_key: str, account_id: int, permissions: frozenset[str], secret: bytes) -> None:
-        self.api_key = api_key
-        self.account_id = account_id
-        self.permissions = permissions
-        self._mac = hmac.new(secret, digestmod=sha256)  # copied for each request: half the time of a new one
-
-    def verify(self, payload: bytes, signature: str) -> None:
-        """Raises ApiError unless the secret signed `payload`. `signature` is hex, in either case."""
-        mac = self._mac.copy()
-        mac.update(payload)
-        if not hmac.compare_digest(mac.hexdigest(), matching(signature, "signature", HMAC_SIGNATURE).lower()):
-            raise errors.INVALID_SIGNATURE.of()
+def verify(key: ApiKey, payload: bytes, signature: str) -> None:
+    """Raises ApiError unless the key signed `payload`."""
+    matching(signature, "signature", SIGNATURE_TEXT)
+    if not key.verifies(payload, signature) or key is NOBODY:
+        raise errors.INVALID_SIGNATURE.of()
 
 
 def check_rest(key: ApiKey, params: Params, query: bytes, body: bytes) -> None:
     signature = mandatory(params, "signature")
-    key.verify(without_signature(query) + without_signature(body), signature)
+    verify(key, without_signature(query) + without_signature(body), signature)
 
 
 def check_ws(key: ApiKey, params: Params) -> None:
     signature = mandatory(params, "signature")
-    key.verify("&".join([f"{name}={params[name]}" for name in sorted(params) if name != "signature"]).encode("ascii"), signature)
+    verify(key, "&".join([f"{name}={params[name]}" for name in sorted(params) if name != "signature"]).encode("ascii"), signature)
 
 
 def without_signature(raw: bytes) -> bytes:

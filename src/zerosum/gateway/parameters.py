@@ -45,7 +45,7 @@ INTEGER: Final = legal("^[0-9]{1,20}$")
 SYMBOL: Final = legal("^[A-Z0-9-_.]{1,24}$", r"[A-Z0-9_.\-]{1,24}")
 SYMBOLS_TEXT: Final = r'^\[("[A-Z0-9-_.]{1,24}"(,"[A-Z0-9-_.]{1,24}"){0,}){0,1}\]$'  # as clients know it: read as JSON, which is linear
 CLIENT_ID: Final = legal("^[a-zA-Z0-9-_]{1,36}$", r"[a-zA-Z0-9_\-]{1,36}")
-HMAC_SIGNATURE: Final = legal("^[A-Fa-f0-9]{64}$")
+SIGNATURE_TEXT: Final = legal("^[A-Za-z0-9+/]{64,1368}={0,2}$")  # hexadecimal or base64: which, is for the key to say
 RECV_WINDOW: Final = legal(r"^[0-9]{1,20}(\.[0-9]{1,3})?$")
 BOOLEAN: Final = legal("^(true|false)$")
 

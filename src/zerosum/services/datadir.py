@@ -6,7 +6,7 @@ Where an embedded exchange keeps its things.
     DIR/archive/     closed segments that were moved out of the log
     DIR/settled.db   the settled record (SQLite), written by the follower alone
     DIR/follower.lock   held by the follower: of the one before, if its exchange was killed, until it has ended
-    DIR/keys.db      API keys, their secrets encrypted
+    DIR/identities.db   API keys, users, operators: sealed with the master key
     DIR/control      sequences to pass over, one a line (see docs/guides/quarantine.md)
 """
 
@@ -67,8 +67,8 @@ class DataDir:
             yield
 
     @property
-    def keys(self) -> Path:
-        return self.root / "keys.db"
+    def identities(self) -> Path:
+        return self.root / "identities.db"
 
     @property
     def control(self) -> Path:

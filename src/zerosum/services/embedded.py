@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import final
 
 from zerosum.gateway.api import Api
-from zerosum.gateway.keys import Keys
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.identity.identities import Identities
+from zerosum.identity.sealing import MasterKey
+from zerosum.identity.sqlite import SqliteDocuments
 from zerosum.log.disk import OsDisk
 from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.services import admin
@@ -46,7 +48,7 @@ class EmbeddedSettings:
     """What the composition needs of the settings, as plain values."""
 
     data: DataDir
-    master_key: bytes
+    master_key: MasterKey
     segment_bytes: int = SEGMENT_BYTES
     limits: Limits = field(default_factory=Limits)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
@@ -110,13 +112,16 @@ class Embedded:
         self.shard.on_durable = self.follower.durable
         self.follower.durable(self.log.durable_sequence)
         await self.follower.start()
-        self.keys = Keys(data.keys, self.settings.master_key)
-        running.callback(self.keys.close)
+        self.identities = Identities(SqliteDocuments(data.identities), self.settings.master_key)
+        running.callback(self.identities.close)
+        self.identities.follow()
         self.history = History(data.settled)
         running.callback(self.history.close)
         self.executor = ThreadPoolExecutor(1, "history")
         running.push_async_callback(self._end_reads)
-        self.api = Api(self.shard, self.views, self.history, self.keys, allowance=self.settings.allowance, executor=self.executor)
+        self.api = Api(
+            self.shard, self.views, self.history, self.identities.ring, allowance=self.settings.allowance, executor=self.executor
+        )
         self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
         self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies)

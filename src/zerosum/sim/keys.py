@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import final
 
-from zerosum.gateway.auth import PERMISSIONS, ApiKey
+from zerosum.identity.keyring import ApiKey
+from zerosum.identity.keys import READ, TRADE, KeyRecord
+from zerosum.identity.signatures import HMAC
 
 
 def key_of(account_id: int) -> str:
@@ -27,5 +29,8 @@ class SimKeys:
             return None
         if api_key not in self._found:
             account_id = int(api_key)
-            self._found[api_key] = ApiKey(api_key, account_id, frozenset(PERMISSIONS), secret_of(account_id))
+            secret = secret_of(account_id).decode()
+            self._found[api_key] = ApiKey(
+                api_key, KeyRecord(account_id=account_id, permissions=(READ, TRADE), signs_by=HMAC, secret=secret)
+            )
         return self._found[api_key]

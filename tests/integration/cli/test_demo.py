@@ -26,8 +26,8 @@ LEFT_OUT = "has a market of its own. Start with --no-demo, or with enabled = fal
 
 
 def keys_in(data: Path) -> int:
-    with closing(sqlite3.connect(data / "keys.db")) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM keys").fetchone()
+    with closing(sqlite3.connect(data / "identities.db")) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM documents WHERE kind = 'key'").fetchone()
         return int(count)
 
 
@@ -100,7 +100,7 @@ async def test_a_founding_that_was_killed_before_it_was_durable_is_made_at_the_n
     async with serving(data) as embedded, demo_on(embedded):
         assert embedded.machine.sequence == len(founding())
         assert json.loads((data.root / NAME).read_text()) == keys
-        assert {key.account_id for key in embedded.keys.list()} == {1001, 1002, 1003}
+        assert {key.account_id for key in embedded.identities.keys.list()} == {1001, 1002, 1003}
     async with serving(data) as embedded:
         before = embedded.machine.sequence
         async with demo_on(embedded):

@@ -218,7 +218,7 @@ def test_keys_are_made_listed_and_revoked_in_the_database(place: Place) -> None:
         printed("key", "revoke", made["api_key"], *of_cluster)
         assert "there is no API key" in refused("key", "revoke", "k" * 64, *of_cluster)
         place.new_key()
-        assert "sealed with another master key" in refused("key", "list", *of_cluster)
+        assert "was written with another master key" in refused("key", "list", *of_cluster)
         printed("verify", *(f"127.0.0.1:{service.ports()['operations']}" for service in services))
     finally:
         for service in reversed(services):

@@ -36,7 +36,7 @@ async def test_a_read_sees_what_was_sent_before_it_and_nothing_after(tmp_path: P
     async with serving(DataDir(tmp_path / "data"), ports=ports) as exchange:
         key_file = exchange.data.root / "master.key"
         key_file.touch(mode=0o600)
-        key_file.write_text(exchange.settings.master_key.hex())
+        key_file.write_text(bytes(32).hex())
         (user,) = await found_market(exchange.data, GOLDEN_LISTING, {USER: {1: 10**12}})
         signer = Signer(user.api_key, user.secret)
         now_ms = time.time_ns() // 1_000_000

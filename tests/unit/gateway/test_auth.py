@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from zerosum.gateway.auth import ApiKey, check_rest, check_ws, without_signature
+from zerosum.gateway.auth import check_rest, check_ws, without_signature
 from zerosum.gateway.errors import ApiError
 from zerosum.gateway.parameters import of_rest, of_ws
+from zerosum.identity.keyring import ApiKey
+from zerosum.identity.keys import KeyRecord
 
 # Keys and signatures that the API which clients know was documented with.
 API_KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
-SECRET = b"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
 ORDER = b"symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC"
 REST = b"quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559"
 TOGETHER = b"c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"
@@ -21,7 +23,7 @@ WS_PARAMS = (
     b' "newOrderRespType": "ACK", "recvWindow": 100, "timestamp": 1645423376532, "apiKey": "%b", "signature": "%b"}'
 )
 
-KEY = ApiKey(API_KEY, 16, frozenset({"TRADE"}), SECRET)
+KEY = ApiKey(API_KEY, KeyRecord(account_id=16, permissions=("TRADE",), signs_by="HMAC", secret=SECRET))
 
 
 @pytest.mark.parametrize(

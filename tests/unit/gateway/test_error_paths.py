@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,8 @@ from tests.support.gateway_world import ANN, BOB, BTC, BTCUSDT, Answer, Credenti
 from zerosum.core import codes, records
 from zerosum.gateway import errors
 from zerosum.gateway.limits import Allowance
+from zerosum.identity.keyring import UNREAD_S
+from zerosum.identity.keys import Wanted, clock_us
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs/internals/errors.md"
 KEY_OF_NOBODY = "A" * 64
@@ -81,9 +82,7 @@ def ws_busy(world: World) -> Answer:
 
 
 def keys_unreadable(world: World) -> Answer:
-    with sqlite3.connect(world.keys_path) as db:
-        db.execute("drop table keys")
-    db.close()
+    world.seconds += UNREAD_S + 1
     return world.signed("GET", "account")
 
 
@@ -125,12 +124,27 @@ def many_orders(world: World) -> Answer:
 
 
 def revoked_key(world: World) -> Answer:
-    world.keys.revoke(world.ann.api_key)
+    world.revoke(world.ann)
     return world.signed("GET", "account")
 
 
+def expired_key(world: World) -> Answer:
+    expires_us = clock_us() + 60_000_000
+    key = Credentials(*world.identities.create_key(Wanted(ANN, expires_us=expires_us)))
+    world.entry.clock_us = expires_us
+    return world.signed("GET", "account", key)
+
+
+def key_used_elsewhere(world: World) -> Answer:
+    return world.signed("GET", "account", world.key_of(ANN, addresses=("10.0.0.2",)))
+
+
+def ws_key_used_elsewhere(world: World) -> Answer:
+    return ws(world.ws_signed("account.status", world.key_of(ANN, addresses=("10.0.0.2",))))
+
+
 def key_without_permission(world: World) -> Answer:
-    reader = Credentials(*world.keys.create(ANN, ["USER_DATA"]))
+    reader = world.key_of(ANN, ("READ",))
     return world.place(reader, quantity="1", price="100")
 
 
@@ -199,7 +213,7 @@ def many_open_orders(world: World) -> Answer:
 def many_open_orders_of_account(world: World) -> Answer:
     world.entry.command(records.OPEN_ACCOUNT, 20, 0, 0, 1)
     world.deposit(20, BTC, 10**10)
-    one = Credentials(*world.keys.create(20, ["TRADE"]))
+    one = world.key_of(20, ("TRADE",))
     assert world.place(one, side="SELL", quantity="1", price="100").status == 200
     return world.place(one, side="SELL", quantity="1", price="100")
 
@@ -208,17 +222,17 @@ def with_status(status: int) -> Callable[[World], Answer]:
     def ask(world: World) -> Answer:
         world.entry.command(records.OPEN_ACCOUNT, 20, 0, 0)
         world.entry.command(records.SET_ACCOUNT_STATUS, 20, status)
-        return world.place(Credentials(*world.keys.create(20, ["TRADE"])), side="SELL", quantity="1", price="100")
+        return world.place(world.key_of(20, ("TRADE",)), side="SELL", quantity="1", price="100")
 
     return ask
 
 
 def account_not_opened(world: World) -> Answer:
-    return world.place(Credentials(*world.keys.create(20, ["TRADE"])), side="SELL", quantity="1", price="100")
+    return world.place(world.key_of(20, ("TRADE",)), side="SELL", quantity="1", price="100")
 
 
 def account_data_not_opened(world: World) -> Answer:
-    return world.signed("GET", "account", Credentials(*world.keys.create(20, ["USER_DATA"])))
+    return world.signed("GET", "account", world.key_of(20, ("READ",)))
 
 
 def market_buy_too_dear(world: World) -> Answer:
@@ -290,7 +304,7 @@ def id_and_client_id_differ(method: str) -> Callable[[World], Answer]:
 
 
 def trial_without_account(world: World) -> Answer:
-    trader = Credentials(*world.keys.create(20, ["TRADE"]))
+    trader = world.key_of(20, ("TRADE",))
     order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT_MAKER", "quantity": "1", "price": "100"}
     return world.signed("POST", "order/test", trader, computeCommissionRates="true", **order)
 
@@ -450,13 +464,16 @@ CASES = [
     # Who asks.
     Case("no-key", raw("GET", "/api/v3/account", b"timestamp=1"), BAD_KEY),
     Case("key-malformed", raw("GET", "/api/v3/account", b"timestamp=1", api_key="short"), BAD_KEY),
-    Case("key-unknown", raw("GET", "/api/v3/account", b"timestamp=1", api_key=KEY_OF_NOBODY), REJECTED_KEY),
-    Case("key-revoked", revoked_key, REJECTED_KEY),
+    Case("key-unknown", raw("GET", "/api/v3/account", b"timestamp=1&signature=" + b"0" * 64, api_key=KEY_OF_NOBODY), BAD_SIGNATURE),
+    Case("key-revoked", revoked_key, BAD_SIGNATURE),
+    Case("key-expired", expired_key, BAD_SIGNATURE),
+    Case("key-elsewhere", key_used_elsewhere, REJECTED_KEY),
+    Case("ws-key-elsewhere", ws_key_used_elsewhere, REJECTED_KEY),
     Case("key-without-permission", key_without_permission, REJECTED_KEY),
     Case("key-of-no-account", account_data_not_opened, REJECTED_KEY),
     Case("ws-no-key", frame('{"id":1,"method":"account.status","params":{}}'), BAD_KEY),
     Case("signature-missing", unsigned, mandatory("signature")),
-    Case("signature-malformed", signature_of("xyz"), illegal("signature", "^[A-Fa-f0-9]{64}$")),
+    Case("signature-malformed", signature_of("xyz"), illegal("signature", "^[A-Za-z0-9+/]{64,1368}={0,2}$")),
     Case("signature-wrong", signature_of("0" * 64), BAD_SIGNATURE),
     Case("signature-of-another", signed_by_another, BAD_SIGNATURE),
     Case("changed-after-signing", changed_after_signing, BAD_SIGNATURE),

@@ -14,7 +14,8 @@ import structlog
 
 from tests.support.gateway_world import World, answer_of
 from zerosum.gateway import answers, calls
-from zerosum.gateway.keys import REFRESH_US, Keys
+from zerosum.identity.documents import DocumentsFailed
+from zerosum.identity.keyring import UNREAD_S, KeyRing
 from zerosum.net.sparing_log import SparingLog
 
 UNKNOWN = (500, -1000, "An unknown error occurred while processing the request.")
@@ -56,7 +57,7 @@ def test_a_bug_is_an_unknown_error_told_once_in_the_log(world: World, said: list
     def fails(*_: object) -> None:
         raise RuntimeError("a bug of the gateway")
 
-    monkeypatch.setattr(Keys, "find", fails)
+    monkeypatch.setattr(KeyRing, "find", fails)
     for _ in range(50):
         assert world.signed("GET", "account").error == UNKNOWN
         frame = world.ws_signed("account.status")
@@ -73,19 +74,23 @@ def test_a_bug_is_an_unknown_error_told_once_in_the_log(world: World, said: list
 def test_keys_overwritten_while_they_are_in_use_are_busy_and_good_again_once_put_back(
     world: World, tmp_path: Path, damaged: Callable[[bytes], bytes]
 ) -> None:
-    """Not sooner than the ready page says so, nor later than a refresh after."""
-    keys = tmp_path / "keys.db"
-    with closing(sqlite3.connect(keys)) as db:
+    """Those that are known are good for a while; what could not be seen to be revoked is then good no more."""
+    file, ring = tmp_path / "identities.db", world.identities.ring
+    with closing(sqlite3.connect(file)) as db:
         assert db.execute("pragma wal_checkpoint(truncate)").fetchone() == (0, 0, 0)
-    whole = keys.read_bytes()
-    keys.write_bytes(damaged(whole))
+    whole = file.read_bytes()
+    file.write_bytes(damaged(whole))
+    assert "can't be read" in (ring.unreadable() or "")
+    with pytest.raises(DocumentsFailed):
+        world.identities.keys.list()
+    assert world.signed("GET", "account").status == 200
+    world.seconds += UNREAD_S + 1
     for _ in range(3):
         assert world.signed("GET", "account").error[:2] == (503, -1008)
-    assert "can't be read" in (world.keys.unreadable() or "")
     assert world.get("depth", symbol="BTCUSDT").status == 200
-    keys.write_bytes(whole)
-    world.entry.clock_us += 2 * REFRESH_US
-    assert world.keys.unreadable() is None
+    file.write_bytes(whole)
+    ring.refresh()
+    assert ring.unreadable() is None
     assert world.signed("GET", "account").status == 200
 
 

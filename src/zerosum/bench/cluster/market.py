@@ -8,19 +8,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from zerosum.bench.gateway_users import ORDERS_MAX, User, submit
+from zerosum.bench.gateway_users import KEYS_KNOWN_S, ORDERS_MAX, User, make_users, submit
 from zerosum.core import records
 from zerosum.devcluster.deployment import DevDeployment
 from zerosum.devcluster.ports import HOST
-from zerosum.gateway.auth import TRADE, USER_DATA
-from zerosum.gateway.cluster_keys import REFRESH_S, ClusterKeys
-from zerosum.gateway.keys import load_master_key
+from zerosum.identity.cql import CqlDocuments
 from zerosum.services.datadir import DataDir
 from zerosum.services.listing_file import load_listing
-from zerosum.settlement.cql.session import CqlSettings, Session
+from zerosum.settlement.cql.session import CqlSettings
 
 KEYSPACE: Final = "zerosum"
-KEYS_KNOWN_S: Final = 3 * REFRESH_S  # after which every gateway knows a key that was made
 
 BTC: Final = 0
 USDT: Final = 1
@@ -69,12 +66,7 @@ async def found_cluster_market(
         ]
         chains.append(chain)
     await submit(door, chains)
-    session = await Session.connect(cql_of(deployment))
-    try:
-        keys = ClusterKeys(session, load_master_key(deployment.master_key, environment={}))
-        await keys.check_master_key()
-        users = [User(account, *await keys.create(account, (TRADE, USER_DATA)), atoms) for account, atoms in funds.items()]
-    finally:
-        await session.close()
+    documents = await asyncio.to_thread(CqlDocuments.connect, cql_of(deployment))
+    users = await asyncio.to_thread(make_users, documents, deployment.master_key, funds)
     await asyncio.sleep(KEYS_KNOWN_S)
     return users

@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from zerosum.gateway.api import Api
-from zerosum.gateway.cluster_keys import ClusterKeys
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.identity.cql import CqlDocuments
+from zerosum.identity.identities import Identities
+from zerosum.identity.sealing import MasterKey
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.messages import pack
 from zerosum.log.streams import DeliveryFailed
@@ -51,7 +53,7 @@ class GatewayServiceSettings:
     """`folder`: for the operator's socket. `wait_s`: for what is needed at the start."""
 
     folder: Path
-    master_key: bytes
+    master_key: MasterKey
     entry: GatewaySettings = field(default_factory=GatewaySettings)
     rest: RestBounds = field(default_factory=RestBounds)
     websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
@@ -81,9 +83,10 @@ class GatewayService:
         self.views = Views(topology.shards, topology.partitions)
         store = CqlRowStore(session, deployment.epoch)
         self.entry = ClusterEntry(topology, Streams(topology, link.stream), self.views, store, settings.entry, clock_us, link.probe)
-        self.keys = ClusterKeys(session, settings.master_key)
         self._executor = ThreadPoolExecutor(READERS, "history")
-        api = Api(self.entry, self.views, CqlHistory(session), self.keys, allowance=settings.allowance, executor=self._executor)
+        self.identities = Identities(CqlDocuments.connect(session.settings), settings.master_key)
+        self._running.callback(self.identities.close)
+        api = Api(self.entry, self.views, CqlHistory(session), self.identities.ring, allowance=settings.allowance, executor=self._executor)
         overview = ClusterOverview(self.entry, self.views, session)
         self.admin = AdminDoor(self.entry, overview.answer, settings.folder / admin.NAME)
         self.rest = RestServer(api, rest, settings.rest, trusted_proxies=settings.trusted_proxies)
@@ -93,9 +96,9 @@ class GatewayService:
 
     async def start(self) -> None:
         """Returns once it serves."""
-        await self.keys.load()
+        self.identities.follow()
         await self._until_written()
-        for name, work in (("events", self.entry.run()), ("keys", self.keys.run()), ("clock", self._watch_clock())):
+        for name, work in (("events", self.entry.run()), ("clock", self._watch_clock())):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._ended)
             self._running.push_async_callback(self._end, task)

@@ -75,10 +75,10 @@ TABLES: Final = (
     " time_us bigint, cause bigint, PRIMARY KEY ((to_account), from_account, transfer_id))",
     "CREATE TABLE IF NOT EXISTS checkpoints (stream text, page bigint, sequence bigint, state_hash blob, time_us bigint,"
     " PRIMARY KEY ((stream, page), sequence))",
-    "CREATE TABLE IF NOT EXISTS api_keys (api_key text, account bigint, permissions text, nonce blob, secret blob, created_us bigint,"
-    " revoked_us bigint, PRIMARY KEY (api_key))",
-    "CREATE TABLE IF NOT EXISTS key_changes (hour int, changed_us bigint, api_key text, PRIMARY KEY ((hour), changed_us, api_key))",
-    "CREATE TABLE IF NOT EXISTS master (id int, check_nonce blob, check_text blob, PRIMARY KEY (id))",
+    "CREATE TABLE IF NOT EXISTS documents (kind text, part int, owner text, name text, version bigint, body blob,"
+    " PRIMARY KEY ((kind, part), owner, name))",
+    "CREATE TABLE IF NOT EXISTS document_changes (hour int, changed_us bigint, kind text, owner text, name text,"
+    " PRIMARY KEY ((hour), changed_us, kind, owner, name)) WITH default_time_to_live = 86400",
 )
 
 MIGRATIONS: Final = (Migration("the record", TABLES),)

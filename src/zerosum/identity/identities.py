@@ -1,0 +1,52 @@
+"""
+All identities of an exchange together, as its processes have them.
+
+    with closing(Identities(documents, master_key)) as identities:     opened: they can be read and changed
+        identities.follow()                                            a gateway's: what others change is noticed
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import final
+
+from zerosum.identity.documents import Documents
+from zerosum.identity.keyring import KeyRing
+from zerosum.identity.keys import Keys, Made, Wanted
+from zerosum.identity.sealing import MasterKey
+from zerosum.identity.vault import Vault
+
+
+@final
+class Identities:
+    """The documents are closed with it, also where it can't be made. DocumentsFailed, MasterKeyError."""
+
+    def __init__(self, documents: Documents, master_key: MasterKey, clock_s: Callable[[], float] = time.monotonic) -> None:
+        try:
+            self.vault = Vault(documents, master_key)
+            self.keys = Keys(self.vault)
+            self.ring = KeyRing(self.vault, clock_s)
+        except BaseException:
+            documents.close()
+            raise
+        self._stop = threading.Event()
+        self._following: threading.Thread | None = None
+
+    def follow(self) -> None:
+        """From here on, until it is closed."""
+        self._following = threading.Thread(target=self.ring.follow, args=(self._stop,), name="keys", daemon=True)
+        self._following.start()
+
+    def create_key(self, wanted: Wanted) -> Made:
+        """One that is good here at once, and elsewhere within a second. KeysError, DocumentsFailed."""
+        made = self.keys.create(wanted)
+        self.ring.refresh()
+        return made
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._following is not None:
+            self._following.join()
+        self.vault.close()
