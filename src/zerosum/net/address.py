@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, final
 
 TEXT_CHARS_MAX: Final = 64
@@ -30,6 +30,22 @@ def _canonical(text: str) -> str:
         return text
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
+
+
+def accountable(address: str) -> str:
+    """
+    What stands for whoever has an address, in counts of what they do: the address; of IPv6 the network of 64 bits, for who has one address
+    there has all of them.
+    """
+    return address if ":" not in address or len(address) > TEXT_CHARS_MAX else _network_of(address)
+
+
+@lru_cache(maxsize=4_096)
+def _network_of(text: str) -> str:
+    try:
+        return str(ip_network((text, 64), strict=False))
+    except ValueError:
+        return text
 
 
 def addresses(texts: Iterable[str]) -> frozenset[str]:

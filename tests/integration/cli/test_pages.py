@@ -94,7 +94,7 @@ def test_the_example_tells_what_is_wrong_in_one_line(tmp_path: Path) -> None:
         for arguments, said in (
             (("nope",), "nope/demo.json has no key: "),
             ((data, "http://127.0.0.1:1"), "http://127.0.0.1:1 does not answer: "),
-            ((strange, exchange.base_url), "POST /api/v3/order was refused: -2015: Invalid API-key"),
+            ((strange, exchange.base_url), "POST /api/v3/order was refused: -1022: Signature"),
         ):
             command = [sys.executable, str(ROOT / "examples/place_order.py"), *map(str, arguments)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -97,7 +97,7 @@ def test_an_operator_makes_a_market_by_command(tmp_path: Path) -> None:
         zerosum("key", "revoke", key["api_key"], "--data", str(data))
         time.sleep(1.0)
         refused = exchange.signed("GET", "/api/v3/account", key)
-        assert (refused.status_code, refused.json()["code"]) == (401, -2015)
+        assert (refused.status_code, refused.json()["code"]) == (400, -1022)
         assert exchange.stop() == 0
     zerosum("deposit", "1001", "BBB", "1", "--data", str(data))  # the exchange is stopped: straight into the log
     state = json.loads(zerosum("state", str(data), "--json"))
