@@ -96,4 +96,5 @@ def check_strength(password: str, *known: str) -> None:
 def strength() -> Callable[..., dict[str, Any]]:
     from zxcvbn import zxcvbn  # its lists take time to load, and most processes set no password
 
-    return zxcvbn
+    reckon: Callable[..., dict[str, Any]] = zxcvbn
+    return reckon

@@ -126,7 +126,7 @@ class People:
         held = self._held(name)
         return shown(held.record) if held is not None else None
 
-    def list(self) -> list[Person]:
+    def everybody(self) -> list[Person]:
         return sorted(shown(held.record) for held in self._vault.every(self.kind))
 
     def set_active(self, name: str, active: bool) -> Person:
