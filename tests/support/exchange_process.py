@@ -24,7 +24,7 @@ from zerosum.errors import ZerosumError
 from zerosum.identity.sealing import MasterKey
 from zerosum.net.listener import bind
 from zerosum.services.datadir import DataDir
-from zerosum.services.embedded import Embedded, EmbeddedSettings
+from zerosum.services.embedded import Embedded, EmbeddedSettings, Listeners
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.machine import Machine
 from zerosum.services.shard import Limits
@@ -45,8 +45,8 @@ def say(**message: Any) -> None:
 
 
 async def run(settings: EmbeddedSettings) -> int:
-    sockets = [bind("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
-    embedded = Embedded(settings, sockets[0], sockets[1], report=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    sockets = [bind("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket", "admin")]
+    embedded = Embedded(settings, Listeners(*sockets), report=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
     await embedded.start()
     asked = asyncio.create_task(until_asked())
     say(

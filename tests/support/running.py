@@ -71,7 +71,7 @@ def running(data: Path, *arguments: str) -> Iterator[Running]:
     ready = data.with_name(data.name + ".ready")
     output = data.with_name(data.name + ".output")
     ready.unlink(missing_ok=True)
-    ports = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0"]
+    ports = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0"]
     with output.open("wb") as out:
         command = [*ZEROSUM, "up", "--data", str(data), "--ready-file", str(ready), *ports, *arguments]
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "COLUMNS": "200"})
@@ -82,7 +82,9 @@ def running(data: Path, *arguments: str) -> Iterator[Running]:
             assert time.monotonic() < deadline, f"zerosum up is not ready after {START_S} s:\n{output.read_text()}"
             time.sleep(0.02)
         told = json.loads(ready.read_text())
-        yield Running(process, data, {name: told[name] for name in ("rest", "websocket", "operations")}, told["follower_pid"], output)
+        yield Running(
+            process, data, {name: told[name] for name in ("rest", "websocket", "operations", "admin")}, told["follower_pid"], output
+        )
     finally:
         if process.poll() is None:
             process.terminate()

@@ -13,7 +13,7 @@ from zerosum.gateway.entry import Event
 from zerosum.identity.sealing import MasterKey
 from zerosum.net.listener import bind
 from zerosum.services.datadir import DataDir
-from zerosum.services.embedded import Embedded, EmbeddedSettings
+from zerosum.services.embedded import Embedded, EmbeddedSettings, Listeners
 from zerosum.services.follower import SnapshotPolicy
 
 SEGMENT_BYTES = 1 << 16
@@ -26,12 +26,12 @@ async def serving(
 ) -> AsyncIterator[Embedded]:
     """It serves; what it reports while it starts is added to `reported`, and the ports of REST and WebSocket to `ports`."""
     lines = reported if reported is not None else []
-    sockets = [bind("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket")]
+    sockets = [bind("127.0.0.1", 0, setting=setting) for setting in ("rest", "websocket", "admin")]
     if ports is not None:
         ports += [sock.getsockname()[1] for sock in sockets]
     settings = {"segment_bytes": SEGMENT_BYTES, "snapshots": OFTEN, **settings}
     embedded = Embedded(
-        EmbeddedSettings(data, MasterKey(bytes(32)), **settings), sockets[0], sockets[1], report=lines.append, warn=lines.append
+        EmbeddedSettings(data, MasterKey(bytes(32)), **settings), Listeners(*sockets), report=lines.append, warn=lines.append
     )
     try:
         await asyncio.wait_for(embedded.start(), 60)

@@ -94,7 +94,7 @@ class ExchangeProcess:
         ready_file = Path(tempfile.mkstemp(prefix="zerosum-ready-")[1])
         ready_file.unlink()
         options = ["--no-demo", "--data", str(self.data.root), "--ready-file", str(ready_file)]
-        ports = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0"]
+        ports = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0"]
         with self.output.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "zerosum.cli.main", "up", *options, *ports],

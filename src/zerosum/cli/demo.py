@@ -24,7 +24,7 @@ from zerosum.errors import ConfigError
 from zerosum.identity.keys import Wanted
 from zerosum.services.embedded import Embedded
 from zerosum.services.listing_file import load_listing
-from zerosum.services.overview import reason_name
+from zerosum.views.reasons import reason_name
 
 LISTING: Final[dict[str, Any]] = {
     "assets": [

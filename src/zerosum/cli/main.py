@@ -24,11 +24,13 @@ from zerosum.cli import (
     key,
     listing,
     money,
+    people,
     replay,
     run,
     simulate,
     soak,
     state,
+    trail,
     up,
 )
 from zerosum.cli.terminal import STDERR, open_standard_descriptors, somebody_sees_it
@@ -62,6 +64,9 @@ cli.add_typer(listing.cli, name="listing")
 cli.add_typer(devcluster.cli, name="devcluster")
 cli.add_typer(cluster.cli, name="cluster")
 cli.add_typer(run.cli, name="run")
+cli.add_typer(people.users, name="user")
+cli.add_typer(people.operators, name="operator")
+cli.add_typer(trail.cli, name="trail")
 cli.command("verify")(verify_command)
 for movement in (money.deposit, money.withdraw, money.transfer):
     cli.command(movement.__name__, context_settings={"ignore_unknown_options": True})(movement)  # or -5 is read as an option

@@ -13,7 +13,8 @@ from zerosum.cli.door import Door, Event, Refused
 from zerosum.core import codes, records
 from zerosum.core.codes import ACCOUNT_MAX, AMOUNT_MAX, FIRST_USER
 from zerosum.services.amounts import decimal_text, grouped
-from zerosum.services.overview import Json, reason_name
+from zerosum.services.overview import Json
+from zerosum.views.reasons import reason_name
 
 REASON_AT: Final = 5  # in REFUSED
 

@@ -12,7 +12,7 @@ import typer
 
 from zerosum.cli.door import Event
 from zerosum.core import records
-from zerosum.services.overview import reason_name
+from zerosum.views.reasons import reason_name
 
 
 def report(events: Sequence[Event], text: str, as_json: bool) -> None:

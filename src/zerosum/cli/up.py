@@ -42,12 +42,12 @@ from zerosum.ops.settings_model import Settings
 from zerosum.services import admin
 from zerosum.services.collector import keep_collections_short
 from zerosum.services.datadir import DataDir
-from zerosum.services.embedded import Embedded, EmbeddedSettings
+from zerosum.services.embedded import Embedded, EmbeddedSettings, Listeners
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.shard import Limits
 
 STOP_S: Final = 90.0
-LISTENERS: Final = ("rest", "websocket", "operations")
+LISTENERS: Final = ("rest", "websocket", "operations", "admin")
 
 log = structlog.get_logger("exchange")
 
@@ -65,6 +65,7 @@ def up_command(
     rest_port: PortOption = None,
     websocket_port: PortOption = None,
     operations_port: PortOption = None,
+    admin_port: PortOption = None,
     ready_file: Annotated[Path | None, typer.Option(help="There while the exchange serves: its ports and process ids, as JSON.")] = None,
 ) -> None:
     """
@@ -73,7 +74,7 @@ def up_command(
     The next start goes on where this one ended. The first start makes the data directory and its master key, and a demo market in it; in a
     directory with a market of its own there is no demo. Settings: docs/reference/configuration.md.
     """
-    ports = {"rest.port": rest_port, "websocket.port": websocket_port, "operations.port": operations_port}
+    ports = {"rest.port": rest_port, "websocket.port": websocket_port, "operations.port": operations_port, "admin.port": admin_port}
     options = {name: Given(port, f"--{name.replace('.', '-')}") for name, port in ports.items() if port is not None}
     if demo is not None:
         options["demo.enabled"] = Given(demo, "--demo" if demo else "--no-demo")
@@ -119,8 +120,8 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
         sockets = {name: running.enter_context(closing(listener(settings, name))) for name in LISTENERS}
         make_directory(settings.data_directory)
         embedded = Embedded(
-            embedded_settings(settings), sockets["rest"], sockets["websocket"], report=lambda line: log.info("start", detail=line),
-            warn=lambda line: log.warning("attention", detail=line),
+            embedded_settings(settings), Listeners(sockets["rest"], sockets["websocket"], sockets["admin"]),
+            report=lambda line: log.info("start", detail=line), warn=lambda line: log.warning("attention", detail=line),
         )  # fmt: skip
         metrics, readiness = Metrics(), Readiness()
         serves = False
@@ -214,7 +215,8 @@ def show_addresses(settings: Settings, ports: dict[str, int]) -> None:
         f"  data directory       {settings.data_directory}\n"
         f"  REST                 http://{address(settings.rest.host, ports['rest'])}/api/v3\n"
         f"  WebSocket API        ws://{address(settings.websocket.host, ports['websocket'])}/ws-api/v3\n"
-        f"  health, metrics      http://{address(settings.operations.host, ports['operations'])}/readyz, /metrics"
+        f"  health, metrics      http://{address(settings.operations.host, ports['operations'])}/readyz, /metrics\n"
+        f"  operators            http://{address(settings.admin.host, ports['admin'])}/admin/v1"
     )
 
 

@@ -12,10 +12,16 @@ import time
 from collections.abc import Callable
 from typing import final
 
+from zerosum.identity.attempts import Attempts
 from zerosum.identity.documents import Documents
 from zerosum.identity.keyring import KeyRing
 from zerosum.identity.keys import Keys, Made, Wanted
+from zerosum.identity.passwords import Passwords
+from zerosum.identity.people import OPERATORS, USERS, People
+from zerosum.identity.proposals import Proposals
 from zerosum.identity.sealing import MasterKey
+from zerosum.identity.sessions import Sessions
+from zerosum.identity.trail import Trail
 from zerosum.identity.vault import Vault
 
 
@@ -28,6 +34,13 @@ class Identities:
             self.vault = Vault(documents, master_key)
             self.keys = Keys(self.vault)
             self.ring = KeyRing(self.vault, clock_s)
+            self._passwords, attempts = Passwords(), Attempts(self.vault)
+            self.users = People(self.vault, USERS, self._passwords, attempts)
+            self.operators = People(self.vault, OPERATORS, self._passwords, attempts)
+            self.user_sessions = Sessions(self.vault, USERS.name)
+            self.operator_sessions = Sessions(self.vault, OPERATORS.name)
+            self.proposals = Proposals(self.vault)
+            self.trail = Trail(self.vault)
         except BaseException:
             documents.close()
             raise
@@ -36,8 +49,12 @@ class Identities:
 
     def follow(self) -> None:
         """From here on, until it is closed."""
-        self._following = threading.Thread(target=self.ring.follow, args=(self._stop,), name="keys", daemon=True)
+        self._following = threading.Thread(target=self._follow, name="identities", daemon=True)
         self._following.start()
+
+    def _follow(self) -> None:
+        self._passwords.prepare()
+        self.ring.follow(self._stop)
 
     def create_key(self, wanted: Wanted) -> Made:
         """One that is good here at once, and elsewhere within a second. KeysError, DocumentsFailed."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final, final
 
 from argon2 import PasswordHasher
@@ -46,7 +46,15 @@ class Passwords:
         self._hasher = hasher if hasher is not None else PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=1)
         self._turns = threading.BoundedSemaphore(AT_A_TIME)
         self._places = threading.BoundedSemaphore(AT_A_TIME + WAITING_MAX)
-        self.nobody: Final = self._hasher.hash("the password of nobody")
+
+    @cached_property
+    def nobody(self) -> str:
+        """Stands for the hash of a person who does not exist."""
+        return self._hasher.hash("the password of nobody")
+
+    def prepare(self) -> None:
+        """For a process that strangers ask: or the first of them who names nobody would wait for longer."""
+        assert self.nobody
 
     def hashed(self, password: str) -> str:
         """TooManyAtATime."""

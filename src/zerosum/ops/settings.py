@@ -220,7 +220,12 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
             f"master_key and master_key_file are both set ({given['master_key'].source}, {given['master_key_file'].source}).\n"
             "  Leave one of them unset: two keys cannot both be the one that seals.",
         )
-    listeners: dict[str, Listener] = {"rest": settings.rest, "websocket": settings.websocket, "operations": settings.operations}
+    listeners: dict[str, Listener] = {
+        "rest": settings.rest,
+        "websocket": settings.websocket,
+        "operations": settings.operations,
+        "admin": settings.admin,
+    }
     for (one, first), (other, second) in combinations(listeners.items(), 2):
         if first.port == second.port != 0 and first.host == second.host:
             yield (

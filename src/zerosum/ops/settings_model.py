@@ -151,6 +151,12 @@ class Operations(Listener):
     port: Port = Field(default=8_702, description="Its port; 0 takes any that is free")
 
 
+class Admin(Listener):
+    """The listener for the operators' console, which no client is to reach."""
+
+    port: Port = Field(default=8_703, description="Its port; 0 takes any that is free")
+
+
 class Logging(Section):
     """What the processes say of themselves, on standard output."""
 
@@ -311,6 +317,7 @@ class Settings(Section):
     rest: Rest = Rest()
     websocket: WebSocket = WebSocket()
     operations: Operations = Operations()
+    admin: Admin = Admin()
     logging: Logging = Logging()
     log: Log = Log()
     snapshots: Snapshots = Snapshots()

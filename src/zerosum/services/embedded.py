@@ -5,7 +5,7 @@ The embedded exchange on one page: one process and its follower, joined by the l
     2 machines   the newest good snapshot, and the rest of the log
     3 follower   a process of its own: settles, snapshots, compares
     4 shard      from here on commands are taken
-    5 doors      the operator's socket, REST, WebSocket
+    5 doors      the operator's socket, REST, WebSocket, the operators' console
 
 They stop in the opposite order, so that nothing that was answered is lost on the way down.
 """
@@ -19,8 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
+from zerosum.console.doors import operator_console, operator_server, user_console
+from zerosum.console.machines import Machines
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
@@ -31,6 +33,7 @@ from zerosum.identity.sealing import MasterKey
 from zerosum.identity.sqlite import SqliteDocuments
 from zerosum.log.disk import OsDisk
 from zerosum.log.file_log import SEGMENT_BYTES
+from zerosum.net.http_server import HttpServer
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor, asked_of
 from zerosum.services.checkpoints import Checkpoints
@@ -60,6 +63,14 @@ class EmbeddedSettings:
     trusted_proxies: frozenset[str] = frozenset()
 
 
+class Listeners(NamedTuple):
+    """Sockets that nobody has listened at yet."""
+
+    rest: socket.socket
+    websocket: socket.socket
+    admin: socket.socket
+
+
 def unheard(line: str) -> None:
     """Nobody wants to know."""
 
@@ -71,17 +82,16 @@ class Embedded:
     """
 
     def __init__(
-        self, settings: EmbeddedSettings, rest: socket.socket, websocket: socket.socket, *, report: Callable[[str], None] = unheard,
+        self, settings: EmbeddedSettings, listeners: Listeners, *, report: Callable[[str], None] = unheard,
         warn: Callable[[str], None] = unheard,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.data = settings.data
-        self._rest_socket = rest
-        self._websocket_socket = websocket
+        self._listeners = listeners
         self._report = report
         self._warn = warn
         self._running = AsyncExitStack()  # how to stop what is running, last first
-        self._open_doors: list[AdminDoor | RestServer | WebSocketServer] = []
+        self._open_doors: list[AdminDoor | RestServer | WebSocketServer | HttpServer] = []
 
     async def start(self) -> None:
         """Everything up, or an error that says what is wrong, and nothing left running."""
@@ -124,11 +134,16 @@ class Embedded:
         )
         self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
-        self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies)
+        users = user_console(self.identities, self.api.limits, proxies)
+        running.callback(users.close)
+        operators = operator_console(Machines(self.shard, self.views), self.identities, proxies)
+        running.callback(operators.close)
+        self.rest = RestServer(self.api, self._listeners.rest, self.settings.rest, pages=users, trusted_proxies=proxies)
+        self.console = operator_server(operators, self._listeners.admin, proxies)
         routes = {"/ws-api/v3": self.api}
-        self.websocket = WebSocketServer(routes.get, self._websocket_socket, self.settings.websocket, trusted_proxies=proxies)
+        self.websocket = WebSocketServer(routes.get, self._listeners.websocket, self.settings.websocket, trusted_proxies=proxies)
         running.push_async_callback(self._close_doors)
-        for door in (self.admin, self.rest, self.websocket):
+        for door in (self.admin, self.rest, self.websocket, self.console):
             await door.start()
             self._open_doors.append(door)
 

@@ -26,7 +26,6 @@ Json = dict[str, Any]
 PAGE: Final = 1_000  # accounts in one answer: a running exchange takes no orders while it is made
 NUMBER_MAX: Final = (1 << 63) - 1
 ACCOUNT_STATUSES: Final = {codes.ACTIVE: "active", codes.SUSPENDED: "suspended", codes.CLOSED: "closed", codes.HOUSE: "house"}
-REASONS: Final = {code: name for name, code in list(vars(codes).items())[list(vars(codes)).index("NO_REASON") :] if name.isupper()}
 
 
 class BadQuestion(ZerosumError):
@@ -140,8 +139,3 @@ def movement(exchange: Exchange, account_id: int, movement_id: int) -> Json | No
         "amount": decimal_text(int(words[slot + transfers.ATOMS]), asset.decimals),
         "to_account": int(words[slot + transfers.TO]) or None,
     }
-
-
-def reason_name(reason: int) -> str:
-    """A reason's name in zerosum.core.codes."""
-    return REASONS.get(reason, f"reason {reason}")

@@ -30,7 +30,7 @@ from zerosum.services.datadir import DataDir
 from zerosum.services.follower import Follower, SnapshotPolicy
 from zerosum.services.listing_file import Listing, load_listing
 from zerosum.services.machine import Machine
-from zerosum.services.overview import reason_name
+from zerosum.views.reasons import reason_name
 
 GROUP: Final = 1000  # commands a group, and a sync
 ORDERS_MAX: Final = 1 << 30  # files are not held to a cap on open orders

@@ -78,7 +78,7 @@ def test_a_founding_goes_on_after_a_start_without_it_only_if_it_was_made(tmp_pat
     assert keys_in(theirs) == 0
     (theirs / NAME).write_text("{")
     assert "Move it away, or start with --no-demo" in zerosum(
-        "up", "--data", str(theirs), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", expect=1
+        "up", "--data", str(theirs), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0", expect=1
     )
 
 

@@ -351,7 +351,7 @@ def test_a_lost_master_key_is_not_replaced_beside_keys_that_it_sealed(offline: P
     key = json.loads(cli("key", "create", 1001, "--data", offline, "--json").out)
     master = offline / "master.key"
     aside = shutil.move(master, offline / "aside")
-    for command in (("key", "list"), ("up", "--rest-port", 0, "--websocket-port", 0, "--operations-port", 0)):
+    for command in (("key", "list"), ("up", "--rest-port", 0, "--websocket-port", 0, "--operations-port", 0, "--admin-port", 0)):
         said = cli(*command, "--data", offline)
         assert (said.code, "master.key is gone, and what is in" in said.err) == (1, True)
         assert not master.exists()

@@ -108,7 +108,9 @@ def test_an_operator_makes_a_market_by_command(tmp_path: Path) -> None:
 def test_a_data_directory_in_use_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(data, "--no-demo") as exchange:
-        said = zerosum("up", "--data", str(data), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", expect=1)
+        said = zerosum(
+            "up", "--data", str(data), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0", expect=1
+        )
         assert f"{exchange.process.pid}" in said
         assert exchange.get("/api/v3/ping") == {}
         assert exchange.stop() == 0
@@ -127,5 +129,7 @@ def test_a_command_does_not_write_into_a_log_that_lost_what_was_settled(tmp_path
 
 def test_a_path_too_long_for_a_socket_is_refused_with_the_reason(tmp_path: Path) -> None:
     data = tmp_path / ("long" * 30)
-    said = zerosum("up", "--data", str(data), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", expect=1)
+    said = zerosum(
+        "up", "--data", str(data), "--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0", expect=1
+    )
     assert "choose a data directory with a shorter one" in said

@@ -19,7 +19,7 @@ from tests.support.running import ZEROSUM, running, zerosum
 from zerosum.services.datadir import DataDir
 from zerosum.services.opening import open_log
 
-PORTS = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0"]
+PORTS = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0"]
 
 
 def started(data: Path, redirection: str, *options: str, before: str = "", **popen: object) -> subprocess.Popen[bytes]:
@@ -148,7 +148,10 @@ def test_a_taken_port_leaves_no_data_directory_behind(tmp_path: Path, cli: Cli) 
         said = cli("up", "--data", tmp_path / "data", *PORTS, "--rest-port", port)
     assert said.code == 1
     assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in said.err
-    assert "If another exchange runs there, give this one ports of its own: --rest-port, --websocket-port, --operations-port" in said.err
+    assert (
+        "If another exchange runs there, give this one ports of its own: --rest-port, --websocket-port, --operations-port, --admin-port"
+        in said.err
+    )
     assert not (tmp_path / "data").exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.running import ZEROSUM
 
-PORTS = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0"]
+PORTS = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0"]
 
 
 def test_no_addresses_to_reserve_is_said_at_the_start_without_a_traceback(tmp_path: Path) -> None:

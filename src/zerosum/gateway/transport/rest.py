@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, final
 
-from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from zerosum.gateway.messages import Request, Response, RestApi
 from zerosum.gateway.transport.bounds import RestBounds
@@ -26,6 +26,8 @@ from zerosum.net.address import addresses, client_address
 from zerosum.net.http import CONTENT_TYPE, OVERLOADED, HttpCounters, Refusal
 from zerosum.net.http_server import HttpServer
 from zerosum.net.listener import Visits
+
+PAGES: Final = "/account/"
 
 UNKNOWN_OUTCOME: Final = Refusal(
     504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
@@ -54,9 +56,11 @@ class _Application:
     """The ASGI application. Its requests are bounded in size and time by BoundedHttp before they come here."""
 
     def __init__(
-        self, api: RestApi, bounds: RestBounds, counters: RestCounters, trusted_proxies: frozenset[str], measure_us: Callable[[int], None]
-    ) -> None:
+        self, api: RestApi, pages: ASGI3Application | None, bounds: RestBounds, counters: RestCounters, trusted_proxies: frozenset[str],
+        measure_us: Callable[[int], None],
+    ) -> None:  # fmt: skip
         self._api = api
+        self._pages = pages
         self._bounds = bounds
         self._counters = counters
         self._trusted_proxies = trusted_proxies
@@ -66,6 +70,8 @@ class _Application:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         assert scope["type"] == "http"
+        if self._pages is not None and scope["path"].startswith(PAGES):
+            return await self._pages(scope, receive, send)
         body = b""
         more = True
         while more:
@@ -156,7 +162,8 @@ class RestServer:
     """
     Serves REST at a listening socket, from `start` to `stop`. Made in the event loop that it runs in.
 
-    `trusted_proxies` are the addresses whose X-Forwarded-For is believed. `measure_us` is given how long each request was with the Api.
+    `pages` serve what begins with PAGES. `trusted_proxies` are the addresses whose X-Forwarded-For is believed. `measure_us` is given how
+    long each request was with the Api.
     """
 
     def __init__(
@@ -165,6 +172,7 @@ class RestServer:
         listener: socket.socket,
         bounds: RestBounds | None = None,
         *,
+        pages: ASGI3Application | None = None,
         trusted_proxies: frozenset[str] = frozenset(),
         measure_us: Callable[[int], None] = _unmeasured,
     ) -> None:
@@ -172,7 +180,7 @@ class RestServer:
         proxies = addresses(trusted_proxies)
         self._reply_timeout_s: Final = bounds.reply_timeout_s
         self.counters: Final = RestCounters()
-        self._application = _Application(api, bounds, self.counters, proxies, measure_us)
+        self._application = _Application(api, pages, bounds, self.counters, proxies, measure_us)
         self._server = HttpServer(self._application, listener, bounds, name="gateway.rest", trusted_proxies=proxies)
         self._visits: Visits
 

@@ -1,0 +1,48 @@
+"""
+The two consoles, put together: the users' pages for the public listener, the operators' for one that no client reaches.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from zerosum.console.http import BODY_BYTES_MAX, Console, Doorkeeper, Limits
+from zerosum.console.machines import Machines
+from zerosum.console.operators import OperatorPages
+from zerosum.console.users import UserPages
+from zerosum.gateway.limits import Allowance
+from zerosum.gateway.limits import Limits as RequestLimits
+from zerosum.identity.identities import Identities
+from zerosum.net.http import HttpBounds
+from zerosum.net.http_server import HttpServer
+
+USER_COOKIE: Final = "zerosum"
+OPERATOR_COOKIE: Final = "zerosum-operator"
+
+OPERATORS: Final = Allowance(weight_per_minute=6_000)
+BOUNDS: Final = HttpBounds(
+    connections_max=200, connections_per_address_max=100, pipelined_max=4, url_bytes_max=4_096, header_bytes_max=8_192,
+    body_bytes_max=BODY_BYTES_MAX,
+)  # fmt: skip
+
+
+def user_console(identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:
+    """Made in the event loop, as the other."""
+    pages = UserPages(identities.users, identities.user_sessions, identities.keys, identities.trail)
+    doorkeeper = Doorkeeper(identities.users, identities.user_sessions, USER_COOKIE, identities.ring, trusted_proxies)
+    return Console(pages.endpoints(), doorkeeper, limits)
+
+
+def operator_console(machines: Machines, identities: Identities, trusted_proxies: frozenset[str]) -> Console:
+    """With an allowance of its own: clients of the exchange do not use it up."""
+    pages = OperatorPages(
+        machines, identities.operators, identities.operator_sessions, identities.users, identities.user_sessions, identities.keys,
+        identities.trail, identities.proposals,
+    )  # fmt: skip
+    doorkeeper = Doorkeeper(identities.operators, identities.operator_sessions, OPERATOR_COOKIE, identities.ring, trusted_proxies)
+    return Console(pages.endpoints(), doorkeeper, RequestLimits(OPERATORS))
+
+
+def operator_server(console: Console, listener: socket.socket, trusted_proxies: frozenset[str]) -> HttpServer:
+    return HttpServer(console, listener, BOUNDS, name="admin", trusted_proxies=trusted_proxies)

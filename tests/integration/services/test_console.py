@@ -1,0 +1,492 @@
+"""The consoles of an exchange that runs, over real sockets: who may do what, four eyes, switches, and what the trail says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from tests.support.serving import ask, serving
+from zerosum.console.doors import operator_console, user_console
+from zerosum.console.http import Endpoint
+from zerosum.core import records
+from zerosum.core.records import text_words
+from zerosum.identity import totp
+from zerosum.identity.people import ROLES
+from zerosum.services.datadir import DataDir
+from zerosum.services.embedded import Embedded
+
+PASSWORD = "orbit-lantern-velvet-31"
+ANN, BOB = 1001, 1002
+BTCUSDT = {
+    "symbol": 0, "base": 0, "quote": 1, "tick": 1, "tick_decimals": 2, "lot": 1, "lot_decimals": 5, "min_price_ticks": 1,
+    "max_price_ticks": 100_000_000, "min_qty_lots": 1, "max_qty_lots": 900_000_000, "min_notional_atoms": 1,
+}  # fmt: skip
+
+
+@final
+class Browser:
+    """One person's, with cookies and the session's own token."""
+
+    def __init__(self, url: str, root: str) -> None:
+        self.http = httpx.AsyncClient(base_url=url + root, timeout=60)
+        self.csrf = ""
+        self.secret = b""
+
+    async def send(self, method: str, path: str, form: Any = None, **headers: str) -> httpx.Response:
+        own = {"x-csrf-token": self.csrf} if self.csrf and method != "GET" else {}
+        return await self.http.request(method, path, json=form, headers={**own, **headers})
+
+    async def log_in(self, name: str, password: str = PASSWORD) -> httpx.Response:
+        self.http.cookies.clear()
+        code = totp.code_at(self.secret, int(time.time())) if self.secret else ""
+        said = await self.send("POST", "/login", {"name": name, "password": password, "code": code})
+        if said.status_code == 200:
+            self.csrf = said.json()["csrf"]
+        return said
+
+    async def set_second_factor(self) -> None:
+        said = await self.send("POST", "/second-factor", {"password": PASSWORD})
+        text = parse_qs(urlsplit(said.json()["uri"]).query)["secret"][0]
+        self.secret = base64.b32decode(text + "=" * (-len(text) % 8))
+        confirmed = await self.send("POST", "/second-factor/confirm", {"code": totp.code_at(self.secret, int(time.time()))})
+        assert confirmed.status_code == 200, confirmed.text
+
+
+@final
+class Venue:
+    def __init__(self, embedded: Embedded, ports: list[int]) -> None:
+        self.embedded = embedded
+        self.identities = embedded.identities
+        self.public, _, self.admin = (f"http://127.0.0.1:{port}" for port in ports)
+        self.browsers: list[Browser] = []
+
+    def browser(self, *, operator: bool = False) -> Browser:
+        made = Browser(*((self.admin, "/admin/v1") if operator else (self.public, "/account/v1")))
+        self.browsers.append(made)
+        return made
+
+    async def operator(self, name: str, *roles: str) -> Browser:
+        """Logged in, with a second factor."""
+        await asyncio.to_thread(self.identities.operators.create, name, PASSWORD, roles=roles)
+        browser = self.browser(operator=True)
+        assert (await browser.log_in(name)).status_code == 200
+        await browser.set_second_factor()
+        return browser
+
+    async def user(self, name: str, account: int) -> Browser:
+        await asyncio.to_thread(self.identities.users.create, name, PASSWORD, account_id=account)
+        browser = self.browser()
+        assert (await browser.log_in(name)).status_code == 200
+        return browser
+
+    def actions(self) -> list[tuple[str, str, str]]:
+        return [(entry.by, entry.action, entry.outcome) for entry in self.identities.trail.entries()]
+
+
+@pytest.fixture
+async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
+    ports: list[int] = []
+    async with serving(DataDir(tmp_path / "data"), ports=ports) as embedded:
+        for number, name in enumerate(("BTC", "USDT")):
+            await ask(embedded, records.command(records.LIST_ASSET, 0, number, 8, *text_words(name, 2)))
+        names = dict(zip(("name_1", "name_2", "name_3"), text_words("BTCUSDT", 3), strict=True))
+        fields = [(BTCUSDT | names).get(field, 0) for field in records.SYMBOL_FIELDS]
+        await ask(embedded, records.command(records.LIST_SYMBOL, 0, *fields))
+        for account in (ANN, BOB):
+            await ask(embedded, records.command(records.OPEN_ACCOUNT, 0, account))
+            for asset in (0, 1):
+                await ask(embedded, records.command(records.DEPOSIT, 0, account, 1 + asset, asset, 10**12))
+        found = Venue(embedded, ports)
+        yield found
+        for browser in found.browsers:
+            await browser.http.aclose()
+
+
+async def rest(venue: Venue, account: int, orders: int) -> None:
+    """So many open orders of an account, to buy far below."""
+    for number in range(orders):
+        place = records.command(records.PLACE, 0, account, records.terms(0, 0, 1), 100 + number, 1_000, 0, 1 << 61)
+        events = await ask(venue.embedded, place)
+        assert events[0][0] & 0xFF == records.ADMITTED, records.named(events[0])
+
+
+def open_orders(venue: Venue, account: int) -> int:
+    found = venue.embedded.views.account(account)
+    assert found is not None
+    return len(found.open_orders)
+
+
+# ---------------------------------------------------------------------- every endpoint has a rule, and keeps it
+
+
+def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
+    """With the listener that each is on."""
+    from zerosum.console.machines import Machines
+
+    limits = venue.embedded.api.limits
+    users = user_console(venue.identities, limits, frozenset())
+    operators = operator_console(Machines(venue.embedded.shard, venue.embedded.views), venue.identities, frozenset())
+    users.close()
+    operators.close()
+    return [(venue.public, each) for each in users.endpoints] + [(venue.admin, each) for each in operators.endpoints]
+
+
+def filled(path: str) -> str:
+    return path.replace("{account:int}", str(BOB)).replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")
+
+
+async def test_nothing_is_answered_to_who_has_not_logged_in(venue: Venue) -> None:
+    async with httpx.AsyncClient(timeout=60) as http:
+        for url, endpoint in endpoints(venue):
+            said = await http.request(endpoint.method, url + filled(endpoint.path), json=None if endpoint.method == "GET" else {})
+            if endpoint.path.endswith("/login"):
+                assert said.status_code == 400, "a form without a name"
+                continue
+            assert (said.status_code, said.json()["code"]) == (401, -2015), endpoint.path
+            for cookie in ("zerosum=bob.x", "zerosum-operator=ann." + "x" * 43, "zerosum-operator=; zerosum="):
+                said = await http.request(endpoint.method, url + filled(endpoint.path), headers={"cookie": cookie, "x-csrf-token": "x"})
+                assert said.status_code == 401, endpoint.path
+
+
+async def test_an_operator_may_do_what_one_of_the_roles_may_and_nothing_else(venue: Venue) -> None:
+    """Every role against every endpoint of the operators' console."""
+    for role in ROLES:
+        browser = await venue.operator(f"the-{role}", role)
+        for url, endpoint in endpoints(venue):
+            if (
+                url != venue.admin
+                or endpoint.path.endswith(("/login", "/logout"))
+                or ("session" in endpoint.path and endpoint.method == "DELETE")
+            ):
+                continue
+            said = await browser.send(endpoint.method, filled(endpoint.path).removeprefix("/admin/v1"), None)
+            allowed = role in getattr(endpoint.access, "roles", ())
+            assert (said.status_code != 403) == allowed, (role, endpoint.method, endpoint.path, said.text)
+
+
+async def test_a_users_session_opens_no_operators_door_nor_the_other_way_round(venue: Venue) -> None:
+    """Also with the same name and the same password on both sides."""
+    user, operator = await venue.user("ann", ANN), await venue.operator("ann", "admin", "support")
+    token = user.http.cookies["zerosum"]
+    other = operator.http.cookies["zerosum-operator"]
+    async with httpx.AsyncClient(timeout=60) as http:
+        for url, cookie in (
+            (f"{venue.admin}/admin/v1/session", f"zerosum-operator={token}"),
+            (f"{venue.admin}/admin/v1/session", f"zerosum={other}"),
+            (f"{venue.public}/account/v1/session", f"zerosum={other}"),
+            (f"{venue.public}/admin/v1/session", f"zerosum-operator={other}"),
+            (f"{venue.admin}/account/v1/session", f"zerosum={token}"),
+        ):
+            assert (await http.get(url, headers={"cookie": cookie})).status_code in (401, 404)
+    assert (await user.send("GET", "/session")).status_code == (await operator.send("GET", "/session")).status_code == 200
+
+
+# ---------------------------------------------------------------------- sessions
+
+
+async def test_a_session_is_in_a_cookie_that_no_script_and_no_other_site_gets(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    said = await user.log_in("ann")
+    cookie = said.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert user.http.cookies["zerosum"] not in said.text
+    assert said.headers["cache-control"] == "no-store"
+
+
+async def test_a_login_has_a_session_of_its_own_whatever_cookie_came_with_it(venue: Venue) -> None:
+    """Or whoever put a cookie there would be logged in as well."""
+    user = await venue.user("ann", ANN)
+    for planted in (user.http.cookies["zerosum"], "ann." + "A" * 43):
+        async with httpx.AsyncClient(base_url=venue.public, timeout=60) as http:
+            login = {"name": "ann", "password": PASSWORD}
+            said = await http.post("/account/v1/login", json=login, headers={"cookie": f"zerosum={planted}"})
+            assert said.cookies["zerosum"] != planted
+            fixed = await http.get("/account/v1/session", headers={"cookie": f"zerosum={planted}; zerosum={said.cookies['zerosum']}"})
+            assert fixed.status_code == 401, "two of that name: somebody has put one there"
+
+
+async def test_what_changes_something_needs_the_sessions_own_token_and_json(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    other = await venue.user("bob", BOB)
+    for csrf in ("", other.csrf, user.csrf[:-1] + "x"):
+        refused = await user.http.request("DELETE", "/sessions", headers={"x-csrf-token": csrf} if csrf else {})
+        assert (refused.status_code, refused.json()["code"]) == (403, -1022)
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        form = f'{{"password":"{PASSWORD}"}}'
+        refused = await user.http.post("/keys", content=form, headers={"x-csrf-token": user.csrf, "content-type": content_type})
+        assert refused.status_code == 415
+    assert (await user.send("DELETE", "/sessions")).status_code == 200
+
+
+async def test_sessions_are_seen_and_ended(venue: Venue) -> None:
+    user, again = await venue.user("ann", ANN), venue.browser()
+    await again.log_in("ann")
+    listed = (await user.send("GET", "/sessions")).json()["sessions"]
+    assert [each["this"] for each in listed].count(True) == 1
+    assert len(listed) == 2
+    other = next(each["id"] for each in listed if not each["this"])
+    stranger = await venue.user("bob", BOB)
+    assert (await stranger.send("DELETE", f"/sessions/{other}")).status_code == 404
+    assert (await again.send("GET", "/session")).status_code == 200
+    assert (await user.send("DELETE", f"/sessions/{other}")).status_code == 200
+    assert (await again.send("GET", "/session")).status_code == 401
+    assert (await user.send("POST", "/logout")).status_code == 200
+    assert (await user.send("GET", "/session")).status_code == 401
+
+
+async def test_a_changed_password_ends_all_other_sessions(venue: Venue) -> None:
+    user, again = await venue.user("ann", ANN), venue.browser()
+    await again.log_in("ann")
+    change = {"password": "wrong", "new_password": "window-harbor-pepper-77"}
+    assert (await user.send("POST", "/password", change)).status_code == 401
+    weak = {"password": PASSWORD, "new_password": "password1234"}
+    assert "guessed early" in (await user.send("POST", "/password", weak)).json()["msg"]
+    done = await user.send("POST", "/password", change | {"password": PASSWORD})
+    assert (done.status_code, done.json()["ended"]) == (200, 1)
+    assert (await again.send("GET", "/session")).status_code == 401
+    assert (await again.log_in("ann")).status_code == 401
+    assert (await again.log_in("ann", "window-harbor-pepper-77")).status_code == 200
+
+
+async def test_a_user_who_was_deactivated_is_out_at_once(venue: Venue) -> None:
+    user, support = await venue.user("ann", ANN), await venue.operator("sue", "support")
+    assert (await support.send("POST", "/users/ann/deactivate", {"reason": "asked for"})).json()["ended"] == 1
+    assert (await user.send("GET", "/session")).status_code == 401
+    assert (await user.log_in("ann")).status_code == 401
+    assert (await support.send("POST", "/users/ann/activate", {})).status_code == 200
+    assert (await user.log_in("ann")).status_code == 200
+
+
+# ---------------------------------------------------------------------- API keys of one's own
+
+
+async def test_a_user_makes_keys_for_the_own_account_and_sees_and_revokes_no_others(venue: Venue) -> None:
+    ann, bob = await venue.user("ann", ANN), await venue.user("bob", BOB)
+    assert (await ann.send("POST", "/keys", {"password": "wrong", "label": "bot"})).status_code == 401
+    made = (await ann.send("POST", "/keys", {"password": PASSWORD, "label": "bot"})).json()
+    found = venue.identities.keys.get(made["key"])
+    assert found is not None
+    assert found.account_id == ANN
+    assert [each["key"] for each in (await ann.send("GET", "/keys")).json()["keys"]] == [made["key"]]
+    assert made["secret"] not in (await ann.send("GET", "/keys")).text
+    assert (await bob.send("GET", "/keys")).json() == {"keys": []}
+    assert (await bob.send("DELETE", f"/keys/{made['key']}")).status_code == 404
+    for account in ({"account": BOB}, {"account_id": BOB}):
+        refused = await ann.send("POST", "/keys", {"password": PASSWORD} | account)
+        assert "unknown field" in refused.json()["msg"]
+    assert (await ann.send("DELETE", f"/keys/{made['key']}")).status_code == 200
+    assert venue.identities.keys.list(BOB) == []
+
+
+# ---------------------------------------------------------------------- operators
+
+
+async def test_an_operator_without_a_second_factor_can_only_set_one_up(venue: Venue) -> None:
+    await asyncio.to_thread(venue.identities.operators.create, "sue", PASSWORD, roles=("support",), must_change=True)
+    browser = venue.browser(operator=True)
+    await browser.log_in("sue")
+    assert "change it first" in (await browser.send("GET", "/users")).json()["msg"]
+    new = "window-harbor-pepper-77"
+    assert (await browser.send("POST", "/password", {"password": PASSWORD, "new_password": new})).status_code == 200
+    assert "set one up first" in (await browser.send("GET", "/users")).json()["msg"]
+    await asyncio.to_thread(venue.identities.operators.change_password, "sue", PASSWORD)
+    await browser.set_second_factor()
+    assert (await browser.send("GET", "/users")).status_code == 200
+
+
+async def test_what_takes_two_is_done_by_another_ones_approval_alone(venue: Venue) -> None:
+    one, other = await venue.operator("ada", "admin"), await venue.operator("alan", "admin")
+    viewer = await venue.operator("vic", "viewer")
+    wanted = {"name": "mallory", "roles": ["treasury"], "reason": "joins the treasury on Monday"}
+    assert "reason: 8 to 500" in (await one.send("POST", "/operators", wanted | {"reason": "x"})).json()["msg"]
+    proposed = await one.send("POST", "/operators", wanted)
+    assert (proposed.status_code, proposed.json()["state"]) == (202, "open")
+    assert venue.identities.operators.get("mallory") is None
+    approve = f"/proposals/{proposed.json()['proposal']}/approve"
+    assert "it is your own" in (await one.send("POST", approve)).json()["msg"]
+    assert (await viewer.send("POST", approve)).status_code == 403
+    done = await other.send("POST", approve)
+    assert done.status_code == 200
+    password = done.json()["result"]["temporary_password"]
+    made = venue.identities.operators.get("mallory")
+    assert made is not None
+    assert (made.roles, made.must_change) == (("treasury",), True)
+    assert "it is done" in (await other.send("POST", approve)).json()["msg"]
+    entries = venue.identities.trail.entries()
+    assert [(entry.by, entry.outcome) for entry in entries if entry.action == "operator.create"] == [
+        ("ada", "proposed"), ("alan", "begun"), ("alan", "done"),
+    ]  # fmt: skip
+    assert not any(password in entry.detail for entry in entries)
+    assert password not in (await viewer.send("GET", "/proposals")).text
+
+
+async def test_of_two_who_approve_at_a_time_one_does_it(venue: Venue) -> None:
+    one = await venue.operator("ada", "admin")
+    others = [await venue.operator(name, "admin") for name in ("alan", "alice")]
+    await asyncio.to_thread(venue.identities.operators.create, "vic", PASSWORD, roles=("viewer",))
+    proposed = (await one.send("POST", "/operators/vic/roles", {"roles": ["support"], "reason": "moves to support"})).json()
+    answers = await asyncio.gather(*(each.send("POST", f"/proposals/{proposed['proposal']}/approve") for each in others))
+    assert sorted(each.status_code for each in answers)[0] == 200
+    assert sorted(each.status_code for each in answers)[1] in (400, 409)
+    assert [action for _, action, outcome in venue.actions() if outcome == "done"].count("operator.roles") == 1
+
+
+async def test_a_proposal_that_is_refused_or_fails_is_not_done(venue: Venue) -> None:
+    one, other = await venue.operator("ada", "admin"), await venue.operator("alan", "admin")
+    proposed = (await one.send("POST", "/operators/nobody/activate", {"reason": "comes back on Monday"})).json()["proposal"]
+    assert (await other.send("POST", f"/proposals/{proposed}/refuse")).json()["state"] == "refused"
+    assert (await other.send("POST", f"/proposals/{proposed}/approve")).status_code == 400
+    proposed = (await one.send("POST", "/operators/nobody/activate", {"reason": "comes back on Monday"})).json()["proposal"]
+    assert "there is no operator" in (await other.send("POST", f"/proposals/{proposed}/approve")).json()["msg"]
+    states = {each["id"]: each["state"] for each in (await one.send("GET", "/proposals")).json()["proposals"]}
+    assert states[proposed] == "failed"
+    assert (await other.send("POST", "/proposals/none/approve")).status_code == 404
+
+
+async def test_what_an_operator_does_is_in_the_trail_before_it_is_done(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    support = await venue.operator("sue", "support")
+    assert (await support.send("POST", f"/accounts/{ANN}/block", {"reason": "looks stolen"})).status_code == 200
+    (begun, done) = [entry for entry in venue.identities.trail.entries() if entry.action == "account.block"]
+    assert (begun.by, begun.about, begun.outcome, done.outcome) == ("sue", f"account {ANN}", "begun", "done")
+    assert "looks stolen" in begun.detail
+    assert begun.client == "127.0.0.1"
+    assert (
+        "failed: PeopleError"
+        in [(await support.send("POST", "/users/nobody/deactivate", {}), venue.identities.trail.entries()[-1].outcome)][0][1]
+    )
+
+    def full(**_: object) -> None:
+        from zerosum.identity.documents import DocumentsFailed
+
+        raise DocumentsFailed("the disk is full.")
+
+    monkeypatch.setattr(venue.identities.trail, "append", full)
+    assert (await support.send("POST", f"/accounts/{BOB}/block", {})).status_code == 503
+    bob = venue.embedded.views.account(BOB)
+    assert bob is not None
+    assert bob.status == 1, "what can't be written down is not done"
+
+
+async def test_the_trail_is_read_and_verified(venue: Venue) -> None:
+    admin = await venue.operator("ada", "admin")
+    entries = (await admin.send("GET", "/trail")).json()["entries"]
+    assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert venue.identities.trail.verify().hash == entries[-1]["hash"]
+    assert (await admin.send("GET", f"/trail?after={len(entries)}")).json() == {"entries": []}
+    assert "What was sent is not right" in (await admin.send("GET", "/trail?after=x")).json()["msg"]
+
+
+# ---------------------------------------------------------------------- switches
+
+
+async def test_a_user_is_blocked_and_the_orders_canceled(venue: Venue) -> None:
+    support = await venue.operator("sue", "support")
+    await rest(venue, ANN, 5)
+    await rest(venue, BOB, 2)
+    assert (await support.send("POST", f"/accounts/{ANN}/block", {})).json() == {"canceled": 5, "left": 0}
+    assert (open_orders(venue, ANN), open_orders(venue, BOB)) == (0, 2)
+    place = records.command(records.PLACE, 0, ANN, records.terms(0, 0, 1), 100, 1_000, 0, 1 << 61)
+    assert (await ask(venue.embedded, place))[0][0] & 0xFF == records.REFUSED
+    assert (await support.send("GET", f"/accounts/{ANN}")).json()["status"] == "suspended"
+    assert (await support.send("POST", f"/accounts/{ANN}/unblock", {})).status_code == 200
+    await rest(venue, ANN, 1)
+    assert (await support.send("DELETE", f"/accounts/{BOB}/orders", {})).json() == {"canceled": 2, "left": 0}
+    assert "UNKNOWN_ACCOUNT" in (await support.send("POST", "/accounts/77/block", {})).json()["msg"]
+
+
+@pytest.mark.parametrize("path", ["/symbols/BTCUSDT/block", "/market/block"])
+async def test_a_symbol_or_the_market_is_blocked_and_the_orders_canceled(venue: Venue, path: str) -> None:
+    market = await venue.operator("max", "market")
+    await rest(venue, ANN, 3)
+    await rest(venue, BOB, 2)
+    assert (await market.send("POST", path, {})).json() == {"canceled": 5, "left": 0}
+    place = records.command(records.PLACE, 0, ANN, records.terms(0, 0, 1), 100, 1_000, 0, 1 << 61)
+    refused = await ask(venue.embedded, place)
+    assert {event[0] & 0xFF for event in refused} & {records.REFUSED, records.REJECTED}
+    assert (await market.send("GET", "/symbols")).json() == {"symbols": [{"symbol": "BTCUSDT", "status": "halt"}]}
+    if path.startswith("/market"):
+        assert (await market.send("POST", "/market/unblock", {})).json() == {"symbols": 1}
+    else:
+        assert (await market.send("POST", "/symbols/BTCUSDT/status", {"status": "trading"})).status_code == 200
+    await rest(venue, ANN, 1)
+    assert "is not listed" in (await market.send("POST", "/symbols/NOPE/block", {})).json()["msg"]
+    assert "none of trading, halt, break" in (await market.send("POST", "/symbols/BTCUSDT/status", {"status": "off"})).json()["msg"]
+
+
+# ---------------------------------------------------------------------- support
+
+
+async def test_support_makes_users_and_lets_them_in_again(venue: Venue) -> None:
+    support = await venue.operator("sue", "support")
+    assert "there is no account 77" in (await support.send("POST", "/users", {"name": "eve", "account": 77})).json()["msg"]
+    made = (await support.send("POST", "/users", {"name": "ann", "account": ANN})).json()
+    assert "has a user already" in (await support.send("POST", "/users", {"name": "ann2", "account": ANN})).json()["msg"]
+    browser = venue.browser()
+    assert (await browser.log_in("ann", made["temporary_password"])).json()["person"]["must_change_password"]
+    assert (await browser.send("GET", "/keys")).status_code == 403
+    change = {"password": made["temporary_password"], "new_password": PASSWORD}
+    assert (await browser.send("POST", "/password", change)).status_code == 200
+    assert (await browser.send("GET", "/keys")).status_code == 200
+    reset = (await support.send("POST", "/users/ann/reset", {})).json()
+    assert (await browser.send("GET", "/keys")).status_code == 401
+    assert (await browser.log_in("ann")).status_code == 401
+    assert (await browser.log_in("ann", reset["temporary_password"])).status_code == 200
+    assert not any(reset["temporary_password"] in entry.detail for entry in venue.identities.trail.entries())
+
+
+async def test_support_sees_and_revokes_keys(venue: Venue, key_of: Callable[[int], str]) -> None:
+    support, viewer = await venue.operator("sue", "support"), await venue.operator("vic", "viewer")
+    api_key = await asyncio.to_thread(key_of, ANN)
+    assert [each["key"] for each in (await viewer.send("GET", f"/keys?account={ANN}")).json()["keys"]] == [api_key]
+    assert (await viewer.send("DELETE", f"/keys/{api_key}", {})).status_code == 403
+    assert (await support.send("DELETE", f"/keys/{api_key}", {})).json()["key"]["revoked_ms"]
+    assert "there is no API key" in (await support.send("DELETE", f"/keys/{'x' * 64}", {})).json()["msg"]
+
+
+@pytest.fixture
+def key_of(venue: Venue) -> Callable[[int], str]:
+    from zerosum.identity.keys import Wanted
+
+    return lambda account: venue.identities.keys.create(Wanted(account)).api_key
+
+
+# ---------------------------------------------------------------------- what is sent
+
+
+async def test_what_is_not_asked_for_is_refused_with_its_name(venue: Venue) -> None:
+    browser = venue.browser()
+    for content, status in (
+        (b'{"name":"ann","password":"x","more":1}', 400),
+        (b'{"name":1,"password":"x"}', 400),
+        (b'{"name":"ann"}', 400),
+        (b"[]", 400),
+        (b"nonsense", 400),
+        (b'{"name":"ann","password":"\xff"}', 400),
+        (b"[" * 10_000, 400),
+        (b'{"name":"' + b"x" * 20_000 + b'","password":""}', 413),
+        (b"", 400),
+    ):
+        said = await browser.http.post("/login", content=content, headers={"content-type": "application/json"})
+        assert said.status_code == status, content[:40]
+        assert set(said.json()) == {"code", "msg"}
+    assert (await browser.http.put("/login", json={})).status_code == 405
+    for path in ("/", "/login/", "//login", "/%2e%2e/login", "/nowhere"):
+        assert (await browser.http.post(path, json={})).status_code == 404
+
+
+async def test_an_address_may_ask_for_so_much(venue: Venue) -> None:
+    browser = venue.browser()
+    limits = venue.embedded.api.limits
+    limits.use_weight("127.0.0.1", limits.allowance.weight_per_minute, time.time_ns() // 1_000)
+    said = await browser.send("GET", "/session")
+    assert (said.status_code, said.json()["code"]) == (429, -1003)
+    assert 0 < int(said.headers["retry-after"]) <= 60
