@@ -14,8 +14,9 @@ from zerosum.log.kafka.topics import Replication
 from zerosum.ops.secret_files import read_secret
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.control import Operators
+from zerosum.services.cluster.front import FrontSettings
 from zerosum.services.cluster.gateway import GatewaySettings
-from zerosum.services.cluster.gateway_service import GatewayServiceSettings
+from zerosum.services.cluster.gateway_service import GatewayDoors
 from zerosum.services.cluster.role import RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.shard_end import SendSettings
@@ -68,15 +69,21 @@ def operators_of(settings: Settings) -> Operators:
     return Operators({name: bytes.fromhex(key) for name, key in keys.items()})
 
 
-def gateway_settings(settings: Settings) -> GatewayServiceSettings:
-    cluster, allowance = settings.cluster, settings.allowance
-    return GatewayServiceSettings(
+def front_settings(settings: Settings) -> FrontSettings:
+    cluster = settings.cluster
+    return FrontSettings(
         folder=settings.data_directory,
         master_key=master_key(settings, makes=True),
         entry=GatewaySettings(SendSettings(cluster.gather_s, cluster.answer_s), cluster.pending_max, barrier_s=cluster.answer_s),
+        wait_s=cluster.wait_s,
+    )
+
+
+def gateway_doors(settings: Settings) -> GatewayDoors:
+    allowance = settings.allowance
+    return GatewayDoors(
         rest=RestBounds.of(settings.rest),
         websocket=WebSocketBounds.of(settings.websocket),
         allowance=Allowance(allowance.weight_per_minute, allowance.orders_per_10_seconds, allowance.orders_per_day),
         trusted_proxies=frozenset(settings.gateway.trusted_proxies),
-        wait_s=cluster.wait_s,
     )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from zerosum.cli.cluster_settings import cql_settings, gateway_settings, operators_of, role_settings, snapshot_settings
+from zerosum.cli.cluster_settings import cql_settings, front_settings, gateway_doors, operators_of, role_settings, snapshot_settings
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption
@@ -24,7 +24,8 @@ from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.copies import Copies, Copy, Kept
-from zerosum.services.cluster.gateway_service import GatewayService
+from zerosum.services.cluster.front import Front
+from zerosum.services.cluster.gateway_service import ConsoleService, GatewayService
 from zerosum.services.cluster.joining import database_of
 from zerosum.services.cluster.settlement import Settlement
 from zerosum.services.cluster.topology import Streams
@@ -164,19 +165,42 @@ def gateway(
             cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
         )  # fmt: skip
         frame.running.push_async_callback(session.close)
-        service = GatewayService(
-            gateway_settings(settings), frame.link, session, deployment, sockets["rest"], sockets["websocket"], frame.say
-        )  # fmt: skip
-        frame.running.push_async_callback(service.stop)
+        front = Front(front_settings(settings), frame.link, session, deployment, frame.say)
+        frame.running.push_async_callback(front.stop)
+        service = GatewayService(front, session, sockets["rest"], sockets["websocket"], gateway_doors(settings))
         await service.start()
-        frame.readiness.add("keys", service.identities.ring.unreadable)
-        frame.readiness.add("clock", service.clock_fault)
-        frame.readiness.add("machines", service.entry.all_stalled)
-        add_gateway_metrics(frame, service)
-        return service.stopped
+        add_front(frame, front)
+        frame.metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
+        frame.metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
+        return front.stopped
 
     options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)
     run_service("gateway", start, data, config, options, ready_file, ("rest", "websocket", "operations"))
+
+
+@cli.command("admin")
+def admin(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    admin_port: PortOption = None,
+    operations_port: PortOption = None,
+    ready_file: ReadyFileOption = None,
+) -> None:
+    """Run the operators' console: on a listener that no client is to reach. One or several."""
+
+    async def start(frame: Frame) -> asyncio.Future[Any]:
+        settings = frame.settings
+        session, deployment = await database_of(
+            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
+        )  # fmt: skip
+        frame.running.push_async_callback(session.close)
+        front = Front(front_settings(settings), frame.link, session, deployment, frame.say)
+        frame.running.push_async_callback(front.stop)
+        await ConsoleService(front, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies)).start()
+        add_front(frame, front)
+        return front.stopped
+
+    run_service("admin", start, data, config, ports(admin=admin_port, operations=operations_port), ready_file, ("admin", "operations"))
 
 
 # ------------------------------------------------------------------ copies
@@ -232,18 +256,20 @@ def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
         )
 
 
-def add_gateway_metrics(frame: Frame, service: GatewayService) -> None:
+def add_front(frame: Frame, front: Front) -> None:
+    """Checks and metrics of a gateway and of the console."""
+    frame.readiness.add("keys", front.identities.ring.unreadable)
+    frame.readiness.add("clock", front.clock_fault)
+    frame.readiness.add("machines", front.entry.all_stalled)
     metrics = frame.metrics
-    metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not answered.", lambda: service.entry.under_way)
-    for stall in service.entry.stalls:
+    metrics.read_gauge("zerosum_commands_under_way", "Commands submitted and not answered.", lambda: front.entry.under_way)
+    for stall in front.entry.stalls:
         metrics.read_gauge(
             "zerosum_machine_stalled_seconds", "Since a machine takes nothing of what it is sent.", partial(getattr, stall, "seconds"),
             {"input": stall.name},
         )  # fmt: skip
-    metrics.read_counter("zerosum_commands_lost_total", "Commands whose fate was not told.", lambda: service.entry.lost)
-    metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
-    metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
-    metrics.read_gauge("zerosum_clock_ahead_seconds", "This clock less the broker's.", lambda: service.link.clock_ahead_us / 1e6)
+    metrics.read_counter("zerosum_commands_lost_total", "Commands whose fate was not told.", lambda: front.entry.lost)
+    metrics.read_gauge("zerosum_clock_ahead_seconds", "This clock less the broker's.", lambda: front.link.clock_ahead_us / 1e6)
 
 
 # ------------------------------------------------------------------ options

@@ -7,6 +7,8 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+import structlog
+
 from zerosum.console.http import BODY_BYTES_MAX, Console, Doorkeeper, Limits
 from zerosum.console.machines import Machines
 from zerosum.console.operators import OperatorPages
@@ -14,8 +16,11 @@ from zerosum.console.users import UserPages
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.limits import Limits as RequestLimits
 from zerosum.identity.identities import Identities
+from zerosum.identity.trail import Entry
 from zerosum.net.http import HttpBounds
 from zerosum.net.http_server import HttpServer
+
+log: Final = structlog.get_logger("trail")
 
 USER_COOKIE: Final = "zerosum"
 OPERATOR_COOKIE: Final = "zerosum-operator"
@@ -46,3 +51,10 @@ def operator_console(machines: Machines, identities: Identities, trusted_proxies
 
 def operator_server(console: Console, listener: socket.socket, trusted_proxies: frozenset[str]) -> HttpServer:
     return HttpServer(console, listener, BOUNDS, name="admin", trusted_proxies=trusted_proxies)
+
+
+def tell_of_trail(entry: Entry, digest: str) -> None:
+    """An entry's number and hash in the process's log, which is kept elsewhere."""
+    log.info(
+        "trail", number=entry.number, hash=digest, by=entry.by, action=entry.action, about=entry.about, outcome=entry.outcome
+    )  # fmt: skip

@@ -26,7 +26,7 @@ from zerosum.devcluster.services import Service, clean_environment
 from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
 
 NAME: Final = "zerosum"  # of the deployment
-ROLES: Final = ("ubscore", "settlement", "matching", "auditor", "gateway")
+ROLES: Final = ("ubscore", "settlement", "matching", "auditor", "gateway", "admin")
 
 SETTINGS: Final = """\
 # Written by zerosum, at each start of this development cluster.
@@ -64,6 +64,7 @@ class Shape:
     copies: int = 1
     brokers: int = 1
     audits: bool = True
+    consoles: int = 0
     settings: str = ""
     lasts: bool = False
 
@@ -90,6 +91,8 @@ class DevDeployment:
             yield self._service("auditor", 1)
         for number in range(1, self.shape.gateways + 1):
             yield self._service("gateway", number)
+        for number in range(1, self.shape.consoles + 1):
+            yield self._service("admin", number)
 
     def _service(self, role: str, number: int, options: tuple[str, ...] = ()) -> Service:
         return Service(f"{role}{number}", role, self.folder, self.config, options, self.environment(role))

@@ -23,7 +23,7 @@ from zerosum.devcluster.process import Process
 
 READY_S: Final = 60.0
 ASK_S: Final = 5.0
-LISTENERS: Final = {"gateway": ("rest", "websocket", "operations")}
+LISTENERS: Final = {"gateway": ("rest", "websocket", "operations"), "admin": ("admin", "operations")}
 
 
 @final

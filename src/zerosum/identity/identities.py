@@ -21,15 +21,21 @@ from zerosum.identity.people import OPERATORS, USERS, People
 from zerosum.identity.proposals import Proposals
 from zerosum.identity.sealing import MasterKey
 from zerosum.identity.sessions import Sessions
-from zerosum.identity.trail import Trail
+from zerosum.identity.trail import Entry, Trail
 from zerosum.identity.vault import Vault
 
 
 @final
 class Identities:
-    """The documents are closed with it, also where it can't be made. DocumentsFailed, MasterKeyError."""
+    """
+    The documents are closed with it, also where it can't be made. `tell`: of what is written to the trail, for a process that has a log.
+    DocumentsFailed, MasterKeyError.
+    """
 
-    def __init__(self, documents: Documents, master_key: MasterKey, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, documents: Documents, master_key: MasterKey, clock_s: Callable[[], float] = time.monotonic,
+        tell: Callable[[Entry, str], None] = lambda entry, digest: None,
+    ) -> None:  # fmt: skip
         try:
             self.vault = Vault(documents, master_key)
             self.keys = Keys(self.vault)
@@ -40,7 +46,7 @@ class Identities:
             self.user_sessions = Sessions(self.vault, USERS.name)
             self.operator_sessions = Sessions(self.vault, OPERATORS.name)
             self.proposals = Proposals(self.vault)
-            self.trail = Trail(self.vault)
+            self.trail = Trail(self.vault, tell)
         except BaseException:
             documents.close()
             raise

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, final
 
 import msgspec
-import structlog
 
 from zerosum.errors import ZerosumError
 from zerosum.identity.documents import Changed
@@ -30,8 +29,6 @@ DIGITS: Final = 12
 TRIES: Final = 100
 FIRST: Final = "0" * 64
 DETAIL_CHARS_MAX: Final = 4_096
-
-_log: Final = structlog.get_logger("trail")
 
 
 class TrailBroken(ZerosumError):
@@ -66,8 +63,11 @@ class Written(NamedTuple):
 
 @final
 class Trail:
-    def __init__(self, vault: Vault) -> None:
+    """`tell`: to be called with each entry that is written here, and its hash."""
+
+    def __init__(self, vault: Vault, tell: Callable[[Entry, str], None] = lambda entry, digest: None) -> None:
         self._vault = vault
+        self._tell = tell
         self._last = Written(0, FIRST)  # that is known here; others may have written more
 
     def append(
@@ -88,7 +88,7 @@ class Trail:
             except Changed:
                 continue  # somebody else has that number
             self._last = Written(entry.number, entry.hash())
-            _log.info("trail", number=entry.number, hash=self._last.hash, by=by, action=action, about=about, outcome=outcome)
+            self._tell(entry, self._last.hash)
             return self._last
         raise TrailBroken("no entry can be written: others are always faster, or entries can't be opened.")
 

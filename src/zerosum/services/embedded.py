@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, final
 
-from zerosum.console.doors import operator_console, operator_server, user_console
+from zerosum.console.doors import operator_console, operator_server, tell_of_trail, user_console
 from zerosum.console.machines import Machines
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
@@ -122,7 +122,7 @@ class Embedded:
         self.shard.on_durable = self.follower.durable
         self.follower.durable(self.log.durable_sequence)
         await self.follower.start()
-        self.identities = Identities(SqliteDocuments(data.identities), self.settings.master_key)
+        self.identities = Identities(SqliteDocuments(data.identities), self.settings.master_key, tell=tell_of_trail)
         running.callback(self.identities.close)
         self.identities.follow()
         self.history = History(data.settled)

@@ -3,61 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, final
-from urllib.parse import parse_qs, urlsplit
+from typing import final
 
 import httpx
 import pytest
 
+from tests.support.browser import PASSWORD, Browser
 from tests.support.serving import ask, serving
 from zerosum.console.doors import operator_console, user_console
 from zerosum.console.http import Endpoint
 from zerosum.core import records
 from zerosum.core.records import text_words
-from zerosum.identity import totp
 from zerosum.identity.people import ROLES
 from zerosum.services.datadir import DataDir
 from zerosum.services.embedded import Embedded
 
-PASSWORD = "orbit-lantern-velvet-31"
 ANN, BOB = 1001, 1002
 BTCUSDT = {
     "symbol": 0, "base": 0, "quote": 1, "tick": 1, "tick_decimals": 2, "lot": 1, "lot_decimals": 5, "min_price_ticks": 1,
     "max_price_ticks": 100_000_000, "min_qty_lots": 1, "max_qty_lots": 900_000_000, "min_notional_atoms": 1,
 }  # fmt: skip
-
-
-@final
-class Browser:
-    """One person's, with cookies and the session's own token."""
-
-    def __init__(self, url: str, root: str) -> None:
-        self.http = httpx.AsyncClient(base_url=url + root, timeout=60)
-        self.csrf = ""
-        self.secret = b""
-
-    async def send(self, method: str, path: str, form: Any = None, **headers: str) -> httpx.Response:
-        own = {"x-csrf-token": self.csrf} if self.csrf and method != "GET" else {}
-        return await self.http.request(method, path, json=form, headers={**own, **headers})
-
-    async def log_in(self, name: str, password: str = PASSWORD) -> httpx.Response:
-        self.http.cookies.clear()
-        code = totp.code_at(self.secret, int(time.time())) if self.secret else ""
-        said = await self.send("POST", "/login", {"name": name, "password": password, "code": code})
-        if said.status_code == 200:
-            self.csrf = said.json()["csrf"]
-        return said
-
-    async def set_second_factor(self) -> None:
-        said = await self.send("POST", "/second-factor", {"password": PASSWORD})
-        text = parse_qs(urlsplit(said.json()["uri"]).query)["secret"][0]
-        self.secret = base64.b32decode(text + "=" * (-len(text) % 8))
-        confirmed = await self.send("POST", "/second-factor/confirm", {"code": totp.code_at(self.secret, int(time.time()))})
-        assert confirmed.status_code == 200, confirmed.text
 
 
 @final

@@ -17,9 +17,11 @@ READS: Final = {
     "matching": ("orders", "market-events", "control"),
     "settlement": ("account-events", "market-events"),
     "auditor": ("account-events", "market-events"),
+    "admin": ("account-events", "market-events"),
 }
 WRITES: Final = {
     "gateway": ("commands",),
+    "admin": ("commands",),
     "ubscore": ("orders", "account-events", "commands"),
     "matching": ("market-events", "commands"),
 }

@@ -1,161 +1,70 @@
 """
-A gateway of a cluster on one page: commands out, events in, the doors that clients come through.
+A gateway of a cluster on one page: the front that it shares with the console, and the doors that clients come through.
 
-    1 deployment   Kafka and the database are there, and belong together
-    2 writing      a message with nothing in it stands in the first shard's commands: it can be written, and the clocks agree
-    3 views        every stream of events is read, up to where it ends now
-    4 doors        the operator's socket, REST, WebSocket: the same as the embedded exchange's
-
-They stop in the opposite order.
+    REST, WebSocket: the same as the embedded exchange's; users' pages on the first of them
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
+from zerosum.console.doors import operator_console, operator_server, user_console
+from zerosum.console.machines import Machines
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.identity.cql import CqlDocuments
-from zerosum.identity.identities import Identities
-from zerosum.identity.sealing import MasterKey
-from zerosum.log.kafka.link import KafkaLink
-from zerosum.log.messages import pack
-from zerosum.log.streams import DeliveryFailed
-from zerosum.services import admin
-from zerosum.services.admin import AdminDoor
-from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
-from zerosum.services.cluster.joining import RETRY_S, RETRY_S_MAX, Deployment, NotThere
-from zerosum.services.cluster.overview import ClusterOverview
-from zerosum.services.cluster.topology import Streams
+from zerosum.services.cluster.front import Front
 from zerosum.settlement.cql.history import CqlHistory
 from zerosum.settlement.cql.session import Session
-from zerosum.settlement.cql.store import CqlRowStore
-from zerosum.views.views import Views
 
 READERS: Final = 8  # reads of the record at a time
-CLOCK_WATCH_S: Final = 1.0
-CLOCK_AHEAD_MAX_US: Final = 1_000_000  # or behind: deadlines would be refused, or mean nothing
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayServiceSettings:
-    """`folder`: for the operator's socket. `wait_s`: for what is needed at the start."""
+class GatewayDoors:
+    """What clients are allowed."""
 
-    folder: Path
-    master_key: MasterKey
-    entry: GatewaySettings = field(default_factory=GatewaySettings)
     rest: RestBounds = field(default_factory=RestBounds)
     websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
     allowance: Allowance = field(default_factory=Allowance)
     trusted_proxies: frozenset[str] = frozenset()
-    wait_s: float = 120.0
-
-
-def clock_us() -> int:
-    return time.time_ns() // 1000
 
 
 @final
 class GatewayService:
-    """Made in the event loop that it runs in; `stopped` tells why it can't go on."""
+    """Made in the event loop that it runs in."""
 
-    def __init__(
-        self, settings: GatewayServiceSettings, link: KafkaLink, session: Session, deployment: Deployment, rest: socket.socket,
-        websocket: socket.socket, report: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._settings = settings
-        self._report = report
-        self._running = AsyncExitStack()
-        topology = deployment.topology
-        self.link = link
-        self.session = session
-        self.views = Views(topology.shards, topology.partitions)
-        store = CqlRowStore(session, deployment.epoch)
-        self.entry = ClusterEntry(topology, Streams(topology, link.stream), self.views, store, settings.entry, clock_us, link.probe)
+    def __init__(self, front: Front, session: Session, rest: socket.socket, websocket: socket.socket, doors: GatewayDoors) -> None:
+        self.front = front
         self._executor = ThreadPoolExecutor(READERS, "history")
-        self.identities = Identities(CqlDocuments.connect(session.settings), settings.master_key)
-        self._running.callback(self.identities.close)
-        api = Api(self.entry, self.views, CqlHistory(session), self.identities.ring, allowance=settings.allowance, executor=self._executor)
-        overview = ClusterOverview(self.entry, self.views, session)
-        self.admin = AdminDoor(self.entry, overview.answer, settings.folder / admin.NAME)
-        self.rest = RestServer(api, rest, settings.rest, trusted_proxies=settings.trusted_proxies)
-        routes = {"/ws-api/v3": api}
-        self.websocket = WebSocketServer(routes.get, websocket, settings.websocket, trusted_proxies=settings.trusted_proxies)
-        self.stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        ring, proxies = front.identities.ring, doors.trusted_proxies
+        api = Api(front.entry, front.views, CqlHistory(session), ring, allowance=doors.allowance, executor=self._executor)
+        users = user_console(front.identities, api.limits, proxies)
+        front.running.callback(users.close)
+        self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies)
+        self.websocket = WebSocketServer({"/ws-api/v3": api}.get, websocket, doors.websocket, trusted_proxies=proxies)
 
     async def start(self) -> None:
         """Returns once it serves."""
-        self.identities.follow()
-        await self._until_written()
-        for name, work in (("events", self.entry.run()), ("clock", self._watch_clock())):
-            task = asyncio.create_task(work, name=name)
-            task.add_done_callback(self._ended)
-            self._running.push_async_callback(self._end, task)
-        self._report("reading the streams of events ...")
-        current = asyncio.create_task(self.entry.current.wait())
-        ends: list[asyncio.Future[Any]] = [current, self.stopped]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        current.cancel()
-        if self.stopped.done():
-            raise self.stopped.result()
-        self._running.callback(self._executor.shutdown, wait=False, cancel_futures=True)
-        for door in (self.admin, self.rest, self.websocket):
-            await door.start()
-            self._running.push_async_callback(door.stop)
+        self.front.running.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        await self.front.start((self.rest, self.websocket))
 
-    async def stop(self) -> None:
-        """Answer what is under way, then let go."""
-        await self._running.aclose()
 
-    def clock_fault(self) -> str | None:
-        ahead_us = self.link.clock_ahead_us
-        if abs(ahead_us) <= CLOCK_AHEAD_MAX_US:
-            return None
-        return f"this machine's clock is {ahead_us / 1e6:+.1f} s from the broker's: set it"
+@final
+class ConsoleService:
+    """The operators' console, and nothing that clients come through. Made in the event loop that it runs in."""
 
-    async def _until_written(self) -> None:
-        """NotThere, after a while."""
-        loop = asyncio.get_running_loop()
-        deadline, wait_s = loop.time() + self._settings.wait_s, RETRY_S
-        while (why := await self._write_nothing()) is not None:
-            if loop.time() > deadline:
-                raise NotThere(
-                    f"nothing can be written: {why} See that enough brokers are up, and `zerosum cluster init` for who may write."
-                )
-            self._report(f"nothing can be written yet: {why}")
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, RETRY_S_MAX)
+    def __init__(self, front: Front, listener: socket.socket, trusted_proxies: frozenset[str]) -> None:
+        self.front = front
+        console = operator_console(Machines(front.entry, front.views), front.identities, trusted_proxies)
+        front.running.callback(console.close)
+        self._server = operator_server(console, listener, trusted_proxies)
 
-    async def _watch_clock(self) -> None:
-        """A clock that was wrong may have been set, and who is not ready sends nothing that would show it."""
-        while True:
-            await asyncio.sleep(CLOCK_WATCH_S)
-            if self.clock_fault() is not None:
-                await self._write_nothing()
-
-    async def _write_nothing(self) -> str | None:
-        """A message that every machine passes by; why it may not be there."""
-        try:
-            await self.link.stream("commands.0").writer().append(pack(b""))
-        except DeliveryFailed as error:
-            return str(error)
-        return None
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and not self.stopped.done():
-            self.stopped.set_result(task.exception() or AssertionError(f"{task.get_name()} has ended by itself"))
-
-    async def _end(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
-        await asyncio.wait([task])
+    async def start(self) -> None:
+        """Returns once it serves."""
+        await self.front.start((self._server,))
