@@ -34,6 +34,7 @@ POLL_S: Final = 0.02
 # One client does here what many do elsewhere, from one address: so the allowances, which are per client, are not to be what is measured.
 UNBOUND: Final[Mapping[str, str]] = {
     "ZEROSUM_ALLOWANCE_WEIGHT_PER_MINUTE": "1000000000",
+    "ZEROSUM_ALLOWANCE_KEY_WEIGHT_PER_MINUTE": "1000000000",
     "ZEROSUM_ALLOWANCE_ORDERS_PER_10_SECONDS": "100000000",
     "ZEROSUM_ALLOWANCE_ORDERS_PER_DAY": "1000000000",
     "ZEROSUM_WEBSOCKET_MESSAGES_PER_S_MAX": "1000000",

@@ -80,10 +80,9 @@ def front_settings(settings: Settings) -> FrontSettings:
 
 
 def gateway_doors(settings: Settings) -> GatewayDoors:
-    allowance = settings.allowance
     return GatewayDoors(
         rest=RestBounds.of(settings.rest),
         websocket=WebSocketBounds.of(settings.websocket),
-        allowance=Allowance(allowance.weight_per_minute, allowance.orders_per_10_seconds, allowance.orders_per_day),
+        allowance=Allowance(**settings.allowance.model_dump()),
         trusted_proxies=frozenset(settings.gateway.trusted_proxies),
     )

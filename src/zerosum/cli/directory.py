@@ -79,11 +79,16 @@ def make_directory(path: Path) -> None:
         raise ConfigError(f"the data directory {path} can't be made: {why}. Name another with --data.") from error
 
 
+def master_key_file(settings: Settings) -> Path:
+    """Where the master key is, unless the environment has it."""
+    return settings.master_key_file or settings.data_directory / MASTER_KEY_NAME
+
+
 def master_key(settings: Settings, *, makes: bool = False) -> MasterKey:
     """What seals identities: of the settings, or of its file, which is made with a new data directory. MasterKeyError."""
     if settings.master_key is not None:
         return master_key_from(settings.master_key.get_secret_value(), "master_key")
-    file = settings.master_key_file or settings.data_directory / MASTER_KEY_NAME
+    file = master_key_file(settings)
     identities = DataDir(settings.data_directory).identities
     if settings.master_key_file is None and not file.exists():
         if identities.exists():

@@ -23,6 +23,7 @@ from zerosum.cli import (
     init,
     key,
     listing,
+    master_key,
     money,
     people,
     replay,
@@ -58,6 +59,7 @@ cli.command("soak")(soak.soak_command)
 cli.command("simulate")(simulate.simulate_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
+cli.add_typer(master_key.cli, name="master-key")
 cli.add_typer(config.cli, name="config")
 cli.add_typer(account.cli, name="account")
 cli.add_typer(listing.cli, name="listing")

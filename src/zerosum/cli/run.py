@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from zerosum.cli.cluster_settings import cql_settings, front_settings, gateway_doors, operators_of, role_settings, snapshot_settings
+from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption
@@ -257,7 +258,9 @@ def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
 
 
 def add_front(frame: Frame, front: Front) -> None:
-    """Checks and metrics of a gateway and of the console."""
+    """Checks and metrics of a gateway and of the console, and the file of the master key."""
+    following = asyncio.create_task(follow_master_key(frame.settings, front.identities))
+    frame.running.callback(following.cancel)
     frame.readiness.add("keys", front.identities.ring.unreadable)
     frame.readiness.add("clock", front.clock_fault)
     frame.readiness.add("machines", front.entry.all_stalled)

@@ -24,6 +24,7 @@ import uvloop
 from zerosum.cli.demo import DemoMarket
 from zerosum.cli.directory import load_settings, make_directory, master_key
 from zerosum.cli.door import is_listening
+from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.measures import LOOP_BUCKETS_US, add_checks, add_metrics
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.terminal import tell
@@ -105,9 +106,7 @@ def embedded_settings(settings: Settings) -> EmbeddedSettings:
         archive=archive if settings.archive.policy == "archive" else None,
         rest=RestBounds.of(settings.rest),
         websocket=WebSocketBounds.of(settings.websocket),
-        allowance=Allowance(
-            settings.allowance.weight_per_minute, settings.allowance.orders_per_10_seconds, settings.allowance.orders_per_day
-        ),
+        allowance=Allowance(**settings.allowance.model_dump()),
         trusted_proxies=frozenset(settings.gateway.trusted_proxies),
     )
 
@@ -140,6 +139,8 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
         running.push_async_callback(stop_in_time, embedded)
         add_checks(readiness, embedded)
         add_metrics(metrics, embedded)
+        following = asyncio.create_task(follow_master_key(settings, embedded.identities))
+        running.callback(following.cancel)
         stop = asked_to_stop()
         ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
         show_addresses(settings, ports)

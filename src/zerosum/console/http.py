@@ -153,7 +153,7 @@ class Endpoint:
 class Limits(Protocol):
     def use_weight(self, client: str, weight: int, now_us: int) -> int: ...
 
-    def check_weight(self, used: int, now_us: int) -> None:
+    def check_weight(self, client: str, used: int, now_us: int) -> None:
         """ApiError."""
 
 
@@ -239,7 +239,7 @@ class Console:
     def _charge(self, client: str, weight: int) -> None:
         now_us = time.time_ns() // 1_000
         try:
-            self._limits.check_weight(self._limits.use_weight(client, weight, now_us), now_us)
+            self._limits.check_weight(client, self._limits.use_weight(client, weight, now_us), now_us)
         except ApiError as error:
             headers = {name.decode(): value.decode() for name, value in error.headers}
             raise Refused(error.status, error.code, error.msg, headers) from error

@@ -198,6 +198,8 @@ class Api:
         if operation.security not in key.permissions or not key.is_good_from(call.client):
             raise errors.REJECTED_KEY.of()
         call.account_id = key.account_id
+        call.api_key = key.api_key
+        call.limits.use_key(key.api_key, operation.weight, call.now_us)
 
 
 def for_rest(operation: Operation) -> Operation:

@@ -32,13 +32,13 @@ _log: Final = SparingLog("gateway.api", lines_max=1, period_s=10.0)
 
 class Call(ABC):
     """
-    `account_id` and `deadline_us` are set once a signed request is known to be good; `divisor`: microseconds in its unit of time;
-    `submitted`: a command of this call may be in the log.
+    `account_id`, `api_key` and `deadline_us` are set once a signed request is known to be good; `divisor`: microseconds in its unit of
+    time; `submitted`: a command of this call may be in the log.
     """
 
     __slots__ = (
-        "account_id", "answered", "client", "deadline_us", "divisor", "limits", "now_us", "orders_lately", "orders_today", "params",
-        "submitted", "used_weight",
+        "account_id", "answered", "api_key", "client", "deadline_us", "divisor", "limits", "now_us", "orders_lately", "orders_today",
+        "params", "submitted", "used_weight",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, client: str, now_us: int) -> None:
@@ -47,6 +47,7 @@ class Call(ABC):
         self.now_us = now_us
         self.params: Params = {}
         self.account_id = 0
+        self.api_key = ""
         self.deadline_us = 0
         self.divisor = 1000
         self.used_weight = 0
@@ -73,7 +74,9 @@ class Call(ABC):
 
     def use_weight(self, weight: int) -> None:
         self.used_weight = self.limits.use_weight(self.client, weight, self.now_us)
-        self.limits.check_weight(self.used_weight, self.now_us)
+        self.limits.check_weight(self.client, self.used_weight, self.now_us)
+        if self.api_key:
+            self.limits.use_key(self.api_key, weight, self.now_us)
 
     def use_order(self) -> None:
         self.orders_lately, self.orders_today = self.limits.use_order(self.account_id, self.now_us)

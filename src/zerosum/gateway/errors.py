@@ -61,6 +61,12 @@ TOO_MUCH_WEIGHT: Final = Kind(
     " Please use WebSocket Streams for live updates to avoid polling the API.",
     429,
 )
+TOO_MUCH_KEY_WEIGHT: Final = Kind(
+    -1003, "Too much request weight used by this API key; current limit is {} request weight per 1 MINUTE.", 429
+)
+BANNED: Final = Kind(
+    -1003, "Way too much request weight used; IP banned until {}. Please use WebSocket Streams for live updates to avoid bans.", 418
+)
 TIMEOUT: Final = Kind(-1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown.", 504)
 BUSY: Final = Kind(-1008, "Server is currently overloaded with other requests. Please try again in a few minutes.", 503)
 TOO_MANY_NEW_ORDERS: Final = Kind(-1015, "Too many new orders; current limit is {} orders per {}.", 429)

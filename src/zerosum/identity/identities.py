@@ -10,19 +10,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import final
+from typing import Any, Final, final
 
-from zerosum.identity.attempts import Attempts
+from zerosum.identity.attempts import ATTEMPTS, Attempts
 from zerosum.identity.documents import Documents
 from zerosum.identity.keyring import KeyRing
-from zerosum.identity.keys import Keys, Made, Wanted
+from zerosum.identity.keys import KEYS, KEYS_OF_ACCOUNT, Keys, Made, Wanted
 from zerosum.identity.passwords import Passwords
 from zerosum.identity.people import OPERATORS, USERS, People
-from zerosum.identity.proposals import Proposals
+from zerosum.identity.proposals import PROPOSALS, Proposals
 from zerosum.identity.sealing import MasterKey
-from zerosum.identity.sessions import Sessions
-from zerosum.identity.trail import Entry, Trail
-from zerosum.identity.vault import Vault
+from zerosum.identity.sessions import OPERATOR_SESSIONS, USER_SESSIONS, Sessions
+from zerosum.identity.trail import ENTRIES, Entry, Trail
+from zerosum.identity.vault import Kind, Vault
+
+KINDS: Final[tuple[Kind[Any], ...]] = (
+    KEYS, KEYS_OF_ACCOUNT, USERS, OPERATORS, USER_SESSIONS, OPERATOR_SESSIONS, ATTEMPTS, PROPOSALS, ENTRIES,
+)  # fmt: skip
+"""All that there are."""
 
 
 @final
@@ -43,8 +48,8 @@ class Identities:
             self._passwords, attempts = Passwords(), Attempts(self.vault)
             self.users = People(self.vault, USERS, self._passwords, attempts)
             self.operators = People(self.vault, OPERATORS, self._passwords, attempts)
-            self.user_sessions = Sessions(self.vault, USERS.name)
-            self.operator_sessions = Sessions(self.vault, OPERATORS.name)
+            self.user_sessions = Sessions(self.vault, USER_SESSIONS)
+            self.operator_sessions = Sessions(self.vault, OPERATOR_SESSIONS)
             self.proposals = Proposals(self.vault)
             self.trail = Trail(self.vault, tell)
         except BaseException:
@@ -67,6 +72,20 @@ class Identities:
         made = self.keys.create(wanted)
         self.ring.refresh()
         return made
+
+    def use(self, master_key: MasterKey) -> None:
+        """From here on. MasterKeyError, and nothing has changed, where it does not open what is there."""
+        self.vault.use(master_key)
+
+    def reseal(self) -> int:
+        """Seal all there is with the master key's first, so that the others can go; how many records that were."""
+        done = sum(self.vault.reseal(kind) for kind in KINDS)
+        self.vault.reseal_check()
+        return done
+
+    def sealed_otherwise(self) -> int:
+        """How many records are sealed with another than the master key's first."""
+        return self.vault.sealed_otherwise(kind.name for kind in KINDS)
 
     def close(self) -> None:
         self._stop.set()

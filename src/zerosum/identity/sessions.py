@@ -37,6 +37,11 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     used_us: int
 
 
+USER_SESSIONS: Final = Kind("user-session", SessionRecord)
+OPERATOR_SESSIONS: Final = Kind("operator-session", SessionRecord)
+"""Owner: the person; name: the token's hash."""
+
+
 class Begun(NamedTuple):
     """`token`: for the cookie. `csrf`: to be sent along with whatever changes something."""
 
@@ -57,16 +62,12 @@ class Session(NamedTuple):
 
 @final
 class Sessions:
-    """Of one kind of people: "user" or "operator"."""
+    """Of one kind of people."""
 
-    def __init__(self, vault: Vault, people: str, clock_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, vault: Vault, kind: Kind[SessionRecord], clock_s: Callable[[], float] = time.time) -> None:
+        self.kind = kind
         self._vault = vault
-        self._kind = Kind(f"{people}-session", SessionRecord)
         self._clock_s = clock_s
-
-    @property
-    def kind(self) -> Kind[SessionRecord]:
-        return self._kind
 
     def begin(self, person: str, client: str, agent: str) -> Begun:
         now_us = self._now_us()
@@ -76,7 +77,7 @@ class Sessions:
         token = f"{person}.{secrets.token_urlsafe(TOKEN_BYTES)}"
         printable = "".join(char for char in agent if char.isprintable())
         record = SessionRecord(person=person, client=client, agent=printable[:AGENT_CHARS_MAX], began_us=now_us, used_us=now_us)
-        self._vault.put(self._kind, person, id_of(token), record, lives_s=LIVES_S)
+        self._vault.put(self.kind, person, id_of(token), record, lives_s=LIVES_S)
         return Begun(token, csrf_of(token))
 
     def found(self, token: str) -> Session | None:
@@ -84,7 +85,7 @@ class Sessions:
         person, _, rest = token.rpartition(".")
         if not person or len(rest) > 2 * TOKEN_BYTES:
             return None
-        held = self._vault.get(self._kind, person, id_of(token))
+        held = self._vault.get(self.kind, person, id_of(token))
         if held is None or held.record.person != person:
             return None
         now_us = self._now_us()
@@ -97,27 +98,27 @@ class Sessions:
     def list(self, person: str) -> list[Session]:
         """Good ones, the newest first."""
         now_us = self._now_us()
-        found = [session_of(held) for held in self._vault.of_owner(self._kind, person) if self._is_good(held.record, now_us)]
+        found = [session_of(held) for held in self._vault.of_owner(self.kind, person) if self._is_good(held.record, now_us)]
         return sorted(found, key=lambda session: -session.began_us)
 
     def revoke(self, person: str, session_id: str) -> bool:
         """Whether there was one."""
-        there = self._vault.get(self._kind, person, session_id) is not None
-        self._vault.remove(self._kind, person, session_id)
+        there = self._vault.get(self.kind, person, session_id) is not None
+        self._vault.remove(self.kind, person, session_id)
         return there
 
     def revoke_all(self, person: str, *, but: str = "") -> int:
         """How many there were."""
-        ended = [held.name for held in self._vault.of_owner(self._kind, person) if held.name != but]
+        ended = [held.name for held in self._vault.of_owner(self.kind, person) if held.name != but]
         for session_id in ended:
-            self._vault.remove(self._kind, person, session_id)
+            self._vault.remove(self.kind, person, session_id)
         return len(ended)
 
     def _note(self, held: Held[SessionRecord], now_us: int) -> None:
         left_s = LIVES_S - (now_us - held.record.began_us) // 1_000_000
         record = msgspec.structs.replace(held.record, used_us=now_us)
         try:
-            self._vault.put(self._kind, held.owner, held.name, record, held.version, lives_s=max(1, left_s))
+            self._vault.put(self.kind, held.owner, held.name, record, held.version, lives_s=max(1, left_s))
         except Changed:
             return  # another request of the session has noted it, or it was revoked
 

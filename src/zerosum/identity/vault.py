@@ -11,7 +11,7 @@ Always true: a record that does not open is none, and is told in the log by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar, final
 
 import msgspec
@@ -131,6 +131,11 @@ class Vault:
                 except Changed:
                     held = self.get(kind, held.owner, held.name)
         return done
+
+    def sealed_otherwise(self, kinds: Iterable[str]) -> int:
+        """How many records of these kinds, and of the check, are sealed with another than the first key."""
+        stored = [each for kind in (*kinds, MASTER[0]) for each in self.documents.every(kind)]
+        return sum(not self._key.is_current(each.body) for each in stored)
 
     def reseal_check(self) -> None:
         """The record by which a wrong master key is noticed: the last to be sealed anew."""

@@ -211,6 +211,7 @@ class Allowance(Section):
     """How much a client may ask for, as exchangeInfo says."""
 
     weight_per_minute: Count = Field(default=60_000, description="Weight of requests from one address; past it 429 and -1003")
+    key_weight_per_minute: Count = Field(default=120_000, description="The same of one API key, from whatever addresses")
     orders_per_10_seconds: Count = Field(default=10_000, description="Orders of one account; past it 429 and -1015")
     orders_per_day: Count = Field(default=20_000_000, description="The same, in a day")
 

@@ -34,7 +34,7 @@ REFUSED = "authorization failed"
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployment]:
-    with DevDeployment(tmp_path_factory.mktemp("access"), Shape(shards=1, partitions=1)).running(keeps=False) as found:
+    with DevDeployment(tmp_path_factory.mktemp("access"), Shape(shards=1, partitions=1, consoles=1)).running(keeps=False) as found:
         yield found
 
 

@@ -21,11 +21,13 @@ from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.services import Service
 
 ORDER = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "9.00"}
+ORDERS_PER_DAY = 160
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployment]:
-    shape = Shape(shards=2, partitions=2, gateways=2, consoles=1, audits=False)
+    settings = f"[allowance]\norders_per_day = {ORDERS_PER_DAY}\n"
+    shape = Shape(shards=2, partitions=2, gateways=2, consoles=1, audits=False, settings=settings)
     with DevDeployment(tmp_path_factory.mktemp("console"), shape).running(keeps=False) as found:
         yield found
 
@@ -121,3 +123,22 @@ async def test_a_user_logs_in_at_any_gateway(deployment: DevDeployment, users: l
     assert (await one.send("GET", "/session")).status_code == 401
     for browser in (one, other):
         await browser.http.aclose()
+
+
+async def test_limits_hold_for_all_gateways_together(
+    deployment: DevDeployment, users: list[User], gateways: list[WebSocketConnection]
+) -> None:
+    """But for what is asked between two messages of theirs, and the small counts that they keep to themselves."""
+    key = await asyncio.to_thread(made, deployment, "key", "create", str(ACCOUNTS[2]))
+    user = User(ACCOUNTS[2], key["api_key"], key["secret"], {})
+    placed, refused = 0, ""
+    for _ in range(ORDERS_PER_DAY):
+        for gateway in gateways:
+            try:
+                await asked(gateway, user, "order.place", **ORDER)
+                placed += 1
+            except DoesNotHold as error:
+                refused = str(error)
+        await asyncio.sleep(0.02)
+    assert f"current limit is {ORDERS_PER_DAY} orders per 1 DAY" in refused
+    assert ORDERS_PER_DAY <= placed < 1.5 * ORDERS_PER_DAY

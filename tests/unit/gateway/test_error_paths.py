@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.direct_entry import START_US
 from tests.support.gateway_world import ANN, BOB, BTC, BTCUSDT, Answer, Credentials, World, list_symbol, ws_payload
 from zerosum.core import codes, records
 from zerosum.gateway import errors
@@ -108,6 +109,24 @@ def many_ws_pings(world: World) -> Answer:
     refused = world.ws("ping", request_id="the fourth")
     assert refused["id"] == "the fourth", "whoever sent it can tell which it was"
     return ws(refused)
+
+
+def far_too_many_pings(world: World) -> Answer:
+    for _ in range(7):
+        world.get("ping")
+    world.entry.clock_us += 60_000_000  # a ban does not end with the minute
+    return world.get("ping")
+
+
+def far_too_many_ws_pings(world: World) -> Answer:
+    for _ in range(6):
+        world.ws("ping")
+    return ws(world.ws("ping"))
+
+
+def far_too_many_of_a_key(world: World) -> Answer:
+    assert world.signed("GET", "account").status == 200
+    return world.signed("GET", "account")
 
 
 def long_name(world: World) -> Answer:
@@ -376,6 +395,11 @@ WEIGHT = (
     "Too much request weight used; current limit is 3 request weight per 1 MINUTE."
     " Please use WebSocket Streams for live updates to avoid polling the API."
 )
+BANNED = (
+    f"Way too much request weight used; IP banned until {START_US // 1000 + 120_000}."
+    " Please use WebSocket Streams for live updates to avoid bans."
+)
+KEY_WEIGHT = "Too much request weight used by this API key; current limit is 20 request weight per 1 MINUTE."
 TIMED_OUT = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
 TOO_LATE = (400, -1021, "Timestamp for this request is outside of the recvWindow.")
 TOO_EARLY = (400, -1021, "Timestamp for this request was 1000ms ahead of the server's time.")
@@ -402,6 +426,9 @@ CASES = [
     ),
     Case("too-much-weight", many_pings, (429, -1003, WEIGHT), allowance=Allowance(weight_per_minute=3)),
     Case("ws-too-much-weight", many_ws_pings, (429, -1003, WEIGHT), allowance=Allowance(weight_per_minute=3)),
+    Case("banned", far_too_many_pings, (418, -1003, BANNED), allowance=Allowance(weight_per_minute=3)),
+    Case("ws-banned", far_too_many_ws_pings, (418, -1003, BANNED), allowance=Allowance(weight_per_minute=3)),
+    Case("too-much-key-weight", far_too_many_of_a_key, (429, -1003, KEY_WEIGHT), allowance=Allowance(key_weight_per_minute=20)),
     Case(
         "too-many-orders-10s",
         many_orders,

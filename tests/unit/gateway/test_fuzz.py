@@ -48,7 +48,7 @@ def query_of(pairs: list[tuple[str, str]]) -> bytes:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Without limits, with a bid and an ask, so that what is right by chance goes all the way."""
-    world = World(tmp_path_factory.mktemp("fuzz"), allowance=Allowance(1 << 60, 1 << 60, 1 << 60))
+    world = World(tmp_path_factory.mktemp("fuzz"), allowance=Allowance(1 << 60, 1 << 60, 1 << 60, 1 << 60))
     assert world.place(quantity="1", price="100").status == 200
     assert world.place(world.bob, side="SELL", quantity="1", price="101").status == 200
     yield world

@@ -16,7 +16,7 @@ from zerosum.identity.attempts import ADDRESS_MAX, NAME_MAX, PAIR_MAX, WINDOW_S,
 from zerosum.identity.identities import Identities
 from zerosum.identity.passwords import Passwords, TooManyAtATime, WeakPassword, check_strength
 from zerosum.identity.people import OPERATORS, USERS, CodeNeeded, LoginRefused, People, PeopleError
-from zerosum.identity.sessions import IDLE_S, LIVES_S, NOTED_S, SESSIONS_MAX, Sessions, csrf_of, is_csrf
+from zerosum.identity.sessions import IDLE_S, LIVES_S, NOTED_S, SESSIONS_MAX, USER_SESSIONS, Sessions, csrf_of, is_csrf
 
 PASSWORD = "orbit-lantern-velvet-31"
 HERE = "10.0.0.1"
@@ -58,7 +58,7 @@ def operators(identities: Identities, passwords: Passwords, attempts: Attempts, 
 
 @pytest.fixture
 def sessions(identities: Identities, clock: Clock) -> Sessions:
-    return Sessions(identities.vault, "user", clock)
+    return Sessions(identities.vault, USER_SESSIONS, clock)
 
 
 def with_second_factor(people: People, name: str, clock: Clock) -> tuple[bytes, list[str]]:

@@ -38,6 +38,7 @@ FEE_PPM: Final = 1_000
 UNBOUND: Final = """
 [allowance]
 weight_per_minute = 1_000_000_000
+key_weight_per_minute = 1_000_000_000
 orders_per_10_seconds = 100_000_000
 orders_per_day = 1_000_000_000
 

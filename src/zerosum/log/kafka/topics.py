@@ -4,6 +4,7 @@ The topics of a deployment: what they must be like, made where they are missing,
     <prefix>.commands, .account-events     a partition for each shard
     <prefix>.orders, .market-events        a partition for each engine
     <prefix>.control                       one
+    <prefix>.usage                         one, of which nothing is kept for long
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ CONFIGURATION: Final = {
 }
 
 
+TRANSIENT: Final = {"usage": {"retention.ms": "600000"}}
+"""Of topics that are not kept: what differs."""
+
+
 class TopicsWrong(ZerosumError):
     """The topics are not as a deployment needs them."""
 
@@ -71,10 +76,9 @@ class Topics:
 
     async def make(self) -> list[str]:
         """Make those that are missing; their names. KafkaException, TopicsWrong."""
-        configuration = {**CONFIGURATION, IN_SYNC: str(self._replication.in_sync)}
         existing = await self._existing()
         wanted = [
-            NewTopic(topic, count, self._replication.factor, config=configuration)
+            NewTopic(topic, count, self._replication.factor, config=self._configuration(topic))
             for topic, count in self._partitions.items()
             if topic not in existing
         ]
@@ -84,6 +88,9 @@ class Topics:
             await self._known()
         await self.check()
         return [topic.topic for topic in wanted]
+
+    def _configuration(self, topic: str) -> dict[str, str]:
+        return {**CONFIGURATION, IN_SYNC: str(self._replication.in_sync), **TRANSIENT.get(topic.removeprefix(f"{self._prefix}."), {})}
 
     async def _known(self) -> None:
         """Wait until brokers know what the controller has made: each learns of it in its own time. KafkaException."""
@@ -154,7 +161,7 @@ class Topics:
                 )
             faults += [
                 f"{name} of the topic {resource.name} is {found[name].value}, and must be {value}."
-                for name, value in CONFIGURATION.items()
-                if name in found and found[name].value != value
+                for name, value in self._configuration(resource.name).items()
+                if name != IN_SYNC and name in found and found[name].value != value
             ]
         return faults

@@ -12,7 +12,7 @@ from zerosum.log.kafka.grants import Access
 from zerosum.log.kafka.settings import user_of
 
 READS: Final = {
-    "gateway": ("account-events", "market-events"),
+    "gateway": ("account-events", "market-events", "usage"),
     "ubscore": ("commands", "account-events", "control"),
     "matching": ("orders", "market-events", "control"),
     "settlement": ("account-events", "market-events"),
@@ -20,7 +20,7 @@ READS: Final = {
     "admin": ("account-events", "market-events"),
 }
 WRITES: Final = {
-    "gateway": ("commands",),
+    "gateway": ("commands", "usage"),
     "admin": ("commands",),
     "ubscore": ("orders", "account-events", "commands"),
     "matching": ("market-events", "commands"),

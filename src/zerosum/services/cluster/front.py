@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,10 +84,8 @@ class Front:
         """Returns once it serves."""
         self.identities.follow()
         await self._until_written()
-        for name, work in (("events", self.entry.run()), ("clock", self._watch_clock())):
-            task = asyncio.create_task(work, name=name)
-            task.add_done_callback(self._ended)
-            self.running.push_async_callback(self._end, task)
+        self.work("events", self.entry.run())
+        self.work("clock", self._watch_clock())
         self._report("reading the streams of events ...")
         current = asyncio.create_task(self.entry.current.wait())
         ends: list[asyncio.Future[Any]] = [current, self.stopped]
@@ -102,6 +100,12 @@ class Front:
     async def stop(self) -> None:
         """Answer what is under way, then let go."""
         await self.running.aclose()
+
+    def work(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Something that goes on until the service stops, and without which it can't go on."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self.running.push_async_callback(self._end, task)
 
     def clock_fault(self) -> str | None:
         ahead_us = self.link.clock_ahead_us

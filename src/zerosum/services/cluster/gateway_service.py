@@ -18,7 +18,8 @@ from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.services.cluster.front import Front
+from zerosum.services.cluster.front import Front, clock_us
+from zerosum.services.cluster.usage import USAGE, Usage
 from zerosum.settlement.cql.history import CqlHistory
 from zerosum.settlement.cql.session import Session
 
@@ -44,6 +45,7 @@ class GatewayService:
         self._executor = ThreadPoolExecutor(READERS, "history")
         ring, proxies = front.identities.ring, doors.trusted_proxies
         api = Api(front.entry, front.views, CqlHistory(session), ring, allowance=doors.allowance, executor=self._executor)
+        self._usage = Usage(front.link.stream(USAGE), api.limits, clock_us)
         users = user_console(front.identities, api.limits, proxies)
         front.running.callback(users.close)
         self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies)
@@ -52,6 +54,7 @@ class GatewayService:
     async def start(self) -> None:
         """Returns once it serves."""
         self.front.running.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        self.front.work("usage", self._usage.run())
         await self.front.start((self.rest, self.websocket))
 
 

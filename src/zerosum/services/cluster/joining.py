@@ -70,7 +70,7 @@ class Deployment:
 def partitions_by_topic(topology: Topology) -> dict[str, int]:
     return {
         "commands": topology.shards, "account-events": topology.shards, "orders": topology.partitions,
-        "market-events": topology.partitions, "control": 1,
+        "market-events": topology.partitions, "control": 1, "usage": 1,
     }  # fmt: skip
 
 
