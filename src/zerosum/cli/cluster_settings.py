@@ -66,7 +66,7 @@ def role_settings(settings: Settings, role: str, copy: int) -> RoleSettings:
 
 def operators_of(settings: Settings) -> Operators:
     keys = dict(operator.split(":") for operator in settings.cluster.operators)
-    return Operators({name: bytes.fromhex(key) for name, key in keys.items()})
+    return Operators({name: bytes.fromhex(key) for name, key in keys.items()}, settings.cluster.operators_needed)
 
 
 def front_settings(settings: Settings) -> FrontSettings:

@@ -73,7 +73,9 @@ def pass_over_command(
         raise ConfigError(f"{key} does not decide for {by}: {error}. Name the key whose public half cluster.operators has.") from error
     offset = asyncio.run(append(settings, decision, signed))
     done = "applies" if take_back else "passes over"
-    typer.echo(f"message {offset} of {settings.cluster.name}.control: {machine} {done} position {at}. Start its copies now.")
+    needed = settings.cluster.operators_needed
+    then = "Start its copies now." if needed == 1 else f"It counts once {needed} operators have said so; then start its copies."
+    typer.echo(f"message {offset} of {settings.cluster.name}.control: {machine} {done} position {at}. {then}")
 
 
 async def append(settings: Settings, decision: Decision, signed: bytes) -> int:

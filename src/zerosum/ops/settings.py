@@ -233,6 +233,12 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
                 f"{other}.port is {second.port}, and so is {one}.port, both on {first.host}.\n"
                 f"  Give each listener its own: another {other}.port, or 0 for any that is free.",
             )
+    if settings.cluster.operators and settings.cluster.operators_needed > len(settings.cluster.operators):
+        yield (
+            ["cluster.operators_needed", "cluster.operators"],
+            f"cluster.operators_needed is {settings.cluster.operators_needed}, and cluster.operators names"
+            f" {len(settings.cluster.operators)}: nothing could ever be decided.\n  Set cluster.operators_needed to that or less, or name more.",
+        )
     if settings.kafka.in_sync > settings.kafka.replication:
         yield (
             ["kafka.in_sync", "kafka.replication"],

@@ -245,6 +245,7 @@ class Cluster(Section):
         description="Whose decisions about single records count, each with a public key (Ed25519)",
         examples=[["alice:" + "0f" * 32]],
     )
+    operators_needed: Count = Field(default=1, description="How many of them must decide the same before it counts; 2 where money is real")
 
 
 class Kafka(Section):

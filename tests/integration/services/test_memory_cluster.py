@@ -13,7 +13,7 @@ from zerosum.core import records
 from zerosum.core.codes import BUY, FEES, FIRST_USER, LIMIT, SELL, TRADING
 from zerosum.core.records import text_words
 from zerosum.log.messages import position
-from zerosum.services.cluster.control import APPLY, DecidedTooLate, Decision, Operators
+from zerosum.services.cluster.control import APPLY, PASS_OVER, DecidedTooLate, Decision, Decisions, Operators
 from zerosum.services.cluster.machines import MachineStopped
 from zerosum.services.cluster.memory import MemoryCluster
 from zerosum.services.cluster.role import Bounds
@@ -142,6 +142,32 @@ def test_a_decision_about_what_was_applied_stops_whoever_replays_without_it() ->
 
 def open_account(account: int) -> bytes:
     return records.command(records.OPEN_ACCOUNT, 0, account)
+
+
+def test_where_two_must_decide_one_is_not_enough() -> None:
+    """Passing a record over changes what accounts hold: four eyes."""
+    loop = SimLoop()
+    keys = {name: Ed25519PrivateKey.generate() for name in ("alice", "bob")}
+    operators = Operators({name: key.public_key().public_bytes_raw() for name, key in keys.items()}, needed=2)
+
+    async def story() -> None:
+        cluster = cluster_of(loop, 1, 1)
+        control = cluster.streams.control
+        decisions = Decisions(control, operators, lambda line: None)
+        writer = control.writer()
+
+        async def say(name: str, decision: str = PASS_OVER) -> set[int]:
+            await writer.append(Decision("ubscore.0", 7, name, decision).signed(keys[name]))
+            return await decisions.passed_over("ubscore.0")
+
+        assert await say("alice") == set()
+        assert await say("alice") == set(), "the same one twice is one"
+        assert await say("bob") == {7}
+        assert await say("alice", APPLY) == set()
+        assert await say("alice") == {7}
+        assert await decisions.passed_over("ubscore.1") == set()
+
+    loop.run(story())
 
 
 def test_a_record_that_stops_every_copy_is_passed_over_by_decision() -> None:

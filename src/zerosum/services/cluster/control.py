@@ -3,8 +3,9 @@ The control stream: what operators have decided about single records, read whole
 
     {"decision": "pass_over", "role": "ubscore.3", "position": 9175041, "by": "alice", "signature": "<128 hex digits>"}
 
-A record that stops every copy of a machine is passed over by all of them. `apply` takes that back, as long as no copy has gone past it: the
-last decision about a record counts. The stream itself is the account of who decided what.
+A record that stops every copy of a machine is passed over by all of them, once as many operators as the deployment asks for have said so.
+`apply` takes that back, as long as no copy has gone past it: of each operator the last word about a record counts. The stream itself is the
+account of who decided what.
 
 Always true: what is not signed by one of the operators that the deployment knows decides nothing, whoever can write to the stream. It is
 reported and passed by, so that a stranger's message stops nobody.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final, final
@@ -73,10 +75,14 @@ class Decision:
 
 @final
 class Operators:
-    """Those whose decisions count, by name: their public keys (Ed25519, 32 bytes). All copies of a role have the same."""
+    """
+    Those whose decisions count, by name: their public keys (Ed25519, 32 bytes). `needed`: how many of them must say the same. All copies
+    of a role have the same.
+    """
 
-    def __init__(self, public_keys: dict[str, bytes] | None = None) -> None:
+    def __init__(self, public_keys: dict[str, bytes] | None = None, needed: int = 1) -> None:
         """ValueError for a key that is none."""
+        self.needed = needed
         self._keys = {name: Ed25519PublicKey.from_public_bytes(key) for name, key in (public_keys or {}).items()}
 
     def verified(self, data: bytes) -> Decision:
@@ -113,13 +119,9 @@ class Decisions:
         """The positions of the records that a role's machine passes over."""
         async with self._reading:
             await self._read()
-        found: set[int] = set()
-        for decision in self._found:
-            if decision.role == role and decision.decision == PASS_OVER:
-                found.add(decision.position)
-            elif decision.role == role:
-                found.discard(decision.position)
-        return found
+        last = {(decision.position, decision.by): decision.decision for decision in self._found if decision.role == role}
+        said = Counter(position for (position, _), word in last.items() if word == PASS_OVER)
+        return {position for position, count in said.items() if count >= self._operators.needed}
 
     async def _read(self) -> None:
         """All that is there."""
