@@ -8,7 +8,7 @@ One HTTP connection: uvicorn's protocol, and the bounds that it does not keep it
 Always true:
   - a request larger than the bounds is refused before it is held in memory
   - a client that takes too long over a request or a response, or sends nothing, is closed
-  - a client that ends its own side of the connection is still answered
+  - a client that ends its own side of the connection is still answered; over TLS, where nobody can end one side alone, it has left
   - a refusal never overtakes the answers to earlier requests of the connection: these are sent, then it is closed
   - what is refused here was never handed to the application
   - after the last answer the client is heard out, unheeded, so that no reset comes between it and the answer
@@ -25,7 +25,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from zerosum.net.address import AddressCounts, canonical
+from zerosum.net.headers import security_head
 from zerosum.net.sparing_log import SparingLog
+from zerosum.net.tls_transport import unsent_bytes
 
 CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 
@@ -61,10 +63,10 @@ class Refusal(NamedTuple):
     status: int
     body: bytes
 
-    def encoded(self) -> bytes:
+    def encoded(self, secure: bool) -> bytes:
         name, value = CONTENT_TYPE
-        head = b"%s%s: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (STATUS_LINE[self.status], name, value, len(self.body))
-        return head + self.body
+        head = b"%s%s%s: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        return head % (STATUS_LINE[self.status], security_head(secure), name, value, len(self.body)) + self.body
 
 
 OVERLOADED: Final = Refusal(
@@ -128,6 +130,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._counters = counters
         self._log = log
         self._peer = ""
+        self._secure = False
         self._number = 0  # of this connection, since the start
         self._counts = False  # it has one of its address's places
         self._running: RequestResponseCycle | None = None  # whose turn it is, or was last
@@ -141,14 +144,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_bytes = 0
         self._receiving_since = 0.0  # and 0.0 where nothing is awaited
         self._unwritable_since = 0.0
-        self._lingering_since = 0.0
-        self._closing_since = 0.0
+        self._lingers = False  # everything was said, and the client is heard out
+        self._ended_since = 0.0  # since that, or since it is being closed
 
     # -- connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._half_closing = _HalfClosing(self)
+        self._secure = self.scheme == "https"
         self._peer = canonical(self.client[0]) if self.client is not None else ""
         self._counters.connections += 1
         self._number = self._counters.connections
@@ -167,7 +171,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse_connection(self, **bound: int) -> None:
         self._counters.connections_refused += 1
         self._log.warning("http.connection_refused", client=self._peer, **bound)
-        self.transport.write(OVERLOADED.encoded())
+        self.transport.write(OVERLOADED.encoded(self._secure))
         if len(self.connections) - self._addresses.total <= LINGERING_MAX:
             self.say_no_more()
         else:
@@ -215,13 +219,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more, and may still read. Whether the connection stays: until all that it asked is answered."""
-        if self._lingering_since:
+        if self._lingers:
             return False  # it was waited for
         if not self._deaf and self._in_request:
             self._refuse(_MALFORMED)  # the rest of it will not come
         elif not self._deaf:
             self._hear_no_more()
-        return self._last_unanswered() is not None
+        return not self._secure and self._last_unanswered() is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)  # it tells the newest request alone
@@ -250,28 +254,30 @@ class BoundedHttp(HttpToolsProtocol):
 
     def say_no_more(self) -> None:
         """Send what is to be sent and the end, and hear the client out for a while."""
-        if not self._lingering_since and not self.transport.is_closing():
-            self._deaf = True
+        if not self._lingers and not self.transport.is_closing():
+            self._deaf = self._lingers = True
             self._receiving_since = 0.0
-            self._lingering_since = self.loop.time()
-            self.transport.write_eof()
+            self._ended_since = self.loop.time()
+            if self._secure:
+                self.transport.close()  # which waits for the client's own end
+            else:
+                self.transport.write_eof()
 
     def visit(self, now: float) -> None:
         """Close what has taken too long."""
         bounds = self._bounds
-        if self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
+        unsent = unsent_bytes(self.transport)
+        if self.transport.is_closing() and not self._ended_since:
+            self._ended_since = now
+        if unsent and self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
             self._abort()
-        elif self._lingering_since:
-            if self.transport.get_write_buffer_size():
-                if now - self._lingering_since > bounds.send_timeout_s:
+        elif self._ended_since:
+            # Closing waits until everything is sent, for as long as the client leaves it unread; and over TLS for the client's own end.
+            if unsent:
+                if now - self._ended_since > bounds.send_timeout_s:
                     self._abort()
-            elif now - self._lingering_since > LINGER_S:
+            elif now - self._ended_since > LINGER_S:
                 self.transport.abort()
-        elif self.transport.is_closing():
-            # Closing waits until everything is sent, for as long as the client leaves it unread.
-            self._closing_since = self._closing_since or now
-            if now - self._closing_since > bounds.send_timeout_s:
-                self._abort()
         elif self.flow.read_paused:
             self._receiving_since = self._receiving_since and now  # it is us who keep the client waiting
         elif self._receiving_since and now - self._receiving_since > bounds.request_timeout_s:
@@ -337,7 +343,7 @@ class BoundedHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        if not self._lingering_since:  # otherwise no request has its turn any more
+        if not self._lingers:  # otherwise no request has its turn any more
             super().on_response_complete()
 
     def _last_unanswered(self) -> RequestResponseCycle | None:
@@ -366,8 +372,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._received is not None and self._received is not self._running:
             newest, _ = self.pipeline.popleft()
             assert newest is self._received, "what is being received is the newest"
-        if self._hear_no_more() is None and not self.transport.is_closing() and not self._lingering_since:
-            self.transport.write(refusal.encoded())
+        if self._hear_no_more() is None and not self.transport.is_closing() and not self._lingers:
+            self.transport.write(refusal.encoded(self._secure))
             self.say_no_more()
 
     def _why(self, error: httptools.HttpParserError) -> Refusal:

@@ -26,6 +26,7 @@ from zerosum.net.address import addresses, client_address
 from zerosum.net.http import CONTENT_TYPE, OVERLOADED, HttpCounters, Refusal
 from zerosum.net.http_server import HttpServer
 from zerosum.net.listener import Visits
+from zerosum.net.tls import ServerTls
 
 UNKNOWN_OUTCOME: Final = Refusal(
     504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'
@@ -166,6 +167,7 @@ class RestServer:
         bounds: RestBounds | None = None,
         *,
         trusted_proxies: frozenset[str] = frozenset(),
+        tls: ServerTls | None = None,
         measure_us: Callable[[int], None] = _unmeasured,
     ) -> None:
         bounds = bounds if bounds is not None else RestBounds()
@@ -173,7 +175,7 @@ class RestServer:
         self._reply_timeout_s: Final = bounds.reply_timeout_s
         self.counters: Final = RestCounters()
         self._application = _Application(api, bounds, self.counters, proxies, measure_us)
-        self._server = HttpServer(self._application, listener, bounds, name="gateway.rest", trusted_proxies=proxies)
+        self._server = HttpServer(self._application, listener, bounds, name="gateway.rest", trusted_proxies=proxies, tls=tls)
         self._visits: Visits
 
     @property
@@ -184,6 +186,11 @@ class RestServer:
     def connections(self) -> int:
         """How many there are now."""
         return self._server.connections
+
+    @property
+    def handshakes_failed(self) -> int:
+        """Of TLS, since the start."""
+        return self._server.handshakes_failed
 
     async def start(self) -> None:
         """Serve from here on."""
