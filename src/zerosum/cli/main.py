@@ -16,6 +16,7 @@ from zerosum.cli import (
     account,
     audit,
     bench,
+    cert,
     cluster,
     config,
     devcluster,
@@ -56,6 +57,7 @@ cli.command("soak")(soak.soak_command)
 cli.command("simulate")(simulate.simulate_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
+cli.add_typer(cert.cli, name="cert")
 cli.add_typer(config.cli, name="config")
 cli.add_typer(account.cli, name="account")
 cli.add_typer(listing.cli, name="listing")

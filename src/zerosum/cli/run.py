@@ -15,6 +15,7 @@ import typer
 
 from zerosum.cli.cluster_settings import cql_settings, gateway_settings, operators_of, role_settings, snapshot_settings
 from zerosum.cli.options import ConfigOption, DataOption
+from zerosum.cli.secure import add_tls_metrics
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption
 from zerosum.errors import ConfigError
@@ -165,7 +166,8 @@ def gateway(
         )  # fmt: skip
         frame.running.push_async_callback(session.close)
         service = GatewayService(
-            gateway_settings(settings), frame.link, session, deployment, sockets["rest"], sockets["websocket"], frame.say
+            gateway_settings(settings), frame.link, session, deployment, sockets["rest"], sockets["websocket"], frame.say,
+            frame.tls,
         )  # fmt: skip
         frame.running.push_async_callback(service.stop)
         await service.start()
@@ -173,6 +175,7 @@ def gateway(
         frame.readiness.add("clock", service.clock_fault)
         frame.readiness.add("machines", service.entry.all_stalled)
         add_gateway_metrics(frame, service)
+        add_tls_metrics(frame.metrics, frame.tls, service.rest, service.websocket)
         return service.stopped
 
     options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)

@@ -228,6 +228,12 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
                 f"{other}.port is {second.port}, and so is {one}.port, both on {first.host}.\n"
                 f"  Give each listener its own: another {other}.port, or 0 for any that is free.",
             )
+    if (settings.tls.certificate_file is None) != (settings.tls.key_file is None):
+        named, missing = ("certificate_file", "key_file") if settings.tls.key_file is None else ("key_file", "certificate_file")
+        yield (
+            ["tls.certificate_file", "tls.key_file"],
+            f"tls.{named} is set, and tls.{missing} is not: TLS needs both.\n  Set tls.{missing}; or neither, and no TLS is spoken.",
+        )
     if settings.kafka.in_sync > settings.kafka.replication:
         yield (
             ["kafka.in_sync", "kafka.replication"],

@@ -151,6 +151,22 @@ class Operations(Listener):
     port: Port = Field(default=8_702, description="Its port; 0 takes any that is free")
 
 
+class Tls(Section):
+    """With a certificate, REST and WebSockets speak TLS, and nothing else; health and metrics stay plain."""
+
+    certificate_file: Path | None = Field(
+        default=None,
+        description="The server's certificate and those that vouch for it, in PEM; looked at again every second",
+        examples=["/etc/zerosum/server.pem"],
+    )
+    key_file: Path | None = Field(
+        default=None,
+        description="Its private key, in PEM, in a file that only its owner can read",
+        examples=["/etc/zerosum/server.key"],
+    )
+    minimum_version: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest version of TLS that is spoken")
+
+
 class Logging(Section):
     """What the processes say of themselves, on standard output."""
 
@@ -311,6 +327,7 @@ class Settings(Section):
     rest: Rest = Rest()
     websocket: WebSocket = WebSocket()
     operations: Operations = Operations()
+    tls: Tls = Tls()
     logging: Logging = Logging()
     log: Log = Log()
     snapshots: Snapshots = Snapshots()

@@ -5,7 +5,7 @@ The embedded exchange on one page: one process and its follower, joined by the l
     2 machines   the newest good snapshot, and the rest of the log
     3 follower   a process of its own: settles, snapshots, compares
     4 shard      from here on commands are taken
-    5 doors      the operator's socket, REST, WebSocket
+    5 doors      the operator's socket, REST, WebSocket; with TLS, if there is a certificate
 
 They stop in the opposite order, so that nothing that was answered is lost on the way down.
 """
@@ -29,6 +29,7 @@ from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.log.disk import OsDisk
 from zerosum.log.file_log import SEGMENT_BYTES
+from zerosum.net.tls import ServerTls
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor, asked_of
 from zerosum.services.checkpoints import Checkpoints
@@ -69,13 +70,14 @@ class Embedded:
     """
 
     def __init__(
-        self, settings: EmbeddedSettings, rest: socket.socket, websocket: socket.socket, *, report: Callable[[str], None] = unheard,
-        warn: Callable[[str], None] = unheard,
+        self, settings: EmbeddedSettings, rest: socket.socket, websocket: socket.socket, *, tls: ServerTls | None = None,
+        report: Callable[[str], None] = unheard, warn: Callable[[str], None] = unheard,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.data = settings.data
         self._rest_socket = rest
         self._websocket_socket = websocket
+        self.tls = tls
         self._report = report
         self._warn = warn
         self._running = AsyncExitStack()  # how to stop what is running, last first
@@ -119,9 +121,14 @@ class Embedded:
         self.api = Api(self.shard, self.views, self.history, self.keys, allowance=self.settings.allowance, executor=self.executor)
         self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
-        self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies)
+        self.rest = RestServer(self.api, self._rest_socket, self.settings.rest, trusted_proxies=proxies, tls=self.tls)
         routes = {"/ws-api/v3": self.api}
-        self.websocket = WebSocketServer(routes.get, self._websocket_socket, self.settings.websocket, trusted_proxies=proxies)
+        self.websocket = WebSocketServer(
+            routes.get, self._websocket_socket, self.settings.websocket, trusted_proxies=proxies, tls=self.tls
+        )  # fmt: skip
+        if self.tls is not None:
+            self.tls.start()
+            running.callback(self.tls.stop)
         running.push_async_callback(self._close_doors)
         for door in (self.admin, self.rest, self.websocket):
             await door.start()

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.transport.support import Client, Secured, until
+from tests.support.secured import Secured
+from tests.unit.transport.support import Client, until
 from zerosum.net.headers import SECURITY, STRICT_TRANSPORT
 from zerosum.net.http import HttpBounds
 from zerosum.net.http_server import HttpServer

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.secured import Secured
 from tests.unit.transport import support
-from tests.unit.transport.support import Secured
 
 
 @pytest.fixture(scope="session")

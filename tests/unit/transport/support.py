@@ -10,32 +10,20 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import pytest
 
+from tests.support.secured import Secured
 from zerosum.gateway.messages import Reply, ReplyText, Request, Response, RestApi, Session, WebSocketApi
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
-from zerosum.net.authority import DevAuthority, Issued
 from zerosum.net.listener import bind
 from zerosum.net.tls import ServerTls
 
 WS_PATH = "/ws-api/v3"
-
-
-class Secured:
-    """A server's certificate, and a client's belief in it."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = DevAuthority(folder)
-        self.issued: Issued = authority.issue("server")
-        self.authority_file = authority.certificate_file
-        self.server = ServerTls(self.issued.certificate, self.issued.key)
-        self.client = ssl.create_default_context(cafile=str(self.authority_file))
 
 
 secured: Secured | None = None

@@ -30,6 +30,7 @@ from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.messages import pack
 from zerosum.log.streams import DeliveryFailed
+from zerosum.net.tls import ServerTls
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
@@ -70,7 +71,7 @@ class GatewayService:
 
     def __init__(
         self, settings: GatewayServiceSettings, link: KafkaLink, session: Session, deployment: Deployment, rest: socket.socket,
-        websocket: socket.socket, report: Callable[[str], None],
+        websocket: socket.socket, report: Callable[[str], None], tls: ServerTls | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._report = report
@@ -86,9 +87,11 @@ class GatewayService:
         api = Api(self.entry, self.views, CqlHistory(session), self.keys, allowance=settings.allowance, executor=self._executor)
         overview = ClusterOverview(self.entry, self.views, session)
         self.admin = AdminDoor(self.entry, overview.answer, settings.folder / admin.NAME)
-        self.rest = RestServer(api, rest, settings.rest, trusted_proxies=settings.trusted_proxies)
+        self.tls = tls
+        proxies = settings.trusted_proxies
+        self.rest = RestServer(api, rest, settings.rest, trusted_proxies=proxies, tls=tls)
         routes = {"/ws-api/v3": api}
-        self.websocket = WebSocketServer(routes.get, websocket, settings.websocket, trusted_proxies=settings.trusted_proxies)
+        self.websocket = WebSocketServer(routes.get, websocket, settings.websocket, trusted_proxies=proxies, tls=tls)
         self.stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -107,6 +110,9 @@ class GatewayService:
         if self.stopped.done():
             raise self.stopped.result()
         self._running.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        if self.tls is not None:
+            self.tls.start()
+            self._running.callback(self.tls.stop)
         for door in (self.admin, self.rest, self.websocket):
             await door.start()
             self._running.push_async_callback(door.stop)
