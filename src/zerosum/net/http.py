@@ -36,6 +36,8 @@ CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 LINGER_S: Final = 1.0
 LINGERING_MAX: Final = 64  # connections past connections_max that are heard out; of more, some may miss why they were refused
 
+_VERSIONS: Final = ("1.0", "1.1")
+
 # A body in chunks of one byte each is this many times its size, and a little more.
 _CHUNKED_FACTOR: Final = 8
 
@@ -73,12 +75,12 @@ OVERLOADED: Final = Refusal(
     503, b'{"code":-1008,"msg":"Server is currently overloaded with other requests. Please try again in a few minutes."}'
 )
 STOPPING: Final = Refusal(503, b'{"code":-1016,"msg":"This service is no longer available."}')
-_MALFORMED: Final = Refusal(400, b'{"code":-1000,"msg":"Malformed HTTP request."}')
+MALFORMED: Final = Refusal(400, b'{"code":-1000,"msg":"Malformed HTTP request."}')
 _TOO_SLOW: Final = Refusal(408, b'{"code":-1000,"msg":"The request was not sent in time."}')
 _URL_TOO_LONG: Final = Refusal(414, b'{"code":-1000,"msg":"The URL is too long."}')
 _HEADERS_TOO_LARGE: Final = Refusal(431, b'{"code":-1000,"msg":"The headers are too many or too large."}')
 _BODY_TOO_LARGE: Final = Refusal(413, b'{"code":-1000,"msg":"The request body is too large."}')
-_INTERNAL: Final = Refusal(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
+INTERNAL: Final = Refusal(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
 
 
 class _Refused(Exception):
@@ -222,7 +224,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._lingers:
             return False  # it was waited for
         if not self._deaf and self._in_request:
-            self._refuse(_MALFORMED)  # the rest of it will not come
+            self._refuse(MALFORMED)  # the rest of it will not come
         elif not self._deaf:
             self._hear_no_more()
         return not self._secure and self._last_unanswered() is not None
@@ -314,12 +316,21 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         # Also without: an absolute URL, which is for proxies; CONNECT, whose URL has no path; and `*`.
         if not self.url.startswith(b"/") or not self.url.isascii():
-            raise _Refused(_MALFORMED)
+            raise _Refused(MALFORMED)
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise _Refused(MALFORMED)
+        hosts = 0
         for name, value in self.headers:
+            hosts += name == b"host"
+            if name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
+                raise _Refused(MALFORMED)  # its end is where others in between may not see it; and nothing is unpacked here
             if name == b"content-length" and int(value) > self._bounds.body_bytes_max:
                 raise _Refused(_BODY_TOO_LARGE)
             if name in (b"content-length", b"transfer-encoding") and self.parser.should_upgrade():
-                raise _Refused(_MALFORMED)  # the parser would take the body for the other protocol
+                raise _Refused(MALFORMED)  # the parser would take the body for the other protocol
+        if hosts > 1:
+            raise _Refused(MALFORMED)
         super().on_headers_complete()
         self._received = self.cycle
 
@@ -382,8 +393,8 @@ class BoundedHttp(HttpToolsProtocol):
             return cause.refusal
         if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(cause, httptools.HttpParserError):
             self.logger.error("A callback of the HTTP parser failed", exc_info=cause)
-            return _INTERNAL
-        return _MALFORMED
+            return INTERNAL
+        return MALFORMED
 
     def _raw_bytes_max(self) -> int:
         head = self._bounds.url_bytes_max + self._bounds.header_bytes_max + 4 * self._bounds.headers_max

@@ -46,6 +46,14 @@ async def test_a_request_reaches_the_api_as_sent_and_its_response_comes_back() -
     )
 
 
+async def test_a_path_is_handed_on_as_it_was_sent() -> None:
+    """Unpacked, /api%2Fv3%2Forder would be an order to us, and no business of a proxy that watches over /api/v3/order."""
+    api = RestEcho()
+    async with rest_server(api) as (_, port), Client.connect(port) as client:
+        await client.send(GET % b"a%2Fb%2e%41?c=%2F")
+        assert await client.response() == (200, b"/a%2Fb%2e%41")
+
+
 async def test_a_connection_is_kept_for_the_next_request() -> None:
     async with rest_server(RestEcho()) as (_, port), Client.connect(port) as client:
         for name in (b"a", b"b"):
@@ -140,6 +148,11 @@ async def test_an_endless_request_takes_no_memory(start: bytes) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
         b"GET\r\n\r\n",
         b"GET /a HTTP/9.9\r\n\r\n",
+        b"GET /a HTTP/2.0\r\n\r\n",
+        b"GET /a\r\n\r\n",  # HTTP/0.9
+        b"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"BREW /a HTTP/1.1\r\n\r\n",
         b"GET a HTTP/1.1\r\n\r\n",
         b"GET http://h/a HTTP/1.1\r\n\r\n",

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 import websockets
 
+from tests.support.secured import Secured
 from tests.unit.transport.support import (
     WS_PATH,
     Client,
@@ -25,6 +26,7 @@ from tests.unit.transport.support import (
     websocket_server,
 )
 from zerosum.gateway.messages import ReplyText, Session
+from zerosum.net.headers import security_headers
 
 PING, PONG, CLOSE = 9, 10, 8
 
@@ -72,7 +74,7 @@ async def test_what_was_not_asked_for_can_be_sent_until_the_session_ends() -> No
 async def test_other_paths_are_404(path: str) -> None:
     async with websocket_server(TextEcho()) as (_, port), Client.connect(port) as client:
         await client.send(handshake(path))
-        assert (await client.response())[0] == 404
+        assert await client.response() == (404, b'{"code":-1000,"msg":"There is nothing at this path."}')
         assert await client.is_closed()
 
 
@@ -82,8 +84,20 @@ async def test_other_paths_are_404(path: str) -> None:
 async def test_what_is_no_websocket_handshake_is_400(sent: bytes) -> None:
     async with websocket_server(TextEcho()) as (_, port), Client.connect(port) as client:
         await client.send(sent)
-        assert (await client.response())[0] == 400
+        assert await client.response() == (400, b'{"code":-1000,"msg":"Malformed WebSocket handshake."}'), "which quotes nobody"
         assert await client.is_closed()
+
+
+async def test_every_answer_to_a_handshake_has_the_headers_that_keep_browsers_off(secured: Secured | None) -> None:
+    async with websocket_server(TextEcho(), connections_max=2) as (_, port):
+        heads = []
+        async with Client.connect(port) as one, Client.connect(port) as other, Client.connect(port) as refused:
+            for client, said in ((one, handshake()), (other, handshake("/")), (refused, b"nonsense\r\n\r\n")):
+                await client.send(said)
+                heads.append(await client.reader.readuntil(b"\r\n\r\n"))
+    assert [head.split(b" ")[1] for head in heads] == [b"101", b"404", b"400"]
+    for name, value in security_headers(secured is not None):
+        assert [head.count(f"\r\n{name}: {value}\r\n".encode()) for head in heads] == [1, 1, 1]
 
 
 async def test_a_handshake_that_does_not_end_is_cut_off() -> None:

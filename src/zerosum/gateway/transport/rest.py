@@ -120,7 +120,7 @@ class _Application:
         client = scope["client"]
         return Request(
             method=scope["method"],
-            path=scope["path"],
+            path=scope["raw_path"].decode("ascii"),  # as sent: with %2F or %2E it is another, to us as to a proxy in front
             query=scope["query_string"],
             body=body,
             api_key=api_key,

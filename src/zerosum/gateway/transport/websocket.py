@@ -44,7 +44,7 @@ from zerosum.gateway.transport.bounds import WebSocketBounds
 from zerosum.net.address import AddressCounts, addresses, client_address, peer_of
 from zerosum.net.handshakes import Handshakes
 from zerosum.net.headers import security_head
-from zerosum.net.http import OVERLOADED
+from zerosum.net.http import INTERNAL, OVERLOADED, Refusal
 from zerosum.net.listener import BACKLOG, Visits
 from zerosum.net.sparing_log import SparingLog
 from zerosum.net.tls import ServerTls
@@ -63,6 +63,17 @@ _KERNEL_RECEIVE_BYTES: Final = 256 << 10
 
 _MARGIN: Final = 64
 """Connections past connections_max, and past connections_per_address_max, that are let in to be told so."""
+
+_REFUSALS: Final = {
+    refusal.status: refusal
+    for refusal in (
+        Refusal(400, b'{"code":-1000,"msg":"Malformed WebSocket handshake."}'),
+        Refusal(404, b'{"code":-1000,"msg":"There is nothing at this path."}'),
+        INTERNAL,
+        OVERLOADED,
+    )
+}
+"""Of handshakes."""
 
 _TEXT = WSMsgType.TEXT
 _CONTINUATION = WSMsgType.CONTINUATION
@@ -395,15 +406,16 @@ class _Connection(WSListener):
 @final
 class _Opening:
     """
-    A connection as picows has it: the answer to a handshake, whoever of the two gives it, gets the headers that every answer has. All that
-    is sent later is written past it.
+    A connection as picows has it. A handshake that is accepted gets the headers that every answer has; what picows says when it refuses one
+    is not sent, for it quotes the client and our own errors: only its status counts. All that is sent later is written past it.
     """
 
-    __slots__ = ("_head", "abort", "close", "get_extra_info", "get_write_buffer_size", "is_closing", "stream")
+    __slots__ = ("_secure", "_shaken", "abort", "close", "get_extra_info", "get_write_buffer_size", "is_closing", "stream")
 
-    def __init__(self, stream: asyncio.Transport, head: bytes) -> None:
+    def __init__(self, stream: asyncio.Transport, secure: bool) -> None:
         self.stream = stream
-        self._head = head
+        self._secure = secure
+        self._shaken = False
         self.abort = stream.abort
         self.close = stream.close
         self.get_extra_info = stream.get_extra_info
@@ -411,10 +423,14 @@ class _Opening:
         self.is_closing = stream.is_closing
 
     def write(self, data: bytes) -> None:
-        if self._head and data.startswith(b"HTTP/"):
+        if not self._shaken:
+            self._shaken = True
             status_line, _, rest = bytes(data).partition(b"\r\n")
-            data = b"%s\r\n%s%s" % (status_line, self._head, rest)
-            self._head = b""
+            status = int(status_line.split(b" ")[1])
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                data = b"%s\r\n%s%s" % (status_line, security_head(self._secure), rest)
+            else:
+                data = _REFUSALS[status].encoded(self._secure)
         self.stream.write(data)
 
 
@@ -452,7 +468,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
         self.peer = peer_of(transport)
         self._admitted = self._server.connected(self)
         if self._admitted:
-            super().connection_made(_Opening(transport, self._server.head))
+            super().connection_made(_Opening(transport, self._server.is_secure))
         else:
             transport.abort()
 
@@ -509,7 +525,7 @@ class WebSocketServer:
     ) -> None:
         self._route = route
         self._listener = listener
-        self.head: Final = security_head(tls is not None)
+        self.is_secure: Final = tls is not None
         self._trusted_proxies = addresses(trusted_proxies)
         self.bounds: Final = bounds if bounds is not None else WebSocketBounds()
         self._peers = AddressCounts(self.bounds.connections_per_address_max + _MARGIN, self._trusted_proxies)
@@ -604,8 +620,7 @@ class WebSocketServer:
             self._refuse(client, connections_per_address_max=self.bounds.connections_per_address_max)
         else:
             return _Connection(self, api)
-        headers = {"Content-Type": "application/json;charset=UTF-8"}
-        response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED.body, headers)
+        response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         return WSUpgradeResponseWithListener(response, None)
 
     def session_for(self, transport: WSTransport, send: Callable[[bytes], None]) -> Session:
