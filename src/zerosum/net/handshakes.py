@@ -112,8 +112,7 @@ class _Handshake(asyncio.Protocol):
     async def _shake(self) -> None:
         tls = None
         try:
-            if not self._raw.is_closing():  # its end has been told, and would be waited for in vain
-                tls = await self._secured()
+            tls = await self._secured()
         except ConnectionError:  # it left, or took too long
             self._handshakes.failed += 1
         except ssl.SSLError as error:

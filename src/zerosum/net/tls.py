@@ -138,6 +138,7 @@ class ServerTls:
         self._log: Any = structlog.get_logger("tls")
         self._watched = Watched([certificate_file, key_file])  # before they are read: what changes meanwhile is noticed
         self._pair = load_pair(certificate_file, key_file, minimum_version, clock_s())
+        self._refused = ""  # why the pair in the files is not the one that serves
         self._warned_s = 0.0
         self._following: asyncio.Task[None]
 
@@ -162,16 +163,18 @@ class ServerTls:
         while True:
             self._warn_if_due()
             await asyncio.sleep(self._look_s)
-            if self._watched.changed():
+            if self._watched.changed() or self._refused:  # what is mended may not be a change of the files: a mode, the clock
                 self._load_anew()
 
     def _load_anew(self) -> None:
         try:
             self._pair = load_pair(self._certificate_file, self._key_file, self._minimum_version, self._clock_s())
         except ConfigError as error:
-            self._log.error("tls.certificate_refused", why=str(error), stays="the one before it", expires_in_days=self._days)
+            if str(error) != self._refused:
+                self._refused = str(error)
+                self._log.error("tls.certificate_refused", why=self._refused, stays="the one before it", expires_in_days=self._days)
         else:
-            self._warned_s = 0.0
+            self._refused, self._warned_s = "", 0.0
             self._log.info("tls.certificate_loaded", file=str(self._certificate_file), expires_in_days=self._days)
 
     def _warn_if_due(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -29,7 +30,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    body = b"x" * int(scope["query_string"] or b"2")
+    """As many bytes as the query says, after so many seconds."""
+    size, _, wait_s = (scope["query_string"] or b"2").partition(b",")
+    await asyncio.sleep(float(wait_s or 0))
+    body = b"x" * int(size)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -90,9 +94,9 @@ async def test_what_is_no_tls_is_closed_and_reaches_no_protocol(secured: Secured
 async def test_handshakes_of_one_address_leave_places_to_others(secured: Secured) -> None:
     """Bytes that cost their sender nothing must not keep everybody else out."""
     async with serving(secured, connections_max=8, connections_per_address_max=4) as (server, port), AsyncExitStack() as stack:
-        for _ in range(4):
+        for _ in range(8):
             await stack.enter_async_context(silent(port))
-        await until(lambda: server.connections == 4)
+        await until(lambda: server.connections == 8)
         async with shaken(secured, port) as refused:
             assert (await refused.response())[0] == 503, "told why, over TLS"
         async with shaken(secured, port, "127.0.0.2") as other:
@@ -118,6 +122,28 @@ async def test_a_place_is_given_back_however_a_handshake_ends(secured: Secured) 
         async with shaken(secured, port) as client:
             await client.send(ASK)
             assert await client.response() == (200, b"xx")
+
+
+async def test_a_connection_that_is_reset_before_its_handshake_begins_leaves_nothing_behind(secured: Secured) -> None:
+    async with serving(secured, request_timeout_s=60.0) as (server, port):
+        for _ in range(200):
+            client = socket.create_connection(("127.0.0.1", port))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        async with shaken(secured, port) as after:
+            await after.send(ASK)
+            assert await after.response() == (200, b"xx")
+        await until(lambda: server.connections == 0)
+
+
+async def test_whoever_ends_before_the_answer_is_no_trouble(secured: Secured, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(secured) as (server, port), shaken(secured, port) as client:
+        await client.send(b"GET /?5,0.4 HTTP/1.1\r\n\r\n")
+        await asyncio.sleep(0.05)
+        client.writer.close()  # with an end of TLS
+        await until(lambda: server.connections == 0)
+        await asyncio.sleep(0.5)
+    assert caplog.text == ""
 
 
 async def test_stopping_cuts_off_handshakes(secured: Secured) -> None:

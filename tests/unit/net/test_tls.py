@@ -218,6 +218,32 @@ async def test_a_broken_pair_is_told_of_and_the_one_before_it_stays(
         await until_served(port, serial(issued))
 
 
+async def test_a_pair_that_is_mended_without_a_change_of_its_files_is_taken(
+    issued: Issued, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A key that others could read is read by its owner alone: neither its time nor its size is another then."""
+    tls = ServerTls(issued.certificate, issued.key, look_s=0.02)
+    said = ""
+    async with serving(tls) as port:
+
+        def refusals() -> int:
+            nonlocal said
+            said += capfd.readouterr().out
+            return said.count("tls.certificate_refused")
+
+        issued.key.chmod(0o644)
+        pair = DevAuthority(tmp_path).issue("next")
+        pair.key.chmod(0o644)
+        pair.certificate.rename(issued.certificate)
+        pair.key.rename(issued.key)
+        await until(lambda: "chmod 600" in said if refusals() else False)
+        await asyncio.sleep(0.2)
+        told = refusals()
+        assert told <= 2, "once for each reason, however often it is looked at"
+        issued.key.chmod(0o600)
+        await until_served(port, serial(issued))
+
+
 async def test_a_file_that_changes_before_it_is_followed_is_noticed(issued: Issued, tmp_path: Path) -> None:
     tls = ServerTls(issued.certificate, issued.key, look_s=0.02)
     DevAuthority(tmp_path).issue("server")
