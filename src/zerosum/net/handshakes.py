@@ -113,11 +113,10 @@ class _Handshake(asyncio.Protocol):
         tls = None
         try:
             tls = await self._secured()
-        except ConnectionError:  # it left, or took too long
+        except OSError as error:
             self._handshakes.failed += 1
-        except ssl.SSLError as error:
-            self._handshakes.failed += 1
-            self._handshakes.log.warning("tls.handshake_failed", client=self.peer, why=error.reason or str(error))
+            if isinstance(error, ssl.SSLError):  # otherwise it left, or took too long
+                self._handshakes.log.warning("tls.handshake_failed", client=self.peer, why=error.reason or str(error))
         finally:
             self._handshakes.ended(self)
         if tls is not None and not tls.is_closing():

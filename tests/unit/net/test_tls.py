@@ -5,30 +5,38 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 
 from tests.unit.transport.support import until
 from zerosum.errors import ConfigError
-from zerosum.net.authority import DevAuthority, Issued
+from zerosum.net.authority import DevAuthority, Issued, write_private
 from zerosum.net.http import HttpBounds
 from zerosum.net.http_server import HttpServer
 from zerosum.net.listener import bind
 from zerosum.net.tls import DAY_S, ServerTls
 
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
 
 @pytest.fixture
 def issued(tmp_path: Path) -> Issued:
     return DevAuthority(tmp_path).issue("server")
-
-
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
 
 
 def refused(certificate: Path, key: Path) -> str:
@@ -77,19 +85,27 @@ def test_a_chain_in_the_wrong_order_is_refused(issued: Issued, tmp_path: Path) -
 
 
 def test_a_key_that_is_locked_is_refused_and_no_password_is_asked_for(issued: Issued, tmp_path: Path) -> None:
+    key = load_pem_private_key(issued.key.read_bytes(), None)
     locked = tmp_path / "locked.key"
-    openssl("pkey", "-in", str(issued.key), "-aes256", "-passout", "pass:secret", "-out", str(locked))
-    locked.chmod(0o600)
+    write_private(locked, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
     assert "is locked with a password" in refused(issued.certificate, locked)
 
 
+def self_signed(key: Key, folder: Path) -> Issued:
+    """For localhost, by nobody else."""
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self")]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    certificate = builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    pair = Issued(folder / "self.pem", folder / "self.key")
+    pair.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    write_private(pair.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return pair
+
+
 def test_a_key_too_short_to_be_safe_is_refused(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "weak.pem", tmp_path / "weak.key"
-    openssl(
-        "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=weak", "-days", "9", "-keyout", str(key), "-out", str(certificate)
-    )
-    key.chmod(0o600)
-    assert "can't be used" in refused(certificate, key)
+    weak = self_signed(rsa.generate_private_key(65_537, 1_024), tmp_path)  # noqa: S505  that is the point
+    assert "can't be used" in refused(*weak)
 
 
 @pytest.mark.parametrize("days", [-1, 366])
@@ -108,9 +124,11 @@ def test_no_refusal_tells_of_the_key(issued: Issued, tmp_path: Path) -> None:
 # -- what is spoken
 
 
-def agreed(server: ssl.SSLContext, believed: Path, **client: object) -> ssl.SSLObject:
+def agreed(server: ssl.SSLContext, believed: Path, group: str | None = None, **client: object) -> ssl.SSLObject:
     """The client's end of a handshake in memory. ssl.SSLError where there is none."""
     context = ssl.create_default_context(cafile=str(believed))
+    if group is not None:
+        context.set_ecdh_curve(group)
     for name, value in client.items():
         setattr(context, name, value)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -127,13 +145,24 @@ def agreed(server: ssl.SSLContext, believed: Path, **client: object) -> ssl.SSLO
     return asks
 
 
+@pytest.mark.parametrize(
+    "key",
+    [rsa.generate_private_key(65_537, 2_048), ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()],
+    ids=["RSA", "P-384", "Ed25519"],
+)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_keys_of_all_kinds_serve(tmp_path: Path, key: Key, version: ssl.TLSVersion) -> None:
+    pair = self_signed(key, tmp_path)
+    assert agreed(ServerTls(*pair).context, pair.certificate, maximum_version=version).cipher() is not None
+
+
 def test_versions_before_the_least_are_not_spoken(issued: Issued, tmp_path: Path) -> None:
     both, newest = ServerTls(issued.certificate, issued.key), ServerTls(issued.certificate, issued.key, "1.3")
-    old = {"maximum_version": ssl.TLSVersion.TLSv1_2}
+    old = ssl.TLSVersion.TLSv1_2
     assert agreed(both.context, tmp_path / "ca.pem").version() == "TLSv1.3"
-    assert agreed(both.context, tmp_path / "ca.pem", **old).version() == "TLSv1.2"
+    assert agreed(both.context, tmp_path / "ca.pem", maximum_version=old).version() == "TLSv1.2"
     with pytest.raises(ssl.SSLError):
-        agreed(newest.context, tmp_path / "ca.pem", **old)
+        agreed(newest.context, tmp_path / "ca.pem", maximum_version=old)
 
 
 def test_only_suites_with_forward_secrecy_and_authenticated_encryption_are_spoken(issued: Issued) -> None:
@@ -141,6 +170,20 @@ def test_only_suites_with_forward_secrecy_and_authenticated_encryption_are_spoke
     assert suites
     assert [suite for suite in suites if "Mac=AEAD" not in suite] == []
     assert [suite for suite in suites if "Kx=ECDH" not in suite and "TLSv1.3" not in suite] == []
+
+
+@pytest.mark.parametrize("group", ["prime256v1", "ffdhe2048", "ffdhe8192", "X25519", "X448", "secp521r1"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_group_is_agreed_on_that_costs_its_client_nothing_and_us_much(
+    issued: Issued, tmp_path: Path, group: str, version: ssl.TLSVersion
+) -> None:
+    """All trading waits for a handshake."""
+    server = ServerTls(issued.certificate, issued.key).context
+    if group == "prime256v1":
+        agreed(server, tmp_path / "ca.pem", group, maximum_version=version)
+    else:
+        with pytest.raises(ssl.SSLError):
+            agreed(server, tmp_path / "ca.pem", group, maximum_version=version)
 
 
 # -- renewal
