@@ -21,7 +21,7 @@ setup: .venv/.built ## Install everything and compile the core; quick when there
 up: .venv/.built ## Run the exchange on this machine
 	.venv/bin/zerosum up $(ARGS)
 
-test: .venv/.built .tool/.spin pure ## Run all tests on the compiled core, then those marked both_builds on the plain one
+test: .venv/.built .tool/.spin .tool/.scan pure ## Run all tests on the compiled core, then those marked both_builds on the plain one
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile $(ARGS)
 	ZEROSUM_PURE=1 PYTHONPATH=build/pure $(PYTHON) -m pytest -q -n 2 --dist loadfile -m both_builds $(ARGS)
 
@@ -54,6 +54,7 @@ pure: ## Copy the package without its compiled modules to build/pure
 
 lock: .tool/.ok ## Write the lock files anew (ARGS=--upgrade for the latest versions)
 	$(LOCK) requirements/tool.in -o requirements/tool.lock
+	$(LOCK) requirements/scan.in -o requirements/scan.lock
 	$(LOCK) pyproject.toml -o requirements/run.lock
 	$(LOCK) pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 
@@ -65,6 +66,12 @@ clean: ## Remove what was built; .venv and .tool stay
 .tool/.spin: .tool/.ok
 	@command -v spin > /dev/null || apt-get install -y -q spin > /dev/null || { apt-get update -q > /dev/null && apt-get install -y -q spin > /dev/null; } \
 		|| { echo "zerosum's tests need spin: install it (on Debian the package spin), as root"; exit 1; }
+	@touch $@
+
+# Scans TLS, in an environment of its own: it asks for an older cryptography than runs here.
+.tool/.scan: .tool/.ok requirements/scan.lock
+	$(UV) venv -q --no-project --clear --python "$$(command -v $(PY))" .tool/scan
+	$(UV) pip sync -q --python .tool/scan/bin/python --require-hashes requirements/scan.lock
 	@touch $@
 
 .tool/.ok: requirements/tool.lock

@@ -16,6 +16,7 @@ PYPROJECT = tomllib.loads(PYPROJECT_TEXT)
 RUN = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
 DEV = [Requirement(line) for line in PYPROJECT["dependency-groups"]["dev"]]
 BUILD = [Requirement(line) for line in PYPROJECT["build-system"]["requires"]]
+SCAN = [Requirement(line) for line in (ROOT / "requirements/scan.in").read_text().splitlines() if not line.startswith("#")]
 
 
 def names(requirements: list[Requirement]) -> set[str]:
@@ -28,14 +29,14 @@ def lock(name: str) -> dict[str, Version]:
     return {canonicalize_name(package): Version(version) for package, version, _ in entries}
 
 
-@pytest.mark.parametrize(("name", "requirements"), [("run", RUN), ("dev", RUN + DEV + BUILD)], ids=["run", "dev"])
+@pytest.mark.parametrize(("name", "requirements"), [("run", RUN), ("dev", RUN + DEV + BUILD), ("scan", SCAN)], ids=["run", "dev", "scan"])
 def test_the_lock_has_every_requirement_within_its_bound(name: str, requirements: list[Requirement]) -> None:
     locked = lock(name)
     for requirement in requirements:
         assert locked[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
-@pytest.mark.parametrize("name", ["tool", "run", "dev"])
+@pytest.mark.parametrize("name", ["tool", "scan", "run", "dev"])
 def test_every_entry_of_a_lock_is_hashed(name: str) -> None:
     pinned = re.findall(r"^[\w.-]+==", (ROOT / f"requirements/{name}.lock").read_text(), re.M)
     assert len(pinned) == len(lock(name)) > 0
@@ -61,4 +62,4 @@ def test_every_requirement_line_carries_its_reason() -> None:
 
 def test_the_docs_explain_each_dependency_and_no_other() -> None:
     rows = re.findall(r"^\| `([\w.-]+)` \| (\S.*?) \|", (ROOT / "docs/dependencies.md").read_text(), re.M)
-    assert {canonicalize_name(name) for name, _ in rows} == names(RUN + DEV + BUILD) | set(lock("tool"))
+    assert {canonicalize_name(name) for name, _ in rows} == names(RUN + DEV + BUILD + SCAN) | set(lock("tool"))

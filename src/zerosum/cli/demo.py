@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, Final, final
 
 from zerosum.cli.door import Event, Refused
@@ -57,7 +58,7 @@ DEPOSITS: Final = {
 }
 TOLD_S: Final = 0.5  # after their end: what ended them just after their start may be ending the exchange, too
 BOTS_STOP_S: Final = 5.0
-DEFAULT_REST: Final = "127.0.0.1:8700"
+DEFAULT_REST: Final = "http://127.0.0.1:8700"
 
 Keys = dict[str, Any]
 
@@ -79,11 +80,12 @@ def founding() -> list[bytes]:
 
 @final
 class DemoMarket:
-    def __init__(self, embedded: Embedded, rest: str, websocket: str) -> None:
-        """`rest`, `websocket`: the addresses of the doors."""
+    def __init__(self, embedded: Embedded, rest: str, websocket: str, certificate_file: Path | None = None) -> None:
+        """`rest`, `websocket`: the doors' URLs, without a path."""
         self._embedded = embedded
         self._rest = rest
         self._websocket = websocket
+        self._certificate_file = certificate_file
         self._path = embedded.data.root / NAME
         self._bots: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -101,7 +103,13 @@ class DemoMarket:
             )
             return
         self._show(keys["demo"])
-        config = {"url": f"ws://{self._websocket}/ws-api/v3", "maker": keys["maker"], "taker": keys["taker"], "listing": LISTING}
+        config = {
+            "url": f"{self._websocket}/ws-api/v3",
+            "certificate": str(self._certificate_file) if self._certificate_file is not None else None,
+            "maker": keys["maker"],
+            "taker": keys["taker"],
+            "listing": LISTING,
+        }
         self._bots = await asyncio.create_subprocess_exec(sys.executable, "-m", "zerosum.cli.demo_bots", stdin=asyncio.subprocess.PIPE)
         assert self._bots.stdin is not None
         self._bots.stdin.write(json.dumps(config).encode() + b"\n")  # the pipe stays open: the bots end when it is closed
@@ -184,10 +192,10 @@ class DemoMarket:
     def _show(self, key: dict[str, str]) -> None:
         root = self._embedded.data.root
 
-        url = "" if self._rest == DEFAULT_REST else f" http://{self._rest}"
+        url = "" if self._rest == DEFAULT_REST else f" {self._rest}"
         secret = key["secret"] if somebody_sees_it() else f"in {self._path}"
         tell(
             f"\n  demo user {DEMO_USER}       API key    {key['api_key']}\n                       secret     {secret}\n"
-            f"\n  Try:  curl 'http://{self._rest}/api/v3/depth?symbol=BTCUSDT&limit=5'"
+            f"\n  Try:  curl '{self._rest}/api/v3/depth?symbol=BTCUSDT&limit=5'"
             f"\n        python3 examples/place_order.py {root}{url}\n"
         )

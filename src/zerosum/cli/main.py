@@ -16,6 +16,7 @@ from zerosum.cli import (
     account,
     audit,
     bench,
+    cert,
     cluster,
     config,
     devcluster,
@@ -60,6 +61,7 @@ cli.command("simulate")(simulate.simulate_command)
 cli.add_typer(bench.cli, name="bench")
 cli.add_typer(key.cli, name="key")
 cli.add_typer(master_key.cli, name="master-key")
+cli.add_typer(cert.cli, name="cert")
 cli.add_typer(config.cli, name="config")
 cli.add_typer(account.cli, name="account")
 cli.add_typer(listing.cli, name="listing")

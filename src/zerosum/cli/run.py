@@ -16,6 +16,7 @@ import typer
 from zerosum.cli.cluster_settings import cql_settings, front_settings, gateway_doors, operators_of, role_settings, snapshot_settings
 from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.options import ConfigOption, DataOption
+from zerosum.cli.secure import add_tls_metrics
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption
 from zerosum.errors import ConfigError
@@ -166,13 +167,14 @@ def gateway(
             cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
         )  # fmt: skip
         frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say)
+        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls)
         frame.running.push_async_callback(front.stop)
         service = GatewayService(front, session, sockets["rest"], sockets["websocket"], gateway_doors(settings))
         await service.start()
         add_front(frame, front)
         frame.metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
         frame.metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
+        add_tls_metrics(frame.metrics, frame.tls, service.rest, service.websocket)
         return front.stopped
 
     options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)
@@ -195,7 +197,7 @@ def admin(
             cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
         )  # fmt: skip
         frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say)
+        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls)
         frame.running.push_async_callback(front.stop)
         await ConsoleService(front, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies)).start()
         add_front(frame, front)

@@ -21,10 +21,12 @@ import uvloop
 from zerosum.cli.cluster_settings import kafka_settings, replication_of, topology_of
 from zerosum.cli.directory import load_settings, make_directory
 from zerosum.cli.measures import LOOP_BUCKETS_US, resident_bytes
+from zerosum.cli.secure import server_tls
 from zerosum.cli.terminal import tell
 from zerosum.cli.up import Stopped, asked_to_stop, check_ready_file, listener, write_ready_file
 from zerosum.errors import ZerosumError
 from zerosum.log.kafka.link import KafkaLink
+from zerosum.net.tls import ServerTls
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
 from zerosum.ops.health import LoopDelay, Readiness
@@ -47,8 +49,11 @@ log = structlog.get_logger("service")
 class Frame:
     """`running`: how to stop what was started, last first. `topics`: their ids. `patience_s`: see KafkaSettings."""
 
-    def __init__(self, settings: Settings, sockets: dict[str, socket.socket], running: AsyncExitStack, patience_s: float) -> None:
+    def __init__(
+        self, settings: Settings, sockets: dict[str, socket.socket], running: AsyncExitStack, patience_s: float, tls: ServerTls | None
+    ) -> None:  # fmt: skip
         self.settings = settings
+        self.tls = tls
         self.patience_s = patience_s
         self.sockets = sockets
         self.running = running
@@ -118,9 +123,10 @@ def run_service(
 async def _run(
     name: str, start: Start, settings: Settings, listeners: Sequence[str], patience_s: float, logs: LogWriter, ready_file: Path | None
 ) -> None:  # fmt: skip
+    tls = server_tls(settings) if {"rest", "admin"} & {*listeners} else None
     async with AsyncExitStack() as running:
         sockets = {each: running.enter_context(closing(listener(settings, each))) for each in listeners}
-        frame = Frame(settings, sockets, running, patience_s)
+        frame = Frame(settings, sockets, running, patience_s, tls)
         is_up = False
         frame.readiness.add("serves", lambda: None if is_up else "it is starting, or stopping")
         await _observe(frame, logs)

@@ -1,7 +1,7 @@
 """
 `zerosum up`: the embedded exchange in the foreground, with a small demo market if asked for.
 
-    listen --> operations --> embedded exchange --> demo market --> ready file ... Ctrl-C: the same backwards
+    certificate --> listen --> operations --> embedded exchange --> demo market --> ready file ... Ctrl-C: the same backwards
 
 Always true: nothing is made before every port is had, and whatever was started is stopped, however this comes to its end.
 """
@@ -27,6 +27,7 @@ from zerosum.cli.door import is_listening
 from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.measures import LOOP_BUCKETS_US, add_checks, add_metrics
 from zerosum.cli.options import ConfigOption, DataOption
+from zerosum.cli.secure import add_tls_metrics, server_tls
 from zerosum.cli.terminal import tell
 from zerosum.errors import ConfigError, ZerosumError
 from zerosum.gateway.limits import Allowance
@@ -115,11 +116,12 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
     if is_listening(settings.data_directory / admin.NAME):
         with held_still(DataDir(settings.data_directory).log):  # LogInUse: it says who runs there, before a port is blamed
             pass
+    tls = server_tls(settings)
     async with AsyncExitStack() as running:
         sockets = {name: running.enter_context(closing(listener(settings, name))) for name in LISTENERS}
         make_directory(settings.data_directory)
         embedded = Embedded(
-            embedded_settings(settings), Listeners(sockets["rest"], sockets["websocket"], sockets["admin"]),
+            embedded_settings(settings), Listeners(sockets["rest"], sockets["websocket"], sockets["admin"]), tls=tls,
             report=lambda line: log.info("start", detail=line), warn=lambda line: log.warning("attention", detail=line),
         )  # fmt: skip
         metrics, readiness = Metrics(), Readiness()
@@ -141,11 +143,13 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
         add_metrics(metrics, embedded)
         following = asyncio.create_task(follow_master_key(settings, embedded.identities))
         running.callback(following.cancel)
+        add_tls_metrics(metrics, tls, embedded.rest, embedded.websocket)
         stop = asked_to_stop()
         ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
+        rest, websocket = urls(settings, ports)
         show_addresses(settings, ports)
         if settings.demo.enabled:
-            market = DemoMarket(embedded, address(settings.rest.host, ports["rest"]), address(settings.websocket.host, ports["websocket"]))
+            market = DemoMarket(embedded, rest, websocket, settings.tls.certificate_file)
             running.push_async_callback(market.stop)
             await market.start()
         if ready_file is not None:
@@ -210,14 +214,22 @@ def write_ready_file(path: Path, ready: dict[str, int]) -> None:
     draft.rename(path)
 
 
+def urls(settings: Settings, ports: dict[str, int]) -> tuple[str, str]:
+    """Of REST and of WebSockets."""
+    secure = "s" if settings.tls.certificate_file is not None else ""
+    rest, websocket = address(settings.rest.host, ports["rest"]), address(settings.websocket.host, ports["websocket"])
+    return f"http{secure}://{rest}", f"ws{secure}://{websocket}"
+
+
 def show_addresses(settings: Settings, ports: dict[str, int]) -> None:
+    rest, websocket = urls(settings, ports)
     tell(
         "zerosum is up. Ctrl-C ends it; the next start goes on from there.\n"
         f"  data directory       {settings.data_directory}\n"
-        f"  REST                 http://{address(settings.rest.host, ports['rest'])}/api/v3\n"
-        f"  WebSocket API        ws://{address(settings.websocket.host, ports['websocket'])}/ws-api/v3\n"
+        f"  REST                 {rest}/api/v3\n"
+        f"  WebSocket API        {websocket}/ws-api/v3\n"
         f"  health, metrics      http://{address(settings.operations.host, ports['operations'])}/readyz, /metrics\n"
-        f"  operators            http://{address(settings.admin.host, ports['admin'])}/admin/v1"
+        f"  operators            {rest.partition(':')[0]}://{address(settings.admin.host, ports['admin'])}/admin/v1"
     )
 
 

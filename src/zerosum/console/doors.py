@@ -19,6 +19,7 @@ from zerosum.identity.identities import Identities
 from zerosum.identity.trail import Entry
 from zerosum.net.http import HttpBounds
 from zerosum.net.http_server import HttpServer
+from zerosum.net.tls import ServerTls
 
 log: Final = structlog.get_logger("trail")
 
@@ -49,8 +50,10 @@ def operator_console(machines: Machines, identities: Identities, trusted_proxies
     return Console(pages.endpoints(), doorkeeper, RequestLimits(OPERATORS))
 
 
-def operator_server(console: Console, listener: socket.socket, trusted_proxies: frozenset[str]) -> HttpServer:
-    return HttpServer(console, listener, BOUNDS, name="admin", trusted_proxies=trusted_proxies)
+def operator_server(
+    console: Console, listener: socket.socket, trusted_proxies: frozenset[str], tls: ServerTls | None = None
+) -> HttpServer:  # fmt: skip
+    return HttpServer(console, listener, BOUNDS, name="admin", trusted_proxies=trusted_proxies, tls=tls)
 
 
 def tell_of_trail(entry: Entry, digest: str) -> None:

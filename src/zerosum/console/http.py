@@ -6,7 +6,7 @@ Endpoints as an ASGI application: who asks is found out, what is asked is read, 
 Always true:
   - an endpoint has one access rule, which is checked before anything of the request is looked at; the handler is not called without
   - what changes something and comes with a cookie also brings the session's own token, and is JSON: no other site's page can send it
-  - every answer is JSON and says that nobody may keep it; an error is {"code", "msg"}
+  - every answer is JSON; an error is {"code", "msg"}
   - at most THREADS handlers run at a time; the event loop waits for none of them
 """
 
@@ -375,10 +375,7 @@ def is_secure(request: Request, trusted_proxies: frozenset[str]) -> bool:
 
 
 def response(status: int, body: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        msgspec.json.encode(body if body is not None else {}), status, {"cache-control": "no-store", **(headers or {})},
-        "application/json;charset=UTF-8",
-    )  # fmt: skip
+    return Response(msgspec.json.encode(body if body is not None else {}), status, headers, "application/json;charset=UTF-8")
 
 
 async def not_found(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ Who a client is: its address, one text for each however it is written; and how m
 
 from __future__ import annotations
 
+from asyncio import BaseTransport
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -51,6 +52,12 @@ def _network_of(text: str) -> str:
 def addresses(texts: Iterable[str]) -> frozenset[str]:
     """The same of several."""
     return frozenset(canonical(text) for text in texts)
+
+
+def peer_of(transport: BaseTransport) -> str:
+    """The address at the other end of a connection."""
+    name = transport.get_extra_info("peername")
+    return canonical(name[0]) if name else ""
 
 
 def client_address(peer: str, forwarded_for: Iterable[str], trusted_proxies: frozenset[str]) -> str:

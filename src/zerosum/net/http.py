@@ -8,7 +8,7 @@ One HTTP connection: uvicorn's protocol, and the bounds that it does not keep it
 Always true:
   - a request larger than the bounds is refused before it is held in memory
   - a client that takes too long over a request or a response, or sends nothing, is closed
-  - a client that ends its own side of the connection is still answered
+  - a client that ends its own side of the connection is still answered; over TLS, where nobody can end one side alone, it has left
   - a refusal never overtakes the answers to earlier requests of the connection: these are sent, then it is closed
   - what is refused here was never handed to the application
   - after the last answer the client is heard out, unheeded, so that no reset comes between it and the answer
@@ -25,7 +25,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from zerosum.net.address import AddressCounts, canonical
+from zerosum.net.headers import security_head
 from zerosum.net.sparing_log import SparingLog
+from zerosum.net.tls_transport import unsent_bytes
 
 CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 
@@ -33,6 +35,8 @@ CONTENT_TYPE: Final = (b"content-type", b"application/json;charset=UTF-8")
 # client unread or on their way, it would be reset, and many clients would report that instead of reading the answer.
 LINGER_S: Final = 1.0
 LINGERING_MAX: Final = 64  # connections past connections_max that are heard out; of more, some may miss why they were refused
+
+_VERSIONS: Final = ("1.0", "1.1")
 
 # A body in chunks of one byte each is this many times its size, and a little more.
 _CHUNKED_FACTOR: Final = 8
@@ -61,22 +65,22 @@ class Refusal(NamedTuple):
     status: int
     body: bytes
 
-    def encoded(self) -> bytes:
+    def encoded(self, secure: bool) -> bytes:
         name, value = CONTENT_TYPE
-        head = b"%s%s: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (STATUS_LINE[self.status], name, value, len(self.body))
-        return head + self.body
+        head = b"%s%s%s: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        return head % (STATUS_LINE[self.status], security_head(secure), name, value, len(self.body)) + self.body
 
 
 OVERLOADED: Final = Refusal(
     503, b'{"code":-1008,"msg":"Server is currently overloaded with other requests. Please try again in a few minutes."}'
 )
 STOPPING: Final = Refusal(503, b'{"code":-1016,"msg":"This service is no longer available."}')
-_MALFORMED: Final = Refusal(400, b'{"code":-1000,"msg":"Malformed HTTP request."}')
+MALFORMED: Final = Refusal(400, b'{"code":-1000,"msg":"Malformed HTTP request."}')
 _TOO_SLOW: Final = Refusal(408, b'{"code":-1000,"msg":"The request was not sent in time."}')
 _URL_TOO_LONG: Final = Refusal(414, b'{"code":-1000,"msg":"The URL is too long."}')
 _HEADERS_TOO_LARGE: Final = Refusal(431, b'{"code":-1000,"msg":"The headers are too many or too large."}')
 _BODY_TOO_LARGE: Final = Refusal(413, b'{"code":-1000,"msg":"The request body is too large."}')
-_INTERNAL: Final = Refusal(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
+INTERNAL: Final = Refusal(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
 
 
 class _Refused(Exception):
@@ -128,6 +132,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._counters = counters
         self._log = log
         self._peer = ""
+        self._secure = False
         self._number = 0  # of this connection, since the start
         self._counts = False  # it has one of its address's places
         self._running: RequestResponseCycle | None = None  # whose turn it is, or was last
@@ -141,14 +146,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_bytes = 0
         self._receiving_since = 0.0  # and 0.0 where nothing is awaited
         self._unwritable_since = 0.0
-        self._lingering_since = 0.0
-        self._closing_since = 0.0
+        self._lingers = False  # everything was said, and the client is heard out
+        self._ended_since = 0.0  # since that, or since it is being closed
 
     # -- connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._half_closing = _HalfClosing(self)
+        self._secure = self.scheme == "https"
         self._peer = canonical(self.client[0]) if self.client is not None else ""
         self._counters.connections += 1
         self._number = self._counters.connections
@@ -167,7 +173,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse_connection(self, **bound: int) -> None:
         self._counters.connections_refused += 1
         self._log.warning("http.connection_refused", client=self._peer, **bound)
-        self.transport.write(OVERLOADED.encoded())
+        self.transport.write(OVERLOADED.encoded(self._secure))
         if len(self.connections) - self._addresses.total <= LINGERING_MAX:
             self.say_no_more()
         else:
@@ -215,13 +221,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends nothing more, and may still read. Whether the connection stays: until all that it asked is answered."""
-        if self._lingering_since:
+        if self._lingers:
             return False  # it was waited for
         if not self._deaf and self._in_request:
-            self._refuse(_MALFORMED)  # the rest of it will not come
+            self._refuse(MALFORMED)  # the rest of it will not come
         elif not self._deaf:
             self._hear_no_more()
-        return self._last_unanswered() is not None
+        return not self._secure and self._last_unanswered() is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)  # it tells the newest request alone
@@ -250,28 +256,30 @@ class BoundedHttp(HttpToolsProtocol):
 
     def say_no_more(self) -> None:
         """Send what is to be sent and the end, and hear the client out for a while."""
-        if not self._lingering_since and not self.transport.is_closing():
-            self._deaf = True
+        if not self._lingers and not self.transport.is_closing():
+            self._deaf = self._lingers = True
             self._receiving_since = 0.0
-            self._lingering_since = self.loop.time()
-            self.transport.write_eof()
+            self._ended_since = self.loop.time()
+            if self._secure:
+                self.transport.close()  # which waits for the client's own end
+            else:
+                self.transport.write_eof()
 
     def visit(self, now: float) -> None:
         """Close what has taken too long."""
         bounds = self._bounds
-        if self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
+        unsent = unsent_bytes(self.transport)
+        if self.transport.is_closing() and not self._ended_since:
+            self._ended_since = now
+        if unsent and self._unwritable_since and now - self._unwritable_since > bounds.send_timeout_s:
             self._abort()
-        elif self._lingering_since:
-            if self.transport.get_write_buffer_size():
-                if now - self._lingering_since > bounds.send_timeout_s:
+        elif self._ended_since:
+            # Closing waits until everything is sent, for as long as the client leaves it unread; and over TLS for the client's own end.
+            if unsent:
+                if now - self._ended_since > bounds.send_timeout_s:
                     self._abort()
-            elif now - self._lingering_since > LINGER_S:
+            elif now - self._ended_since > LINGER_S:
                 self.transport.abort()
-        elif self.transport.is_closing():
-            # Closing waits until everything is sent, for as long as the client leaves it unread.
-            self._closing_since = self._closing_since or now
-            if now - self._closing_since > bounds.send_timeout_s:
-                self._abort()
         elif self.flow.read_paused:
             self._receiving_since = self._receiving_since and now  # it is us who keep the client waiting
         elif self._receiving_since and now - self._receiving_since > bounds.request_timeout_s:
@@ -308,12 +316,21 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         # Also without: an absolute URL, which is for proxies; CONNECT, whose URL has no path; and `*`.
         if not self.url.startswith(b"/") or not self.url.isascii():
-            raise _Refused(_MALFORMED)
+            raise _Refused(MALFORMED)
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise _Refused(MALFORMED)
+        hosts = 0
         for name, value in self.headers:
+            hosts += name == b"host"
+            if name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
+                raise _Refused(MALFORMED)  # its end is where others in between may not see it; and nothing is unpacked here
             if name == b"content-length" and int(value) > self._bounds.body_bytes_max:
                 raise _Refused(_BODY_TOO_LARGE)
             if name in (b"content-length", b"transfer-encoding") and self.parser.should_upgrade():
-                raise _Refused(_MALFORMED)  # the parser would take the body for the other protocol
+                raise _Refused(MALFORMED)  # the parser would take the body for the other protocol
+        if hosts > 1:
+            raise _Refused(MALFORMED)
         super().on_headers_complete()
         self._received = self.cycle
 
@@ -337,7 +354,7 @@ class BoundedHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        if not self._lingering_since:  # otherwise no request has its turn any more
+        if not self._lingers:  # otherwise no request has its turn any more
             super().on_response_complete()
 
     def _last_unanswered(self) -> RequestResponseCycle | None:
@@ -366,8 +383,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._received is not None and self._received is not self._running:
             newest, _ = self.pipeline.popleft()
             assert newest is self._received, "what is being received is the newest"
-        if self._hear_no_more() is None and not self.transport.is_closing() and not self._lingering_since:
-            self.transport.write(refusal.encoded())
+        if self._hear_no_more() is None and not self.transport.is_closing() and not self._lingers:
+            self.transport.write(refusal.encoded(self._secure))
             self.say_no_more()
 
     def _why(self, error: httptools.HttpParserError) -> Refusal:
@@ -376,8 +393,8 @@ class BoundedHttp(HttpToolsProtocol):
             return cause.refusal
         if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(cause, httptools.HttpParserError):
             self.logger.error("A callback of the HTTP parser failed", exc_info=cause)
-            return _INTERNAL
-        return _MALFORMED
+            return INTERNAL
+        return MALFORMED
 
     def _raw_bytes_max(self) -> int:
         head = self._bounds.url_bytes_max + self._bounds.header_bytes_max + 4 * self._bounds.headers_max

@@ -69,8 +69,8 @@ class OperationsServer:
 
     async def _answer(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         assert scope["type"] == "http"
-        status, content_type, body = self._page(scope["path"], dict(scope["headers"]))
-        headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+        status, content_type, body = self._page(scope["raw_path"].decode("ascii"), dict(scope["headers"]))
+        headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

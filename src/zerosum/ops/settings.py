@@ -237,7 +237,14 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
         yield (
             ["cluster.operators_needed", "cluster.operators"],
             f"cluster.operators_needed is {settings.cluster.operators_needed}, and cluster.operators names"
-            f" {len(settings.cluster.operators)}: nothing could ever be decided.\n  Set cluster.operators_needed to that or less, or name more.",
+            f" {len(settings.cluster.operators)}: nothing could ever be decided.\n"
+            "  Set cluster.operators_needed to that or less, or name more.",
+        )
+    if (settings.tls.certificate_file is None) != (settings.tls.key_file is None):
+        named, missing = ("certificate_file", "key_file") if settings.tls.key_file is None else ("key_file", "certificate_file")
+        yield (
+            ["tls.certificate_file", "tls.key_file"],
+            f"tls.{named} is set, and tls.{missing} is not: TLS needs both.\n  Set tls.{missing}; or neither, and no TLS is spoken.",
         )
     if settings.kafka.in_sync > settings.kafka.replication:
         yield (

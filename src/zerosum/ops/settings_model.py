@@ -157,6 +157,22 @@ class Admin(Listener):
     port: Port = Field(default=8_703, description="Its port; 0 takes any that is free")
 
 
+class Tls(Section):
+    """With a certificate, REST and WebSockets speak TLS, and nothing else; health and metrics stay plain."""
+
+    certificate_file: Path | None = Field(
+        default=None,
+        description="The server's certificate and those that vouch for it, in PEM; looked at again every second",
+        examples=["/etc/zerosum/server.pem"],
+    )
+    key_file: Path | None = Field(
+        default=None,
+        description="Its private key, in PEM, in a file that only its owner can read",
+        examples=["/etc/zerosum/server.key"],
+    )
+    minimum_version: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest version of TLS that is spoken")
+
+
 class Logging(Section):
     """What the processes say of themselves, on standard output."""
 
@@ -320,6 +336,7 @@ class Settings(Section):
     websocket: WebSocket = WebSocket()
     operations: Operations = Operations()
     admin: Admin = Admin()
+    tls: Tls = Tls()
     logging: Logging = Logging()
     log: Log = Log()
     snapshots: Snapshots = Snapshots()

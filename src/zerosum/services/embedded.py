@@ -5,7 +5,7 @@ The embedded exchange on one page: one process and its follower, joined by the l
     2 machines   the newest good snapshot, and the rest of the log
     3 follower   a process of its own: settles, snapshots, compares
     4 shard      from here on commands are taken
-    5 doors      the operator's socket, REST, WebSocket, the operators' console
+    5 doors      the operator's socket, REST, WebSocket, the operators' console; with TLS, if there is a certificate
 
 They stop in the opposite order, so that nothing that was answered is lost on the way down.
 """
@@ -34,6 +34,7 @@ from zerosum.identity.sqlite import SqliteDocuments
 from zerosum.log.disk import OsDisk
 from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.net.http_server import HttpServer
+from zerosum.net.tls import ServerTls
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor, asked_of
 from zerosum.services.checkpoints import Checkpoints
@@ -82,12 +83,13 @@ class Embedded:
     """
 
     def __init__(
-        self, settings: EmbeddedSettings, listeners: Listeners, *, report: Callable[[str], None] = unheard,
-        warn: Callable[[str], None] = unheard,
+        self, settings: EmbeddedSettings, listeners: Listeners, *, tls: ServerTls | None = None,
+        report: Callable[[str], None] = unheard, warn: Callable[[str], None] = unheard,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.data = settings.data
         self._listeners = listeners
+        self.tls = tls
         self._report = report
         self._warn = warn
         self._running = AsyncExitStack()  # how to stop what is running, last first
@@ -138,10 +140,15 @@ class Embedded:
         running.callback(users.close)
         operators = operator_console(Machines(self.shard, self.views), self.identities, proxies)
         running.callback(operators.close)
-        self.rest = RestServer(self.api, self._listeners.rest, self.settings.rest, pages=users, trusted_proxies=proxies)
-        self.console = operator_server(operators, self._listeners.admin, proxies)
+        self.rest = RestServer(self.api, self._listeners.rest, self.settings.rest, pages=users, trusted_proxies=proxies, tls=self.tls)
+        self.console = operator_server(operators, self._listeners.admin, proxies, self.tls)
         routes = {"/ws-api/v3": self.api}
-        self.websocket = WebSocketServer(routes.get, self._listeners.websocket, self.settings.websocket, trusted_proxies=proxies)
+        self.websocket = WebSocketServer(
+            routes.get, self._listeners.websocket, self.settings.websocket, trusted_proxies=proxies, tls=self.tls
+        )
+        if self.tls is not None:
+            self.tls.start()
+            running.callback(self.tls.stop)
         running.push_async_callback(self._close_doors)
         for door in (self.admin, self.rest, self.websocket, self.console):
             await door.start()

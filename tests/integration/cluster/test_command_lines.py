@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
+from tests.support.secured import Secured
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
 from zerosum.devcluster.cluster import DevCluster
@@ -223,6 +226,34 @@ def test_keys_are_made_listed_and_revoked_in_the_database(place: Place) -> None:
     finally:
         for service in reversed(services):
             service.stop()
+
+
+def test_a_gateway_speaks_tls_and_says_when_its_certificate_ends(place: Place, tmp_path: Path) -> None:
+    secured = Secured(tmp_path / "certificates")
+    printed("cluster", "init", "--config", place.config)
+    pair = secured.issued
+    place.config.write_text(f"{place.config.read_text()}[tls]\ncertificate_file = '{pair.certificate}'\nkey_file = '{pair.key}'\n")
+    services = [Service(f"{role}1", role, place.folder, place.config) for role in ("ubscore", "settlement", "matching", "gateway")]
+    try:
+        for service in services:
+            service.start()
+        for service in services:
+            service.wait()
+        gateway = services[-1]
+        url = f"https://127.0.0.1:{gateway.ports()['rest']}/api/v3/time"
+        with urllib.request.urlopen(url, timeout=10, context=secured.client) as answer:
+            assert "serverTime" in json.load(answer)
+            assert answer.headers["strict-transport-security"]
+        with connect(f"wss://127.0.0.1:{gateway.ports()['websocket']}/ws-api/v3", ssl=secured.client) as client:
+            client.send('{"id": 1, "method": "ping"}')
+            assert json.loads(client.recv(timeout=10))["status"] == 200
+        assert 364 < gateway.metric("zerosum_certificate_expires_seconds") / 86_400 < 366
+    finally:
+        for service in reversed(services):
+            service.stop()
+    pair.key.chmod(0o644)
+    words = refused("run", "gateway", "--config", place.config, "--data", place.folder / "other", "--operations-port", "0")
+    assert f"tls.key_file is {pair.key}, which others than its owner may read or write" in words
 
 
 def test_servers_are_started_shown_and_die_with_their_keeper(tmp_path: Path) -> None:

@@ -63,7 +63,12 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
     assert len({setting.variable for setting in SETTINGS.values()}) == len(SETTINGS) > 40
 
 
-BESIDE = {"kafka.user": {"ZEROSUM_KAFKA_PASSWORD_FILE": "/password"}, "kafka.password_file": {"ZEROSUM_KAFKA_USER": "me"}}
+BESIDE = {
+    "kafka.user": {"ZEROSUM_KAFKA_PASSWORD_FILE": "/password"},
+    "kafka.password_file": {"ZEROSUM_KAFKA_USER": "me"},
+    "tls.certificate_file": {"ZEROSUM_TLS_KEY_FILE": "/key"},
+    "tls.key_file": {"ZEROSUM_TLS_CERTIFICATE_FILE": "/certificate"},
+}
 """What a setting does not go without."""
 
 
@@ -110,6 +115,9 @@ def test_every_setting_can_be_set_from_the_environment_to_its_example(name: str)
             "[rest]\nport = 5\n[operations]\nport = 5",
             "operations.port is 5, and so is rest.port, both on 127.0.0.1.\n  Give each listener its own",
         ),
+        ("[tls]\ncertificate_file = '/c'", "tls.certificate_file is set, and tls.key_file is not: TLS needs both.\n  Set tls.key_file; or"),
+        ("[tls]\nkey_file = '/k'", "tls.key_file is set, and tls.certificate_file is not: TLS needs both."),
+        ("[tls]\nminimum_version = '1.1'", 'tls.minimum_version is "1.1" in zerosum.toml, but must be "1.2" or "1.3".'),
         ("[kafka]\nuser = 'me'", "kafka.user is set, and kafka.password_file is not: the brokers ask for both."),
         ("[kafka]\npassword_file = '/p'", "kafka.password_file is set, and kafka.user is not: the brokers ask for both."),
         ("[kafka]\nuser = 'm e'", 'kafka.user is "m e" in zerosum.toml, but must be up to 64 letters, digits and _.-.'),

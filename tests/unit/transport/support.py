@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import struct
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,13 +12,42 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import httpx
+import pytest
+
+from tests.support.secured import Secured
 from zerosum.gateway.messages import Reply, ReplyText, Request, Response, RestApi, Session, WebSocketApi
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.net.listener import bind
+from zerosum.net.tls import ServerTls
 
 WS_PATH = "/ws-api/v3"
+
+
+secured: Secured | None = None
+"""What servers and clients speak: see conftest."""
+
+
+def server_tls() -> ServerTls | None:
+    return secured.server if secured is not None else None
+
+
+def client_tls() -> ssl.SSLContext | None:
+    return secured.client if secured is not None else None
+
+
+def url(scheme: str, port: int, path: str) -> str:
+    """Of http or ws, or their secure kinds."""
+    return f"{scheme}{'s' if secured is not None else ''}://127.0.0.1:{port}{path}"
+
+
+def http_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=client_tls() or True)
+
+
+plain = pytest.mark.parametrize("secured", ["plain"], indirect=True)
 
 
 @dataclass
@@ -87,7 +117,8 @@ async def rest_server(
     """The server and its port."""
     listener = bind("127.0.0.1", 0, setting="rest")
     port = listener.getsockname()[1]
-    server = RestServer(api, listener, RestBounds(**{"shutdown_timeout_s": 0.2} | bounds), trusted_proxies=trusted_proxies)
+    all_bounds = RestBounds(**{"shutdown_timeout_s": 0.2} | bounds)
+    server = RestServer(api, listener, all_bounds, trusted_proxies=trusted_proxies, tls=server_tls())
     await server.start()
     try:
         yield server, port
@@ -103,7 +134,7 @@ async def websocket_server(
     listener = bind("127.0.0.1", 0, setting="websocket")
     port = listener.getsockname()[1]
     all_bounds = WebSocketBounds(**{"shutdown_timeout_s": 0.2} | bounds)
-    server = WebSocketServer({WS_PATH: api}.get, listener, all_bounds, trusted_proxies=trusted_proxies)
+    server = WebSocketServer({WS_PATH: api}.get, listener, all_bounds, trusted_proxies=trusted_proxies, tls=server_tls())
     await server.start()
     try:
         yield server, port
@@ -131,7 +162,7 @@ def memory_peak() -> Iterator[Callable[[], int]]:
 
 
 class Client:
-    """A TCP connection."""
+    """A connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -141,7 +172,14 @@ class Client:
     @asynccontextmanager
     async def connect(cls, port: int, *, source: str = "127.0.0.1") -> AsyncIterator[Self]:
         """From the address `source`, any of 127.0.0.0/8."""
-        client = cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
+        async with cls.over(client_tls(), port, source) as client:
+            yield client
+
+    @classmethod
+    @asynccontextmanager
+    async def over(cls, tls: ssl.SSLContext | None, port: int, source: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """With None it is TCP, whatever the server speaks."""
+        client = cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0), ssl=tls))
         try:
             yield client
         finally:
@@ -168,6 +206,13 @@ class Client:
             status = int(head.split(b" ", 2)[1])
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             return status, await self.reader.readexactly(length)
+
+    def end(self) -> None:
+        """Say nothing more; over TLS, also hear nothing more."""
+        if secured is None:
+            self.writer.write_eof()
+        else:
+            self.writer.close()
 
     async def is_closed(self, timeout_s: float = 5.0) -> bool:
         """Whether the server closes it without saying anything more."""

@@ -10,19 +10,23 @@ from contextlib import AsyncExitStack
 import pytest
 import websockets
 
+from tests.support.secured import Secured
 from tests.unit.transport.support import (
     WS_PATH,
     Client,
     TextEcho,
     TextLater,
     WsClient,
+    client_tls,
     frame,
     handshake,
     memory_peak,
     until,
+    url,
     websocket_server,
 )
 from zerosum.gateway.messages import ReplyText, Session
+from zerosum.net.headers import security_headers
 
 PING, PONG, CLOSE = 9, 10, 8
 
@@ -30,7 +34,7 @@ PING, PONG, CLOSE = 9, 10, 8
 async def test_an_ordinary_client_is_answered_text_by_text() -> None:
     api = TextEcho()
     async with websocket_server(api) as (server, port):
-        async with websockets.connect(f"ws://127.0.0.1:{port}{WS_PATH}?timeUnit=microsecond") as client:
+        async with websockets.connect(url("ws", port, f"{WS_PATH}?timeUnit=microsecond"), ssl=client_tls()) as client:
             await client.send("hello")
             assert await client.recv() == "hello"
             await client.send(["frag", "men", "ted"])
@@ -70,7 +74,7 @@ async def test_what_was_not_asked_for_can_be_sent_until_the_session_ends() -> No
 async def test_other_paths_are_404(path: str) -> None:
     async with websocket_server(TextEcho()) as (_, port), Client.connect(port) as client:
         await client.send(handshake(path))
-        assert (await client.response())[0] == 404
+        assert await client.response() == (404, b'{"code":-1000,"msg":"There is nothing at this path."}')
         assert await client.is_closed()
 
 
@@ -80,8 +84,20 @@ async def test_other_paths_are_404(path: str) -> None:
 async def test_what_is_no_websocket_handshake_is_400(sent: bytes) -> None:
     async with websocket_server(TextEcho()) as (_, port), Client.connect(port) as client:
         await client.send(sent)
-        assert (await client.response())[0] == 400
+        assert await client.response() == (400, b'{"code":-1000,"msg":"Malformed WebSocket handshake."}'), "which quotes nobody"
         assert await client.is_closed()
+
+
+async def test_every_answer_to_a_handshake_has_the_headers_that_keep_browsers_off(secured: Secured | None) -> None:
+    async with websocket_server(TextEcho(), connections_max=2) as (_, port):
+        heads = []
+        async with Client.connect(port) as one, Client.connect(port) as other, Client.connect(port) as refused:
+            for client, said in ((one, handshake()), (other, handshake("/")), (refused, b"nonsense\r\n\r\n")):
+                await client.send(said)
+                heads.append(await client.reader.readuntil(b"\r\n\r\n"))
+    assert [head.split(b" ")[1] for head in heads] == [b"101", b"404", b"400"]
+    for name, value in security_headers(secured is not None):
+        assert [head.count(f"\r\n{name}: {value}\r\n".encode()) for head in heads] == [1, 1, 1]
 
 
 async def test_a_handshake_that_does_not_end_is_cut_off() -> None:
@@ -160,6 +176,11 @@ async def test_empty_fragments_take_no_memory() -> None:
             assert peak() < 1 << 20
 
 
+def connected(port: int) -> socket.socket:
+    client, tls = socket.create_connection(("127.0.0.1", port)), client_tls()
+    return client if tls is None else tls.wrap_socket(client, server_hostname="127.0.0.1")
+
+
 async def test_a_flood_of_small_frames_takes_no_memory() -> None:
     """The library doubles its buffer when a read fills it; with a thousand clients that do this, it must not."""
 
@@ -168,7 +189,7 @@ async def test_a_flood_of_small_frames_takes_no_memory() -> None:
             """Nothing comes back that would have to be read."""
 
     async with websocket_server(Silent(), messages_per_s_max=10**9, in_flight_max=10**9) as (server, port):
-        with socket.create_connection(("127.0.0.1", port)) as client:
+        with await asyncio.to_thread(connected, port) as client:
             client.sendall(handshake())
             flood = frame(b"") * 100_000
             with memory_peak() as peak:
@@ -455,7 +476,7 @@ async def test_past_the_bound_a_connection_is_told_so_and_room_is_given_back() -
 async def test_connections_without_a_handshake_are_bounded_too() -> None:
     """Each holds a file descriptor, and when there are none left the log cannot make its next segment."""
     async with websocket_server(TextEcho(), connections_max=1) as (server, port), AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Client.connect(port)) for _ in range(80)]
+        clients = [await stack.enter_async_context(Client.over(None, port)) for _ in range(80)]
         await until(lambda: server.counters.connections_refused)
         closed = await asyncio.gather(*(is_closed_within(client, 0.3) for client in clients))
         assert sum(closed) == 80 - 65
@@ -493,7 +514,7 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own_bound() -> None:
 
 async def test_connections_of_one_address_without_a_handshake_are_bounded_too() -> None:
     async with websocket_server(TextEcho(), connections_per_address_max=1) as (server, port), AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Client.connect(port)) for _ in range(80)]
+        clients = [await stack.enter_async_context(Client.over(None, port)) for _ in range(80)]
         await until(lambda: server.counters.connections_refused == 80 - 65)
         async with WsClient.connect(port, source="127.0.0.2") as other:
             await other.send(frame(b"a"))

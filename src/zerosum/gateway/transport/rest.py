@@ -26,6 +26,7 @@ from zerosum.net.address import addresses, client_address
 from zerosum.net.http import CONTENT_TYPE, OVERLOADED, HttpCounters, Refusal
 from zerosum.net.http_server import HttpServer
 from zerosum.net.listener import Visits
+from zerosum.net.tls import ServerTls
 
 PAGES: Final = "/account/"
 
@@ -125,7 +126,7 @@ class _Application:
         client = scope["client"]
         return Request(
             method=scope["method"],
-            path=scope["path"],
+            path=scope["raw_path"].decode("ascii"),  # as sent: with %2F or %2E it is another, to us as to a proxy in front
             query=scope["query_string"],
             body=body,
             api_key=api_key,
@@ -174,6 +175,7 @@ class RestServer:
         *,
         pages: ASGI3Application | None = None,
         trusted_proxies: frozenset[str] = frozenset(),
+        tls: ServerTls | None = None,
         measure_us: Callable[[int], None] = _unmeasured,
     ) -> None:
         bounds = bounds if bounds is not None else RestBounds()
@@ -181,7 +183,7 @@ class RestServer:
         self._reply_timeout_s: Final = bounds.reply_timeout_s
         self.counters: Final = RestCounters()
         self._application = _Application(api, pages, bounds, self.counters, proxies, measure_us)
-        self._server = HttpServer(self._application, listener, bounds, name="gateway.rest", trusted_proxies=proxies)
+        self._server = HttpServer(self._application, listener, bounds, name="gateway.rest", trusted_proxies=proxies, tls=tls)
         self._visits: Visits
 
     @property
@@ -192,6 +194,11 @@ class RestServer:
     def connections(self) -> int:
         """How many there are now."""
         return self._server.connections
+
+    @property
+    def handshakes_failed(self) -> int:
+        """Of TLS, since the start."""
+        return self._server.handshakes_failed
 
     async def start(self) -> None:
         """Serve from here on."""

@@ -41,10 +41,13 @@ from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-de
 
 from zerosum.gateway.messages import Session, WebSocketApi
 from zerosum.gateway.transport.bounds import WebSocketBounds
-from zerosum.net.address import AddressCounts, addresses, canonical, client_address
-from zerosum.net.http import OVERLOADED
+from zerosum.net.address import AddressCounts, addresses, client_address, peer_of
+from zerosum.net.handshakes import Handshakes
+from zerosum.net.headers import security_head
+from zerosum.net.http import INTERNAL, OVERLOADED, Refusal
 from zerosum.net.listener import BACKLOG, Visits
 from zerosum.net.sparing_log import SparingLog
+from zerosum.net.tls import ServerTls
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """What a client has to take its last bytes, and to answer that it is being closed."""
@@ -60,6 +63,17 @@ _KERNEL_RECEIVE_BYTES: Final = 256 << 10
 
 _MARGIN: Final = 64
 """Connections past connections_max, and past connections_per_address_max, that are let in to be told so."""
+
+_REFUSALS: Final = {
+    refusal.status: refusal
+    for refusal in (
+        Refusal(400, b'{"code":-1000,"msg":"Malformed WebSocket handshake."}'),
+        Refusal(404, b'{"code":-1000,"msg":"There is nothing at this path."}'),
+        INTERNAL,
+        OVERLOADED,
+    )
+}
+"""Of handshakes."""
 
 _TEXT = WSMsgType.TEXT
 _CONTINUATION = WSMsgType.CONTINUATION
@@ -139,7 +153,7 @@ class _Connection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._ws = transport
-        self._stream = transport.underlying_transport
+        self._stream = cast("_Opening", transport.underlying_transport).stream
         self._stream.set_write_buffer_limits(high=self._unread_pause_bytes)
         self._session = self._server.session_for(transport, self.send)
         self._server.opened(self, self._session.client)
@@ -390,6 +404,37 @@ class _Connection(WSListener):
 
 
 @final
+class _Opening:
+    """
+    A connection as picows has it. A handshake that is accepted gets the headers that every answer has; what picows says when it refuses one
+    is not sent, for it quotes the client and our own errors: only its status counts. All that is sent later is written past it.
+    """
+
+    __slots__ = ("_secure", "_shaken", "abort", "close", "get_extra_info", "get_write_buffer_size", "is_closing", "stream")
+
+    def __init__(self, stream: asyncio.Transport, secure: bool) -> None:
+        self.stream = stream
+        self._secure = secure
+        self._shaken = False
+        self.abort = stream.abort
+        self.close = stream.close
+        self.get_extra_info = stream.get_extra_info
+        self.get_write_buffer_size = stream.get_write_buffer_size
+        self.is_closing = stream.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._shaken:
+            self._shaken = True
+            status_line, _, rest = bytes(data).partition(b"\r\n")
+            status = int(status_line.split(b" ")[1])
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                data = b"%s\r\n%s%s" % (status_line, security_head(self._secure), rest)
+            else:
+                data = _REFUSALS[status].encoded(self._secure)
+        self.stream.write(data)
+
+
+@final
 class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
     """picows' protocol, counted from the moment that a client connects, and with bounds on its buffer and on its patience."""
 
@@ -420,10 +465,10 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # typed as Any
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._stream = transport
         self._connected_at = asyncio.get_running_loop().time()
-        self.peer = _peer(transport)
+        self.peer = peer_of(transport)
         self._admitted = self._server.connected(self)
         if self._admitted:
-            super().connection_made(transport)
+            super().connection_made(_Opening(transport, self._server.is_secure))
         else:
             transport.abort()
 
@@ -464,8 +509,8 @@ class WebSocketServer:
     """
     Serves WebSockets at a listening socket, from `start` to `stop`. Made in the event loop that it runs in.
 
-    `route` gives the Api for a path, such as {"/ws-api/v3": api}.get; where it gives None the client reads 404. `measure_us` is given how
-    long each text was with its Api.
+    `route` gives the Api for a path, such as {"/ws-api/v3": api}.get; where it gives None the client reads 404. With `tls` it speaks TLS,
+    and nothing else. `measure_us` is given how long each text was with its Api.
     """
 
     def __init__(
@@ -475,10 +520,12 @@ class WebSocketServer:
         bounds: WebSocketBounds | None = None,
         *,
         trusted_proxies: frozenset[str] = frozenset(),
+        tls: ServerTls | None = None,
         measure_us: Callable[[int], None] = _unmeasured,
     ) -> None:
         self._route = route
         self._listener = listener
+        self.is_secure: Final = tls is not None
         self._trusted_proxies = addresses(trusted_proxies)
         self.bounds: Final = bounds if bounds is not None else WebSocketBounds()
         self._peers = AddressCounts(self.bounds.connections_per_address_max + _MARGIN, self._trusted_proxies)
@@ -487,6 +534,7 @@ class WebSocketServer:
         self.measure_us: Final = measure_us
         self.log: Final = SparingLog("gateway.websocket")
         self.picows_log: Final = _PicowsLog(logging.getLogger("picows"))
+        self._handshakes: Final = self._handshakes_of(tls) if tls is not None else None
         self._protocols: set[_Protocol] = set()
         self._open: set[_Connection] = set()
         self._nobody = asyncio.Event()
@@ -499,11 +547,24 @@ class WebSocketServer:
         """How many are open now."""
         return len(self._open)
 
+    @property
+    def handshakes_failed(self) -> int:
+        """Of TLS, since the start."""
+        return self._handshakes.failed if self._handshakes is not None else 0
+
+    def _handshakes_of(self, tls: ServerTls) -> Handshakes:
+        connections_max = self.bounds.connections_max
+        return Handshakes(
+            tls, partial(_Protocol, self), self._peers, self.log, partial(self._refuse, connections_max=connections_max),
+            connections_max=connections_max + _MARGIN, told_max=0, timeout_s=self.bounds.handshake_timeout_s,
+        )  # fmt: skip
+
     async def start(self) -> None:
         """Serve from here on."""
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_RECEIVE_BYTES)  # connections inherit it
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Protocol(self), sock=self._listener, backlog=BACKLOG)
+        make = self._handshakes if self._handshakes is not None else partial(_Protocol, self)
+        self._server = await loop.create_server(make, sock=self._listener, backlog=BACKLOG)
         bounds = self.bounds
         timeouts_s = (bounds.handshake_timeout_s, bounds.ping_interval_s, bounds.pong_timeout_s, bounds.reply_timeout_s, bounds.lifetime_s)
         self._visits = Visits(self._visit, min(CLOSE_TIMEOUT_S, *timeouts_s) / 4)
@@ -511,6 +572,8 @@ class WebSocketServer:
     async def stop(self) -> None:
         """Take no more texts, answer those under way, close: within shutdown_timeout_s."""
         self._server.close()
+        if self._handshakes is not None:
+            self._handshakes.stop()
         for connection in list(self._open):
             connection.stop()
         for protocol in list(self._protocols):
@@ -529,7 +592,7 @@ class WebSocketServer:
 
     def connected(self, protocol: _Protocol) -> bool:
         """Whether it is let in at all. How many its client has already is known once its handshake says who that is."""
-        if len(self._protocols) >= self.bounds.connections_max + _MARGIN:
+        if self._peers.total >= self.bounds.connections_max + _MARGIN:
             self._refuse(protocol.peer, connections_max=self.bounds.connections_max)
             return False
         if not self._peers.has_room(protocol.peer):
@@ -557,13 +620,12 @@ class WebSocketServer:
             self._refuse(client, connections_per_address_max=self.bounds.connections_per_address_max)
         else:
             return _Connection(self, api)
-        headers = {"Content-Type": "application/json;charset=UTF-8"}
-        response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED.body, headers)
+        response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
         return WSUpgradeResponseWithListener(response, None)
 
     def session_for(self, transport: WSTransport, send: Callable[[bytes], None]) -> Session:
         path, query = _split(transport.request)
-        client = self._client(transport.request, _peer(transport.underlying_transport))
+        client = self._client(transport.request, peer_of(transport.underlying_transport))
         return Session(client=client, path=path, query=query, send=send)
 
     def opened(self, connection: _Connection, client: str) -> None:
@@ -587,12 +649,6 @@ class WebSocketServer:
             connection.visit(now)
         for protocol in list(self._protocols):
             protocol.visit(now)
-
-
-def _peer(stream: asyncio.BaseTransport) -> str:
-    """The address at the other end."""
-    name = stream.get_extra_info("peername")
-    return canonical(name[0]) if name else ""
 
 
 def _split(request: WSUpgradeRequest) -> tuple[str, bytes]:

@@ -26,6 +26,7 @@ from zerosum.identity.sealing import MasterKey
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.messages import pack
 from zerosum.log.streams import DeliveryFailed
+from zerosum.net.tls import ServerTls
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
@@ -65,11 +66,13 @@ class Front:
     """Made in the event loop that it runs in; `stopped` tells why it can't go on."""
 
     def __init__(
-        self, settings: FrontSettings, link: KafkaLink, session: Session, deployment: Deployment, report: Callable[[str], None]
+        self, settings: FrontSettings, link: KafkaLink, session: Session, deployment: Deployment, report: Callable[[str], None],
+        tls: ServerTls | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._report = report
         self.running = AsyncExitStack()
+        self.tls = tls
         topology = deployment.topology
         self.link = link
         self.views = Views(topology.shards, topology.partitions)
@@ -93,6 +96,9 @@ class Front:
         current.cancel()
         if self.stopped.done():
             raise self.stopped.result()
+        if self.tls is not None:
+            self.tls.start()
+            self.running.callback(self.tls.stop)
         for door in (self.socket, *doors):
             await door.start()
             self.running.push_async_callback(door.stop)

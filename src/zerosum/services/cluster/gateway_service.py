@@ -48,8 +48,8 @@ class GatewayService:
         self._usage = Usage(front.link.stream(USAGE), api.limits, clock_us)
         users = user_console(front.identities, api.limits, proxies)
         front.running.callback(users.close)
-        self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies)
-        self.websocket = WebSocketServer({"/ws-api/v3": api}.get, websocket, doors.websocket, trusted_proxies=proxies)
+        self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies, tls=front.tls)
+        self.websocket = WebSocketServer({"/ws-api/v3": api}.get, websocket, doors.websocket, trusted_proxies=proxies, tls=front.tls)
 
     async def start(self) -> None:
         """Returns once it serves."""
@@ -66,7 +66,7 @@ class ConsoleService:
         self.front = front
         console = operator_console(Machines(front.entry, front.views), front.identities, trusted_proxies)
         front.running.callback(console.close)
-        self._server = operator_server(console, listener, trusted_proxies)
+        self._server = operator_server(console, listener, trusted_proxies, front.tls)
 
     async def start(self) -> None:
         """Returns once it serves."""
