@@ -14,6 +14,7 @@ Always true:
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Final, cast, final
@@ -120,8 +121,14 @@ class _Handshake(asyncio.Protocol):
         finally:
             self._handshakes.ended(self)
         if tls is not None and not tls.is_closing():
+            self._acknowledge()
             # In the same turn of the loop: the place is still free, and nothing has been received.
             TlsTransport(self._raw, tls, self._handshakes.make()).begin()
+
+    def _acknowledge(self) -> None:
+        """Now. A client that gathers its bytes sends its request only then, and we have nothing to say that would carry it."""
+        if hasattr(socket, "TCP_QUICKACK"):  # Linux; elsewhere such clients wait for a delayed one
+            self._raw.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def _secured(self) -> asyncio.Transport | None:
         self._loop.call_soon(self._feed)  # after what start_tls does at once, and before what it has done next
