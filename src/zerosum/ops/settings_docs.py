@@ -67,7 +67,7 @@ port = 9000
 | `database.consistency` ONE | a cluster's |
 
 In profile dev `zerosum config check` warns of all of it, and a start of what somebody has set that others could use. Secrets' files that
-others can read are refused in both.
+others can read are refused in both. Check as the user that will run it: whose the files are, and whether it is root, is part of it.
 """
 
 

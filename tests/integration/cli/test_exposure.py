@@ -109,6 +109,20 @@ def test_it_writes_only_below_its_data_directory(exchange: Running) -> None:
     assert [list((folder / name).iterdir()) for name in ("home", "tmp", "here")] == [[], [], []]
 
 
+def test_who_starts_it_on_their_own_machine_is_warned_of_nothing(exchange: Running) -> None:
+    assert "rofile prod" not in exchange.output.read_text()
+
+
+def test_what_somebody_has_set_that_is_not_safe_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROSUM_MASTER_KEY", "0f1e" * 16)
+    with running(tmp_path / "data", "--no-demo") as exchange:
+        lines = [json.loads(line) for line in exchange.output.read_text().splitlines() if line.startswith("{")]
+        told = [line["detail"] for line in lines if line["event"] == "attention"]
+        assert exchange.stop() == 0
+    (warning,) = told
+    assert warning.endswith("repeats itself, so it can be guessed. Profile prod would refuse that. Make one with: openssl rand -hex 32")
+
+
 def test_nobody_else_reads_what_it_makes(exchange: Running) -> None:
     ready = exchange.data.with_name("data.ready")
     for path in (exchange.data, ready, *exchange.data.rglob("*")):
