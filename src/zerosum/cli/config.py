@@ -15,7 +15,7 @@ from zerosum.cli.options import DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.errors import ConfigError
 from zerosum.ops.roles import Role
-from zerosum.ops.settings import FILE_NAME, SettingsWrong, resolve, sources
+from zerosum.ops.settings import FILE_NAME, resolve, sources
 
 cli = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
@@ -40,8 +40,7 @@ def check_command(file: FileArgument = None, data: DataOption = None, role: Role
     except ConfigError as error:
         if not as_json:
             raise
-        faults = error.faults if isinstance(error, SettingsWrong) else [str(error)]
-        typer.echo(json.dumps({"ok": False, "role": role, "faults": faults, "warnings": []}))
+        typer.echo(json.dumps({"ok": False, "role": role, "faults": error.faults, "warnings": []}))
         raise typer.Exit(1) from error
     warnings = [risk.warning for risk in found.risks]
     if as_json:

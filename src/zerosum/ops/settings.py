@@ -7,7 +7,7 @@ Settings from a file zerosum.toml, above it from the environment, and above that
     port = 8700      is the setting rest.port, and in the environment ZEROSUM_REST_PORT
 
 Always true of what `load` gives:
-  - each value was checked, and all fit together; otherwise SettingsWrong names every fault at once
+  - each value was checked, and all fit together; otherwise ConfigError names every fault at once
   - a name that is no setting was refused, not passed over
   - for a role, the files that settings name are as they must be, and profile prod has nothing that is not safe (see safety.py)
 """
@@ -58,15 +58,6 @@ _OTHERS: Final = re.compile(
     # What Kubernetes puts into every container for a service of that name.
     r"|ZEROSUM(?:_[A-Z0-9_]+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)|ZEROSUM_PORT"
 )
-
-
-class SettingsWrong(ConfigError):
-    """`faults`: each with the setting, what is wrong and what would be right."""
-
-    def __init__(self, faults: list[str]) -> None:
-        heading = f"{len(faults)} settings are wrong.\n" if len(faults) > 1 else ""
-        super().__init__(heading + "\n".join(faults))
-        self.faults = faults
 
 
 class Effective(NamedTuple):
@@ -169,7 +160,7 @@ def resolve(
     # What is at odds with a faulty setting may not be, once that is mended: so those faults wait.
     faults += [text for names, text in findings if all(name in values or name not in given for name in names)]
     if faults:
-        raise SettingsWrong(faults)
+        raise ConfigError(*faults)
     return Resolved(sound, {name: source for name, (_, source) in given.items()}, above_file, found)
 
 
@@ -178,7 +169,7 @@ def check_variables(env: Mapping[str, str]) -> None:
     faults: list[str] = []
     _from_environment(env, faults)
     if faults:
-        raise SettingsWrong(faults)
+        raise ConfigError(*faults)
 
 
 # -- how it is done: names to values, values to settings, faults gathered on the way

@@ -45,7 +45,7 @@ def test_a_process_of_its_own_says_so_too(tmp_path: Path) -> None:
     command = [*ZEROSUM, "config", "check", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("SettingsWrong: 3 settings are wrong.\nrest.host is 0.0.0.0, and rest speaks no TLS")
+    assert done.stderr.startswith("ConfigError: 3 settings are wrong.\nrest.host is 0.0.0.0, and rest speaks no TLS")
 
 
 def test_a_good_one_is_said_to_be_good_and_what_prod_would_refuse_is_a_warning(cli: Cli, tmp_path: Path) -> None:

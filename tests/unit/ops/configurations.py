@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from zerosum.ops.settings import Given, SettingsWrong, resolve
+from zerosum.errors import ConfigError
+from zerosum.ops.settings import Given, resolve
 
 Case = dict[str, Any]
 
@@ -47,6 +48,6 @@ def refused(case: Case, folder: Path) -> list[str]:
     """The faults that are found."""
     options = {name: Given(*value) for name, value in case.get("options", {}).items()}
     config, env = lay(case, folder), environment(case, folder)
-    with pytest.raises(SettingsWrong) as raised:
+    with pytest.raises(ConfigError) as raised:
         resolve(config, env, options, case.get("role", "up"), case.get("user", USER))
     return [fault.replace(str(folder), "{tmp}") for fault in raised.value.faults]

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.ops.configurations import CASES, KEY, USER, Case, refused
+from zerosum.errors import ConfigError
 from zerosum.ops import settings_template
 from zerosum.ops.master_keys import weakness
 from zerosum.ops.roles import ROLES, Role
 from zerosum.ops.safety import is_loopback, is_private
-from zerosum.ops.settings import Given, SettingsWrong, load, resolve
+from zerosum.ops.settings import Given, load, resolve
 from zerosum.ops.settings_files import FILES
 from zerosum.ops.settings_model import SETTINGS, Settings, value_of
 
@@ -226,5 +227,5 @@ def test_every_key_that_stands_in_the_docs_is_weak() -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "key", 0o600)
-    with pytest.raises(SettingsWrong, match=r"master_key_file is .*/key, which is no file"):
+    with pytest.raises(ConfigError, match=r"master_key_file is .*/key, which is no file"):
         resolve(None, {"ZEROSUM_MASTER_KEY_FILE": str(tmp_path / "key")}, role="up", user=USER)
