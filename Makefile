@@ -6,12 +6,12 @@ export UV_PYTHON_DOWNLOADS := never
 UV := .tool/bin/uv
 PYTHON := .venv/bin/python
 CORE := $(filter-out %/_built_from.py,$(sort $(wildcard src/zerosum/core/*.py)))
-TYPED := $(wildcard src tests bench examples)
+TYPED := $(wildcard src tests bench examples tools)
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bench simulate simulate-mutants soak pure lock clean FORCE
+.PHONY: help setup up test check format bench simulate simulate-mutants soak pure audit-dependencies sbom lock clean FORCE
 
 help: ## Print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,10 +25,11 @@ test: .venv/.built .tool/.spin .tool/.scan pure ## Run all tests on the compiled
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile $(ARGS)
 	ZEROSUM_PURE=1 PYTHONPATH=build/pure $(PYTHON) -m pytest -q -n 2 --dist loadfile -m both_builds $(ARGS)
 
-check: .venv/.ok ## Check format, lint, types and who imports whom
+check: .venv/.ok ## Check format, lint, types, who imports whom, and that no credential lies here
 	.venv/bin/ruff format --check -q .
 	.venv/bin/ruff check -q .
 	.venv/bin/mypy $(TYPED)
+	$(PYTHON) -m tools.scan_secrets
 	PYTHONPATH=src .venv/bin/lint-imports --no-logo --cache-dir build/cache/import-linter
 
 format: .venv/.ok ## Format the code, and mend what lint can
@@ -51,6 +52,12 @@ soak: .venv/.built ## Load the exchange, then a cluster that is killed piece by 
 pure: ## Copy the package without its compiled modules to build/pure
 	@rm -rf build/pure && mkdir -p build/pure && cp -R src/zerosum build/pure/
 	@find build/pure -name '*.so' -delete
+
+audit-dependencies: .venv/.built ## Hold every installed file against its record and the locks, and list licenses; needs no network
+	$(PYTHON) -m tools.audit_dependencies
+
+sbom: .venv/.built ## Write the bill of materials, build/sbom.json (CycloneDX)
+	$(PYTHON) -m tools.sbom
 
 lock: .tool/.ok ## Write the lock files anew (ARGS=--upgrade for the latest versions)
 	$(LOCK) requirements/tool.in -o requirements/tool.lock

@@ -15,4 +15,12 @@ class ZerosumError(Exception):
 
 
 class ConfigError(ZerosumError):
-    """A setting is missing, malformed, or at odds with another. The text names it as the settings file does."""
+    """
+    A setting is missing, malformed, or at odds with another. The text names it as the settings file does. `faults`: where there are
+    several, each by itself.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        heading = f"{len(faults)} settings are wrong.\n" if len(faults) > 1 else ""
+        super().__init__(heading + "\n".join(faults))
+        self.faults = faults

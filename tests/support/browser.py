@@ -12,6 +12,7 @@ import httpx
 from zerosum.identity import totp
 
 PASSWORD = "orbit-lantern-velvet-31"
+PASSWORD_2 = "window-harbor-pepper-77"
 
 
 @final

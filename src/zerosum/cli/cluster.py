@@ -64,7 +64,7 @@ def init(data: DataOption = None, config: ConfigOption = None) -> None:
 
     How many shards and partitions there are (`cluster.shards`, `cluster.partitions`) is fixed from then on.
     """
-    for line in asyncio.run(make_deployment(load_settings(data, config))):
+    for line in asyncio.run(make_deployment(load_settings(data, config, "cluster"))):
         typer.echo(line)
 
 
@@ -113,7 +113,7 @@ def audit(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpt
 
     Of a cluster at rest: while it goes on, the record is ahead of what was read. Exit code 1 if anything does not hold.
     """
-    verdicts = asyncio.run(audited(load_settings(data, config)))
+    verdicts = asyncio.run(audited(load_settings(data, config, "cluster")))
     if as_json:
         typer.echo(json.dumps({"holds": all(each.holds for each in verdicts), "checks": [each._asdict() for each in verdicts]}))
     else:

@@ -64,7 +64,7 @@ def pass_over_command(
 
     While no copy of the machine runs: they read decisions when they start. It can be taken back as long as none has gone past the record.
     """
-    settings = load_settings(data, config)
+    settings = load_settings(data, config, "cluster")
     decision = Decision(machine, at, by, APPLY if take_back else PASS_OVER)
     signed = decision.signed(private_key(key))
     try:

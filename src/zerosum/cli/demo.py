@@ -23,6 +23,7 @@ from zerosum.core import records
 from zerosum.core.codes import TRANSFER_REPEATED
 from zerosum.errors import ConfigError
 from zerosum.identity.keys import Wanted
+from zerosum.services.child_environment import child_environment
 from zerosum.services.embedded import Embedded
 from zerosum.services.listing_file import load_listing
 from zerosum.views.reasons import reason_name
@@ -110,7 +111,9 @@ class DemoMarket:
             "taker": keys["taker"],
             "listing": LISTING,
         }
-        self._bots = await asyncio.create_subprocess_exec(sys.executable, "-m", "zerosum.cli.demo_bots", stdin=asyncio.subprocess.PIPE)
+        self._bots = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "zerosum.cli.demo_bots", stdin=asyncio.subprocess.PIPE, env=child_environment()
+        )  # fmt: skip
         assert self._bots.stdin is not None
         self._bots.stdin.write(json.dumps(config).encode() + b"\n")  # the pipe stays open: the bots end when it is closed
         self._watch = asyncio.create_task(self._tell_of_end(self._bots), name="bots")

@@ -2,7 +2,7 @@
 Which data directory a command is for, with which settings and master key: one way for all of them.
 
     --data, else ZEROSUM_DATA_DIRECTORY, else zerosum-data --> the directory
-    --config, else zerosum.toml in the directory            --> the settings (of `up`, `init`, `key` and `config check`)
+    --config, else zerosum.toml in the directory            --> the settings (of `up`, `init`, `key` and `config`)
 
 Always true: only `up` and `init` make a directory, its log or its master key. Any other command refuses one without an exchange in it.
 """
@@ -18,7 +18,8 @@ from zerosum.errors import ConfigError
 from zerosum.identity.sealing import MasterKey, MasterKeyError, create_master_key, load_master_key, master_key_from
 from zerosum.log.disk import OsDisk
 from zerosum.ops import settings as settings_file
-from zerosum.ops.settings import DATA_VARIABLE, Given
+from zerosum.ops.roles import Role
+from zerosum.ops.settings import DATA_VARIABLE, Given, Resolved
 from zerosum.ops.settings_model import DATA_DIRECTORY, Settings
 from zerosum.services import admin
 from zerosum.services.datadir import DataDir
@@ -59,9 +60,14 @@ def holds_exchange(directory: DataDir) -> bool:
     return holds_log or (directory.root / admin.NAME).exists()
 
 
-def load_settings(data: Path | None, config: Path | None, options: Mapping[str, Given] | None = None) -> Settings:
-    """From the file, the environment and the command line, the last of which goes first. ConfigError."""
-    return settings_file.load(*settings_file.sources(data, config, os.environ, options or {}))
+def load_settings(data: Path | None, config: Path | None, role: Role | None = None) -> Settings:
+    """From the file and the environment, of a command that starts nothing. ConfigError."""
+    return settings_file.resolve(*settings_file.sources(data, config, os.environ, {}), role).settings
+
+
+def settings_to_start(data: Path | None, config: Path | None, options: Mapping[str, Given], role: Role) -> Resolved:
+    """The same with the command line's options, which go first: of a process that is to serve. ConfigError."""
+    return settings_file.resolve(*settings_file.sources(data, config, os.environ, options), role)
 
 
 def make_directory(path: Path) -> None:

@@ -19,7 +19,7 @@ def init_command(data: DataOption = None, config: ConfigOption = None) -> None:
 
     After it `zerosum listing add` and the other commands can be given, before the first start.
     """
-    settings = load_settings(data, config)
+    settings = load_settings(data, config, "up")
     directory = DataDir(settings.data_directory)
     if holds_exchange(directory):
         raise ConfigError(f"there is an exchange in {directory.root} already: nothing was changed.")

@@ -44,6 +44,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     add_completion=False,
+    pretty_exceptions_show_locals=False,  # some are secrets
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "A spot exchange on your own machine: gateway, balances, matching and settlement, every trade's legs summing to zero.\n\n"

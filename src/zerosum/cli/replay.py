@@ -44,6 +44,7 @@ def replay_command(
 
     Prices and quantities are decimals. In trades.csv they are whole numbers of 10^-2 and 10^-8 (of the tick's and lot's decimals, if those
     are more), amounts of 10^-2. balances.csv counts in each asset's own smallest unit: of the golden set, 10^-8 of both.
+    A text that a spreadsheet would run as a formula has a ' before it, which is to be taken away again.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Refused(f"{out} is not empty: name a new directory for --out.")

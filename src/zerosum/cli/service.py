@@ -19,20 +19,22 @@ import structlog
 import uvloop
 
 from zerosum.cli.cluster_settings import kafka_settings, replication_of, topology_of
-from zerosum.cli.directory import load_settings, make_directory
+from zerosum.cli.directory import make_directory, settings_to_start
 from zerosum.cli.measures import LOOP_BUCKETS_US, resident_bytes
 from zerosum.cli.secure import server_tls
 from zerosum.cli.terminal import tell
-from zerosum.cli.up import Stopped, asked_to_stop, check_ready_file, listener, write_ready_file
+from zerosum.cli.up import Stopped, asked_to_stop, check_ready_file, listener, warn_of, write_ready_file
 from zerosum.errors import ZerosumError
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.net.tls import ServerTls
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
+from zerosum.ops.hardening import harden
 from zerosum.ops.health import LoopDelay, Readiness
 from zerosum.ops.logging import LogWriter
 from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
+from zerosum.ops.roles import Role
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.joining import take_directory, topics_of
@@ -108,14 +110,17 @@ Start = Callable[[Frame], Awaitable["asyncio.Future[Any]"]]
 
 
 def run_service(
-    name: str, start: Start, data: Path | None, config: Path | None, options: dict[str, Given], ready_file: Path | None,
+    name: Role, start: Start, data: Path | None, config: Path | None, options: dict[str, Given], ready_file: Path | None,
     listeners: Sequence[str] = ("operations",), patience_s: Callable[[Settings], float] = lambda settings: 0.0,
 ) -> None:  # fmt: skip
     """Until SIGTERM, Ctrl-C or the terminal's end. ZerosumError."""
-    settings = load_settings(data, config, options)
+    begun = settings_to_start(data, config, options, name)
+    settings = begun.settings
     if ready_file is not None:
         check_ready_file(ready_file)
+    harden(settings.profile)
     logs = logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
+    warn_of(begun)
     ensure_descriptors(settings)
     uvloop.run(_run(name, start, settings, listeners, patience_s(settings), logs, ready_file))
 

@@ -22,7 +22,7 @@ import typer
 import uvloop
 
 from zerosum.cli.demo import DemoMarket
-from zerosum.cli.directory import load_settings, make_directory, master_key
+from zerosum.cli.directory import make_directory, master_key, settings_to_start
 from zerosum.cli.door import is_listening
 from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.measures import LOOP_BUCKETS_US, add_checks, add_metrics
@@ -36,10 +36,11 @@ from zerosum.log.segments import held_still
 from zerosum.net.listener import ListenFailed, bind
 from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
+from zerosum.ops.hardening import harden
 from zerosum.ops.health import LoopDelay, Readiness
 from zerosum.ops.metrics import Metrics
 from zerosum.ops.operations import OperationsServer
-from zerosum.ops.settings import Given
+from zerosum.ops.settings import Given, Resolved
 from zerosum.ops.settings_model import Settings
 from zerosum.services import admin
 from zerosum.services.collector import keep_collections_short
@@ -80,12 +81,22 @@ def up_command(
     options = {name: Given(port, f"--{name.replace('.', '-')}") for name, port in ports.items() if port is not None}
     if demo is not None:
         options["demo.enabled"] = Given(demo, "--demo" if demo else "--no-demo")
-    settings = load_settings(data, config, options)
+    start = settings_to_start(data, config, options, "up")
+    settings = start.settings
     if ready_file is not None:
         check_ready_file(ready_file)
+    harden(settings.profile)
     logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)
+    warn_of(start)
     ensure_descriptors(settings)
     uvloop.run(run(settings, ready_file))
+
+
+def warn_of(start: Resolved) -> None:
+    """What somebody has set that is not safe: profile prod would have refused it."""
+    for risk in start.risks:
+        if risk.is_told_at_start:
+            log.warning("attention", detail=" ".join(risk.warning.split()))
 
 
 def check_ready_file(path: Path) -> None:

@@ -20,9 +20,9 @@ from typing import Final, final
 
 from zerosum.devcluster.cluster import DevCluster, secret_in
 from zerosum.devcluster.kafka import ADMIN
-from zerosum.devcluster.process import ServerFailed, dies_with_parent
+from zerosum.devcluster.process import ServerFailed, clean_environment, dies_with_parent
 from zerosum.devcluster.server import Server
-from zerosum.devcluster.services import Service, clean_environment
+from zerosum.devcluster.services import Service
 from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
 
 NAME: Final = "zerosum"  # of the deployment

@@ -7,6 +7,7 @@ thread's that starts it, to be exact: start them in a process's main thread.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -65,8 +66,9 @@ class Process(ABC):
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*dies_with_parent(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
-            )
+                [*dies_with_parent(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=clean_environment() if environment is None else environment,
+            )  # fmt: skip
 
     def wait(self, limit_s: float) -> None:
         """Until it serves. ServerFailed."""
@@ -104,6 +106,11 @@ class Process(ABC):
 
     def last_words(self) -> str:
         return "\n".join([f"The end of {self.log}:", *self.said().splitlines()[-LOG_SHOWN_LINES:]])
+
+
+def clean_environment() -> dict[str, str]:
+    """What is set for another exchange is not meant for this one, and may be secret."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ZEROSUM_") or name == "ZEROSUM_PURE"}
 
 
 @cache

@@ -10,7 +10,6 @@ Like the servers, it is killed when the thread that started it ends.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -19,7 +18,7 @@ from typing import Any, Final, final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from zerosum.devcluster.process import Process
+from zerosum.devcluster.process import Process, clean_environment
 
 READY_S: Final = 60.0
 ASK_S: Final = 5.0
@@ -87,8 +86,3 @@ class Service(Process):
 
     def _asked(self, page: str) -> Any:
         return urllib.request.urlopen(f"http://127.0.0.1:{self.ports()['operations']}/{page}", timeout=ASK_S)
-
-
-def clean_environment() -> dict[str, str]:
-    """What is set for another exchange is not meant for this one."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("ZEROSUM_") or name == "ZEROSUM_PURE"}

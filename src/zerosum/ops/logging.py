@@ -9,6 +9,7 @@ Always true:
   - handing over a line never waits, and never raises
   - a line that could not be written is counted; once lines can be written again, one says how many are missing
   - what stands under the name of a secret, or looks like one in a text, is never written
+  - what a client sends can't forge a line, move the cursor or color a terminal: characters that could are written as escapes
   - the output is held by a descriptor of its own: closing standard output, or opening a file in its place, changes nothing here
 """
 
@@ -22,6 +23,7 @@ import os
 import re
 import select
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -43,6 +45,11 @@ _SENSITIVE: Final = r"secret|signature|password|passphrase|master_?key|private_?
 _SECRET_NAME: Final = re.compile(_SENSITIVE)
 _SECRET_IN_TEXT: Final = re.compile(rf"((?:{_SENSITIVE.replace('_', '[-_ ]')})\w*[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;}}\])]+", re.IGNORECASE)
 _NESTING_MAX: Final = 8
+# Controls (C0, C1 and DEL), Unicode's ends of lines, what turns the direction of writing, and halves of characters.
+_UNPRINTED: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROL: Final = re.compile(rf"[{_UNPRINTED}]")
+_CONTROL_IN_TRACEBACK: Final = re.compile(rf"(?!\n)[{_UNPRINTED}]")
+_MARGIN: Final = "    "  # before each line of a traceback: none can be taken for a line of the log
 
 _BATCH_LINES: Final = 256
 _WRITE_BYTES: Final = select.PIPE_BUF  # what a pipe that is ready takes at once, and whole
@@ -250,6 +257,20 @@ def _masked_text(text: str) -> str:
     return _SECRET_IN_TEXT.sub(rf"\1{_MASK}", text)
 
 
+def _escape(found: re.Match[str]) -> str:
+    """As JSON writes it: \\u001b."""
+    return f"\\u{ord(found[0]):04x}"
+
+
+def _shown(value: Any) -> Any:
+    """For people: the same with nothing that a terminal would do something at."""
+    if isinstance(value, str):
+        return _CONTROL.sub(_escape, value)
+    if isinstance(value, dict):
+        return {_shown(name): _shown(item) for name, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list) else value
+
+
 def _traceback_text(exception: _ExcInfo) -> str:
     return _masked_text("".join(traceback.format_exception(*exception)).rstrip())
 
@@ -267,9 +288,12 @@ def render_json(line: Line) -> bytes:
     if line.exception is not None:
         shown["exception"] = _traceback_text(line.exception)
     try:
-        return orjson.dumps(shown) + b"\n"
+        text = orjson.dumps(shown)
     except TypeError:  # an integer past 64 bits, a lone surrogate
-        return json.dumps(shown, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(shown, separators=(",", ":")).encode()
+    if not text.isascii() or b"\x7f" in text:  # all else that is escaped here, JSON has escaped
+        text = _CONTROL.sub(_escape, text.decode()).encode()
+    return text + b"\n"
 
 
 def console_renderer(*, colors: bool) -> Callable[[Line], bytes]:
@@ -281,11 +305,12 @@ def console_renderer(*, colors: bool) -> Callable[[Line], bytes]:
             "timestamp": datetime.fromtimestamp(line.time_ns / 1e9).astimezone().strftime("%H:%M:%S.%f")[:-3],
             "level": line.level,
             "logger": line.logger,
-            "event": _masked_text(line.event),
+            "event": _shown(_masked_text(line.event)),
         }
-        shown |= {f"{name}_" if name in shown else name: value for name, value in masked(line.fields).items()}
+        shown |= {f"{name}_" if name in shown else name: value for name, value in _shown(masked(line.fields)).items()}
         if line.exception is not None:
-            shown["exception"] = _traceback_text(line.exception)
+            text = _CONTROL_IN_TRACEBACK.sub(_escape, _traceback_text(line.exception))
+            shown["exception"] = textwrap.indent(text, _MARGIN, lambda line: True)
         return str(console(None, line.level, shown)).encode("utf-8", "backslashreplace") + b"\n"
 
     return render

@@ -1,18 +1,22 @@
 """
 Settings from a file zerosum.toml, above it from the environment, and above that from options of the command line.
 
+    option  >  environment  >  secret file that a setting names  >  settings file  >  default          the first that says something
+
     [rest]           a section of the file
     port = 8700      is the setting rest.port, and in the environment ZEROSUM_REST_PORT
 
 Always true of what `load` gives:
   - each value was checked, and all fit together; otherwise ConfigError names every fault at once
   - a name that is no setting was refused, not passed over
+  - for a role, the files that settings name are as they must be, and profile prod has nothing that is not safe (see safety.py)
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +28,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from zerosum.errors import ConfigError
 from zerosum.log.layout import GROUP_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES
+from zerosum.ops.roles import Role
+from zerosum.ops.safety import Risk, risks
+from zerosum.ops.settings_files import Finding, file_faults
 from zerosum.ops.settings_model import (
     DATA_DIRECTORY,
     PREFIX,
@@ -35,12 +42,17 @@ from zerosum.ops.settings_model import (
     allowed,
     example,
     shown,
+    value_of,
 )
 
 FILE_NAME: Final = "zerosum.toml"
 DATA: Final = "data_directory"
 DATA_VARIABLE: Final = SETTINGS[DATA].variable
 
+ALTERNATIVES: Final = (("master_key", "master_key_file"),)
+"""Two settings for one thing: one that is set above the settings file goes before the other in it."""
+
+_USER_INFO: Final = re.compile(r"//[^/\s\"']*@")  # of a URL that is given where none may be: it may have a password
 _OTHERS: Final = re.compile(
     r"ZEROSUM_(?:PURE|SHARED)"  # of the build and the tests
     # What Kubernetes puts into every container for a service of that name.
@@ -61,6 +73,19 @@ class Given(NamedTuple):
 
     value: object
     source: str
+
+
+class Resolved(NamedTuple):
+    """The settings, and whence: `given` has the source of each that is not left at its default, `above_file` those that are no file's."""
+
+    settings: Settings
+    given: dict[str, str]
+    above_file: dict[str, str]
+    risks: list[Risk]
+
+    @property
+    def effective(self) -> list[Effective]:
+        return [Effective(name, shown(value_of(self.settings, name)), self.given.get(name, "default")) for name in SETTINGS]
 
 
 class Sources(NamedTuple):
@@ -95,37 +120,28 @@ def sources(data: Path | None, config: Path | None, env: Mapping[str, str], opti
 
 def load(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given] | None = None) -> Settings:
     """The settings of the file `path` (None: there is no file), the environment `env` and the command line's options. ConfigError."""
-    settings, _ = _resolve(path, env, options or {})
-    return settings
+    return resolve(path, env, options).settings
 
 
-def check(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given] | None = None) -> list[Effective]:
-    """Each setting as `load` would give it, and where it comes from. ConfigError."""
-    settings, sources = _resolve(path, env, options or {})
-    found = []
-    for setting in SETTINGS.values():
-        holder = getattr(settings, setting.section) if setting.section else settings
-        found.append(Effective(setting.name, shown(getattr(holder, setting.key)), sources.get(setting.name, "default")))
-    return found
-
-
-def check_variables(env: Mapping[str, str]) -> None:
-    """For a command that reads no settings but where the data are: a misspelled variable is not to send it elsewhere. ConfigError."""
+def resolve(
+    path: Path | None,
+    env: Mapping[str, str],
+    options: Mapping[str, Given] | None = None,
+    role: Role | None = None,
+    user: int | None = None,
+) -> Resolved:
+    """
+    The same, with where each is from. `role`: who is to start with them, for which files are looked at, and what is not safe is found: in
+    profile prod it is a fault. `user`: whose process that is, unless it is this one. ConfigError.
+    """
     faults: list[str] = []
-    _from_environment(env, faults)
-    if faults:
-        raise ConfigError("\n".join(faults))
-
-
-# -- how it is done: names to values, values to settings, faults gathered on the way
-
-
-def _resolve(path: Path | None, env: Mapping[str, str], options: Mapping[str, Given]) -> tuple[Settings, dict[str, str]]:
-    """The settings, and the source of each that is not left at its default."""
-    faults: list[str] = []
-    given = _from_file(path, faults) if path is not None else {}
-    given |= _from_environment(env, faults)
-    given |= options
+    in_file = _from_file(path, faults) if path is not None else {}
+    above = {**_from_environment(env, faults), **(options or {})}
+    for pair in ALTERNATIVES:
+        for one, other in (pair, pair[::-1]):
+            if one in above and other not in above:
+                in_file.pop(other, None)
+    given = in_file | above
     values: dict[str, object] = {}
     for name, (value, source) in given.items():
         setting = SETTINGS[name]
@@ -133,13 +149,30 @@ def _resolve(path: Path | None, env: Mapping[str, str], options: Mapping[str, Gi
             values[name] = _checked(setting, value)
         except (ValidationError, ValueError, TypeError):
             faults.append(_fault(setting, value, source))
-    # What is at odds with a faulty setting may not be, once that is mended: so those faults wait.
     sound = _settings_of(values)
-    faults += [text for names, text in _conflicts(sound, given) if all(name in values or name not in given for name in names)]
+    above_file = {name: source for name, (_, source) in above.items()}
+    found = [] if role is None else list(risks(sound, above_file, role, os.geteuid() if user is None else user))
+    findings = list(_conflicts(sound, given))
+    if role is not None:
+        findings += file_faults(sound, role)
+    if sound.profile == "prod":
+        findings += [Finding(risk.names, risk.refusal) for risk in found]
+    # What is at odds with a faulty setting may not be, once that is mended: so those faults wait.
+    faults += [text for names, text in findings if all(name in values or name not in given for name in names)]
     if faults:
-        heading = f"{len(faults)} settings are wrong.\n" if len(faults) > 1 else ""
-        raise ConfigError(heading + "\n".join(faults))
-    return sound, {name: source for name, (_, source) in given.items()}
+        raise ConfigError(*faults)
+    return Resolved(sound, {name: source for name, (_, source) in given.items()}, above_file, found)
+
+
+def check_variables(env: Mapping[str, str]) -> None:
+    """For a command that reads no settings but where the data are: a misspelled variable is not to send it elsewhere. ConfigError."""
+    faults: list[str] = []
+    _from_environment(env, faults)
+    if faults:
+        raise ConfigError(*faults)
+
+
+# -- how it is done: names to values, values to settings, faults gathered on the way
 
 
 def _from_file(path: Path, faults: list[str]) -> dict[str, Given]:
@@ -212,11 +245,11 @@ def _settings_of(values: Mapping[str, object]) -> Settings:
     return Settings.model_validate(top)
 
 
-def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple[list[str], str]]:
-    """The settings that are at odds with each other, and the fault."""
+def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[Finding]:
+    """What is at odds with each other."""
     if settings.master_key is not None and settings.master_key_file is not None:
-        yield (
-            ["master_key", "master_key_file"],
+        yield Finding(
+            ("master_key", "master_key_file"),
             f"master_key and master_key_file are both set ({given['master_key'].source}, {given['master_key_file'].source}).\n"
             "  Leave one of them unset: two keys cannot both be the one that seals.",
         )
@@ -228,46 +261,46 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[tuple
     }
     for (one, first), (other, second) in combinations(listeners.items(), 2):
         if first.port == second.port != 0 and first.host == second.host:
-            yield (
-                [f"{name}.{key}" for name in (one, other) for key in ("host", "port")],
+            yield Finding(
+                tuple(f"{name}.{key}" for name in (one, other) for key in ("host", "port")),
                 f"{other}.port is {second.port}, and so is {one}.port, both on {first.host}.\n"
                 f"  Give each listener its own: another {other}.port, or 0 for any that is free.",
             )
     if settings.cluster.operators and settings.cluster.operators_needed > len(settings.cluster.operators):
-        yield (
-            ["cluster.operators_needed", "cluster.operators"],
+        yield Finding(
+            ("cluster.operators_needed", "cluster.operators"),
             f"cluster.operators_needed is {settings.cluster.operators_needed}, and cluster.operators names"
             f" {len(settings.cluster.operators)}: nothing could ever be decided.\n"
             "  Set cluster.operators_needed to that or less, or name more.",
         )
     if (settings.tls.certificate_file is None) != (settings.tls.key_file is None):
         named, missing = ("certificate_file", "key_file") if settings.tls.key_file is None else ("key_file", "certificate_file")
-        yield (
-            ["tls.certificate_file", "tls.key_file"],
+        yield Finding(
+            ("tls.certificate_file", "tls.key_file"),
             f"tls.{named} is set, and tls.{missing} is not: TLS needs both.\n  Set tls.{missing}; or neither, and no TLS is spoken.",
         )
     if settings.kafka.in_sync > settings.kafka.replication:
-        yield (
-            ["kafka.in_sync", "kafka.replication"],
+        yield Finding(
+            ("kafka.in_sync", "kafka.replication"),
             f"kafka.in_sync is {settings.kafka.in_sync}, and kafka.replication is {settings.kafka.replication}: no message could ever be"
             " acknowledged.\n  Set kafka.in_sync to that or less, or kafka.replication to more.",
         )
     if (settings.kafka.user is None) != (settings.kafka.password_file is None):
         named, missing = ("user", "password_file") if settings.kafka.user is not None else ("password_file", "user")
-        yield (
-            ["kafka.user", "kafka.password_file"],
+        yield Finding(
+            ("kafka.user", "kafka.password_file"),
             f"kafka.{named} is set, and kafka.{missing} is not: the brokers ask for both.\n  Set kafka.{missing}, or neither.",
         )
     if settings.archive.policy != "keep" and settings.snapshots.keep < 2:
-        yield (
-            ["archive.policy", "snapshots.keep"],
+        yield Finding(
+            ("archive.policy", "snapshots.keep"),
             f"archive.policy is {settings.archive.policy}, and snapshots.keep is {settings.snapshots.keep}: with the log pruned behind"
             " the only snapshot, that must never be damaged.\n  Set snapshots.keep to 2 or more, or archive.policy to keep.",
         )
     room_bytes = settings.log.segment_bytes - SEGMENT_HEADER_BYTES - 3 * GROUP_OVERHEAD_BYTES
     if settings.log.group_bytes_max > room_bytes:
-        yield (
-            ["log.group_bytes_max", "log.segment_bytes"],
+        yield Finding(
+            ("log.group_bytes_max", "log.segment_bytes"),
             f"log.group_bytes_max is {settings.log.group_bytes_max}, but a segment of {settings.log.segment_bytes} bytes has room for "
             f"groups of {room_bytes}.\n  Set log.group_bytes_max to that or less, or log.segment_bytes to more.",
         )
@@ -284,7 +317,7 @@ def _fault(setting: Setting, value: object, source: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    text = shown(value)
+    text = _USER_INFO.sub("//***@", shown(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

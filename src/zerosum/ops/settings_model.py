@@ -316,10 +316,18 @@ class Demo(Section):
 class Settings(Section):
     """What belongs to no section, and the sections."""
 
+    profile: Literal["dev", "prod"] = Field(
+        default="dev",
+        description="What this is for: prod, where money is real, refuses to start with what [is not safe](#profiles); dev warns",
+    )
     data_directory: Path = Field(
         default=Path(DATA_DIRECTORY),
         description="Where everything lies that must not be lost; --data goes before it. In a file, only in one that --config names",
         examples=["/var/lib/zerosum"],
+    )
+    allow_root: bool = Field(
+        default=False,
+        description="Whether a process of profile prod may run as root: in a container whose root is nobody outside of it",
     )
     master_key: Annotated[SecretStr, AfterValidator(_master_key)] | None = Field(
         default=None,
@@ -394,6 +402,12 @@ def _settings() -> Iterator[Setting]:
 
 
 SETTINGS: Final = {setting.name: setting for setting in _settings()}
+
+
+def value_of(settings: Settings, name: str) -> object:
+    """Of the setting of that name."""
+    setting = SETTINGS[name]
+    return getattr(getattr(settings, setting.section) if setting.section else settings, setting.key)
 
 
 def shown(value: object) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from zerosum.errors import ZerosumError
+from zerosum.services.child_environment import child_environment
 from zerosum.services.datadir import DataDir
 from zerosum.services.follower import SnapshotPolicy
 
@@ -146,6 +147,7 @@ class FollowerLink:
                 "--snapshot-every", str(self._policy.every_records), "--snapshots-kept", str(self._policy.keep),
             ],
             pass_fds=[link.fileno()],
+            env=child_environment(),
         )  # fmt: skip
 
     def _fail(self, why: str) -> None:

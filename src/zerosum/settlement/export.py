@@ -5,7 +5,8 @@ The settled record as CSV, in the columns and scales in which other systems' rec
     balances   user_id,asset_id,avail,frozen,version
 
 Amounts are integers of so many decimals as the caller says. Orders go by their client ids, accounts and assets by the names that the caller
-gives them. All is exact but quote_amount, which is rounded down.
+gives them. All is exact but quote_amount, which is rounded down. A text that a spreadsheet would take for a formula begins with a "'" that
+is not its own: see csv_cells.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
 from zerosum.core.codes import FIRST_USER
+from zerosum.settlement.csv_cells import cell
 from zerosum.settlement.errors import ExportFailed
 from zerosum.settlement.reading import one_state
 
@@ -109,7 +111,7 @@ def trade_line(trade: ExportedTrade, steps: Steps, decimals: Decimals, account_n
     qty = scaled(trade.qty_lots * steps.lot, steps.lot_decimals, decimals.qty, f"the quantity of trade {number}")
     quote_amount = trade.quote_atoms * ten_to(decimals.quote) // ten_to(steps.quote_decimals)
     side = "buy" if trade.taker_is_buyer else "sell"
-    names = f"{trade.taker},{trade.maker},{account_name(trade.buyer)},{account_name(trade.seller)}"
+    names = ",".join(map(cell, (trade.taker, trade.maker, account_name(trade.buyer), account_name(trade.seller))))
     return f"{number},{names},{side},{price},{qty},{quote_amount}\n"
 
 
@@ -130,7 +132,7 @@ def write_balances_csv(
             what = f"the balance of account {account} in asset {asset}"
             available = scaled(available_atoms, asset_decimals, wanted, what)
             frozen = scaled(frozen_atoms, asset_decimals, wanted, what)
-            out.write(f"{account_name(account)},{asset_name(asset)},{available},{frozen},{version}\n")
+            out.write(f"{cell(account_name(account))},{cell(asset_name(asset))},{available},{frozen},{version}\n")
             written += 1
     return written
 

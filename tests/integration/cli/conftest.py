@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,8 +28,13 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         monkeypatch.setattr(sys, "argv", ["zerosum", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            app()
+        umask = os.umask(0o022)
+        os.umask(umask)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                app()
+        finally:
+            os.umask(umask)  # a process that is to serve has set its own
         return Said(ended.value.code, *capfd.readouterr())
 
     return run

@@ -17,7 +17,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checked(cli: Cli, *arguments: object) -> dict[str, tuple[str, str]]:
-    said = cli("config", "check", "--json", *arguments)
+    said = cli("config", "show", "--json", *arguments)
     assert said.code == 0, said.err
     return {setting["name"]: (setting["value"], setting["source"]) for setting in json.loads(said.out)}
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_toml_is_told(value: str, cli: Cli, tmp_path: Path, mo
 
 
 def test_tables_are_whole_however_narrow(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = cli("config", "check").out
+    said = cli("config", "show").out
     assert "…" not in said
     assert ["websocket.handshake_timeout_s", "5", "default"] in [line.split() for line in said.splitlines()]
 

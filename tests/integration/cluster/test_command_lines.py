@@ -22,7 +22,8 @@ from tests.support.secured import Secured
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
 from zerosum.devcluster.cluster import DevCluster
-from zerosum.devcluster.services import Service, clean_environment
+from zerosum.devcluster.process import clean_environment
+from zerosum.devcluster.services import Service
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.settings import KafkaSettings
 from zerosum.log.messages import pack, position

@@ -11,7 +11,7 @@ from typing import final
 import httpx
 import pytest
 
-from tests.support.browser import PASSWORD, Browser
+from tests.support.browser import PASSWORD, PASSWORD_2, Browser
 from tests.support.serving import ask, serving
 from zerosum.console.doors import operator_console, user_console
 from zerosum.console.http import Endpoint
@@ -214,15 +214,15 @@ async def test_sessions_are_seen_and_ended(venue: Venue) -> None:
 async def test_a_changed_password_ends_all_other_sessions(venue: Venue) -> None:
     user, again = await venue.user("ann", ANN), venue.browser()
     await again.log_in("ann")
-    change = {"password": "wrong", "new_password": "window-harbor-pepper-77"}
+    change = {"password": "wrong", "new_password": PASSWORD_2}
     assert (await user.send("POST", "/password", change)).status_code == 401
-    weak = {"password": PASSWORD, "new_password": "password1234"}
+    weak = {"password": PASSWORD, "new_password": "x" * 20}
     assert "guessed early" in (await user.send("POST", "/password", weak)).json()["msg"]
     done = await user.send("POST", "/password", change | {"password": PASSWORD})
     assert (done.status_code, done.json()["ended"]) == (200, 1)
     assert (await again.send("GET", "/session")).status_code == 401
     assert (await again.log_in("ann")).status_code == 401
-    assert (await again.log_in("ann", "window-harbor-pepper-77")).status_code == 200
+    assert (await again.log_in("ann", PASSWORD_2)).status_code == 200
 
 
 async def test_a_user_who_was_deactivated_is_out_at_once(venue: Venue) -> None:
@@ -263,7 +263,7 @@ async def test_an_operator_without_a_second_factor_can_only_set_one_up(venue: Ve
     browser = venue.browser(operator=True)
     await browser.log_in("sue")
     assert "change it first" in (await browser.send("GET", "/users")).json()["msg"]
-    new = "window-harbor-pepper-77"
+    new = PASSWORD_2
     assert (await browser.send("POST", "/password", {"password": PASSWORD, "new_password": new})).status_code == 200
     assert "set one up first" in (await browser.send("GET", "/users")).json()["msg"]
     await asyncio.to_thread(venue.identities.operators.change_password, "sue", PASSWORD)

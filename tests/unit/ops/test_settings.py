@@ -14,7 +14,7 @@ from zerosum.errors import ConfigError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.ops import settings_docs
-from zerosum.ops.settings import check, load
+from zerosum.ops.settings import load, resolve
 from zerosum.ops.settings_model import SECTIONS, SETTINGS, Settings, allowed, example
 from zerosum.services.follower import SnapshotPolicy
 from zerosum.services.shard import Limits
@@ -77,7 +77,7 @@ def test_every_setting_can_be_set_from_the_environment_to_its_example(name: str)
     """The example is what a fault proposes: it had better be right."""
     setting = SETTINGS[name]
     text = KEY if setting.is_secret else example(setting).strip('"')
-    (found,) = [each for each in check(None, {**BESIDE.get(name, {}), setting.variable: text}) if each.name == name]
+    (found,) = [each for each in resolve(None, {**BESIDE.get(name, {}), setting.variable: text}).effective if each.name == name]
     assert found.source == setting.variable
     assert allowed(setting)
     assert setting.field.description
@@ -194,7 +194,7 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     assert settings.master_key is not None
     assert settings.master_key.get_secret_value() == KEY
     assert KEY not in repr(settings)
-    assert KEY not in str(check(None, {"ZEROSUM_MASTER_KEY": KEY}))
+    assert KEY not in str(resolve(None, {"ZEROSUM_MASTER_KEY": KEY}).effective)
     for malformed in (KEY[1:], KEY + "0", "z" * 64):
         said = faults(tmp_path, env={"ZEROSUM_MASTER_KEY": malformed})
         assert "master_key is malformed in ZEROSUM_MASTER_KEY, but must be 64 hexadecimal digits." in said
@@ -204,7 +204,7 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
 def test_the_check_says_what_is_and_why(tmp_path: Path) -> None:
     path = tmp_path / "zerosum.toml"
     path.write_text("[rest]\nport = 1\n")
-    found = {each.name: (each.value, each.source) for each in check(path, {"ZEROSUM_WEBSOCKET_LIFETIME_S": "0.5"})}
+    found = {each.name: (each.value, each.source) for each in resolve(path, {"ZEROSUM_WEBSOCKET_LIFETIME_S": "0.5"}).effective}
     assert list(found) == list(SETTINGS)
     assert found["rest.port"] == ("1", "zerosum.toml")
     assert found["websocket.lifetime_s"] == ("0.5", "ZEROSUM_WEBSOCKET_LIFETIME_S")

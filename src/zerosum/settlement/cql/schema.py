@@ -130,7 +130,7 @@ async def require_nodes(session: Session, replicas: int, what: str, mend: str) -
 
 async def replicas_of(session: Session, keyspace: str) -> int:
     """As it was made; the fewest of its data centers."""
-    ((made,),) = await session.run(f"SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'")
+    ((made,),) = await session.execute("SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?", (keyspace,))
     return min(int(count) for name, count in made.items() if name != "class")
 
 
