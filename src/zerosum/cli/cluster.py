@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from zerosum.cli.cluster_settings import cql_settings, kafka_settings, operators_of, replication_of, topology_of
-from zerosum.cli.decide import operator_command, pass_over_command
+from zerosum.cli.cluster_settings import cql_settings, kafka_settings, operators_of, replication_of, signers_of, topology_of
+from zerosum.cli.decide import operator_command, pass_over_command, signer_command
 from zerosum.cli.directory import load_settings
 from zerosum.cli.options import BrokersOption, ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
@@ -40,6 +40,8 @@ from zerosum.services.cluster.joining import (
     topics_of,
     wait_for,
 )
+from zerosum.services.cluster.signing import guarded
+from zerosum.services.cluster.topology import Streams
 from zerosum.settlement.cql.schema import migrate
 from zerosum.settlement.cql.session import Session
 
@@ -54,6 +56,7 @@ HELP: Final = "Make a cluster's topics and tables, audit it, decide about a reco
 cli = typer.Typer(no_args_is_help=True, help=HELP)
 
 cli.command("operator")(operator_command)
+cli.command("signer")(signer_command)
 cli.command("pass-over")(pass_over_command)
 
 
@@ -130,7 +133,8 @@ async def audited(settings: Settings, report: Callable[[str], None] = tell) -> l
     session, deployment = await database_of(cql_settings(settings), topology, topics, wait_s, report)
     link = KafkaLink(kafka_settings(settings), report)
     try:
-        audit = ClusterAudit(topology, link.stream, session, deployment.epoch, operators_of(settings), report)
+        streams = guarded(Streams(topology, link.stream), None, signers_of(settings), report)
+        audit = ClusterAudit(topology, streams, session, deployment.epoch, operators_of(settings), report)
         return await while_kafka_answers(link, audit.run(), wait_s)
     finally:
         await link.close()
@@ -202,12 +206,12 @@ def show(deployment: DevDeployment) -> None:
     rows = []
     for service in deployment.services:
         ports = service.ports()
-        doors = "  ".join(f"{name} {ports[name]}" for name in ("rest", "websocket", "operations") if name in ports)
+        doors = "  ".join(f"{name} {ports[name]}" for name in ("rest", "websocket", "admin", "operations") if name in ports)
         rows.append((service.name, str(service.pid), doors))
     show_table(("service", "process", "ports on 127.0.0.1"), rows)
-    gateway = deployment.of_role("gateway")[0]
+    console = deployment.of_role("admin")[0]
     typer.echo(
         f"kafka {deployment.servers.kafka_servers}   cql 127.0.0.1:{deployment.servers.cql_port}   logs {deployment.folder}/*.log\n"
-        f"Operate it by its gateway's directory: zerosum account open 1001 --data {gateway.data}\n"
+        f"Operate it by its console's directory: zerosum account open 1001 --data {console.data}\n"
         f"Make keys in its database: zerosum key create 1001 --cluster --config {deployment.config}"
     )

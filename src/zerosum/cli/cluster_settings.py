@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nacl.signing import SigningKey
+
 from zerosum.cli.directory import master_key
+from zerosum.errors import ConfigError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.log.kafka.settings import KafkaSettings, Login
@@ -20,6 +23,7 @@ from zerosum.services.cluster.gateway_service import GatewayDoors
 from zerosum.services.cluster.role import RoleSettings
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.shard_end import SendSettings
+from zerosum.services.cluster.signing import Signers, signer_of
 from zerosum.services.cluster.topology import Topology
 from zerosum.settlement.cql.session import CqlSettings
 
@@ -69,10 +73,31 @@ def operators_of(settings: Settings) -> Operators:
     return Operators({name: bytes.fromhex(key) for name, key in keys.items()}, settings.cluster.operators_needed)
 
 
+def signers_of(settings: Settings) -> Signers | None:
+    """Whose messages count; None: everybody's."""
+    return Signers(map(signer_of, settings.cluster.signers)) if settings.cluster.signers else None
+
+
+def signing_key(settings: Settings, role: str) -> SigningKey | None:
+    """What the role's services sign with. ConfigError where it is not one of the signers."""
+    if not settings.cluster.signers:
+        return None
+    file = settings.cluster.signing_key_file
+    if file is None:
+        raise ConfigError("cluster.signers is set, and cluster.signing_key_file is not: name the file of this service's key.")
+    key = SigningKey(bytes.fromhex(read_secret(file, "cluster.signing_key_file")))
+    mine = {signer.key for signer in map(signer_of, settings.cluster.signers) if signer.role == role}
+    if bytes(key.verify_key) not in mine:
+        raise ConfigError(
+            f"cluster.signing_key_file is {file}, whose public half is none that cluster.signers has for {role}: what it signs would not"
+            " count. Name another file, or put its line there."
+        )
+    return key
+
+
 def front_settings(settings: Settings) -> FrontSettings:
     cluster = settings.cluster
     return FrontSettings(
-        folder=settings.data_directory,
         master_key=master_key(settings, makes=True),
         entry=GatewaySettings(SendSettings(cluster.gather_s, cluster.answer_s), cluster.pending_max, barrier_s=cluster.answer_s),
         wait_s=cluster.wait_s,

@@ -28,6 +28,7 @@ from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.control import APPLY, PASS_OVER, Decision
 from zerosum.services.cluster.joining import topics_of
 from zerosum.services.cluster.role import OWN_END_MESSAGES
+from zerosum.services.cluster.signing import SIGNING_ROLES
 
 INPUTS: Final = {"ubscore": "commands", "matching": "orders"}
 OUTPUTS: Final = {"ubscore": "account-events", "matching": "market-events"}
@@ -40,6 +41,21 @@ def operator_command(
     """Make an operator's key. What is printed belongs into cluster.operators of every service."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise ConfigError(f"{name!r} is no operator's name: letters, digits and _.- make one.")
+    typer.echo(f"{name}:{made_key(key)}")
+
+
+def signer_command(
+    role: Annotated[str, typer.Argument(help=f"Whose: {', '.join(SIGNING_ROLES)}.")],
+    key: Annotated[Path, typer.Option(help="Where the private key is written, for nobody else to read.", dir_okay=False)],
+) -> None:
+    """Make what a role's services sign with. What is printed belongs into cluster.signers of every service."""
+    if role not in SIGNING_ROLES:
+        raise ConfigError(f"{role!r} signs nothing: {', '.join(SIGNING_ROLES)} do.")
+    typer.echo(f"{role}:{made_key(key)}")
+
+
+def made_key(key: Path) -> str:
+    """A new private key's public half, in hexadecimal digits. ConfigError."""
     made = Ed25519PrivateKey.generate()
     try:
         descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -47,7 +63,7 @@ def operator_command(
         raise ConfigError(f"{key} can't be made: {error.strerror}. Name a file that is not there yet.") from error
     with os.fdopen(descriptor, "w") as out:
         out.write(made.private_bytes_raw().hex() + "\n")
-    typer.echo(f"{name}:{made.public_key().public_bytes_raw().hex()}")
+    return made.public_key().public_bytes_raw().hex()
 
 
 def pass_over_command(

@@ -13,7 +13,16 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from zerosum.cli.cluster_settings import cql_settings, front_settings, gateway_doors, operators_of, role_settings, snapshot_settings
+from zerosum.cli.cluster_settings import (
+    cql_settings,
+    front_settings,
+    gateway_doors,
+    operators_of,
+    role_settings,
+    signers_of,
+    signing_key,
+    snapshot_settings,
+)
 from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.secure import add_tls_metrics
@@ -30,6 +39,7 @@ from zerosum.services.cluster.front import Front
 from zerosum.services.cluster.gateway_service import ConsoleService, GatewayService
 from zerosum.services.cluster.joining import database_of
 from zerosum.services.cluster.settlement import Settlement
+from zerosum.services.cluster.signing import guarded
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
 from zerosum.settlement.cql.store import CqlRowStore
@@ -66,7 +76,7 @@ def ubscore(
     """
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        numbers, wired = numbers_of(partitions, frame.topology.shards, "partitions"), wiring(frame)
+        numbers, wired = numbers_of(partitions, frame.topology.shards, "partitions"), wiring(frame, "ubscore")
         return run_copies(frame, [partial(shard, frame, wired, number, copy) for number in numbers])
 
     run_service("ubscore", start, data, config, ports(operations=operations_port), ready_file)
@@ -88,7 +98,7 @@ def matching(
     """
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        numbers, wired = numbers_of(partitions, frame.topology.partitions, "partitions"), wiring(frame)
+        numbers, wired = numbers_of(partitions, frame.topology.partitions, "partitions"), wiring(frame, "matching")
         return run_copies(frame, [partial(engine, frame, wired, number, copy) for number in numbers])
 
     run_service("matching", start, data, config, ports(operations=operations_port), ready_file)
@@ -136,7 +146,7 @@ def auditor(
     """Run the auditor, which finds all the time that nothing is made or lost between the shards. It ends where something is."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        watch = Auditor(Streams(frame.topology, frame.link.stream), report=frame.warn)
+        watch = Auditor(streams_of(frame, None), report=frame.warn)
         frame.metrics.read_counter("zerosum_audits_total", "How often all was found in order.", lambda: watch.checks)
         frame.metrics.read_counter("zerosum_foreign_records_total", "From nobody who may send them.", lambda: watch.foreign)
         frame.readiness.add("audited", lambda: None if watch.checks else f"it is catching up: {watch.behind:,} messages behind")
@@ -167,7 +177,7 @@ def gateway(
             cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
         )  # fmt: skip
         frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls)
+        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls, signing_key(settings, "gateway"))
         frame.running.push_async_callback(front.stop)
         service = GatewayService(front, session, sockets["rest"], sockets["websocket"], gateway_doors(settings))
         await service.start()
@@ -197,9 +207,11 @@ def admin(
             cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
         )  # fmt: skip
         frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls)
+        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls, signing_key(settings, "admin"))
         frame.running.push_async_callback(front.stop)
-        await ConsoleService(front, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies)).start()
+        await ConsoleService(
+            front, session, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies), settings.data_directory
+        ).start()
         add_front(frame, front)
         return front.stopped
 
@@ -227,8 +239,14 @@ def market_settlement(frame: Frame, wired: Wiring, number: int, store: CqlRowSto
     return wired.market_settlement(number, store, snapshots, OsDisk(), frame.settings.cluster.settle_gather_s)
 
 
-def wiring(frame: Frame) -> Wiring:
-    return Wiring(frame.topology, Streams(frame.topology, frame.link.stream), frame.warn, operators=operators_of(frame.settings))
+def wiring(frame: Frame, role: str | None = None) -> Wiring:
+    """`role`: one that signs what it sends."""
+    return Wiring(frame.topology, streams_of(frame, role), frame.warn, operators=operators_of(frame.settings))
+
+
+def streams_of(frame: Frame, role: str | None) -> Streams:
+    key = signing_key(frame.settings, role) if role is not None else None
+    return guarded(Streams(frame.topology, frame.link.stream), key, signers_of(frame.settings), frame.warn)
 
 
 def run_copies(frame: Frame, makes: list[Callable[[], Copy]]) -> asyncio.Future[Any]:

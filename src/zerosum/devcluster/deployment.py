@@ -4,8 +4,8 @@ A whole cluster on this machine: the servers, and every service as a process.
     servers --> topics and schema --> ubscore --> settlement --> matching --> auditor --> gateways          stopped the other way round
 
     folder/servers        see cluster.py           folder/zerosum.toml   the settings of all services
-    folder/secrets        the password of each role's user of Kafka
-    folder/gateway1 ...   data directories: `zerosum account open 1001 --data folder/gateway1`
+    folder/secrets        the password of each role's user of Kafka, and what it signs with
+    folder/admin1 ...     data directories: `zerosum account open 1001 --data folder/admin1`
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from nacl.signing import SigningKey
+
 from zerosum.devcluster.cluster import DevCluster, secret_in
 from zerosum.devcluster.kafka import ADMIN
 from zerosum.devcluster.process import ServerFailed, clean_environment, dies_with_parent
@@ -26,6 +28,7 @@ from zerosum.devcluster.services import Service
 from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
 
 NAME: Final = "zerosum"  # of the deployment
+SIGNING_ROLES: Final = ("ubscore", "matching", "gateway", "admin")
 ROLES: Final = ("ubscore", "settlement", "matching", "auditor", "gateway", "admin")
 
 SETTINGS: Final = """\
@@ -35,6 +38,7 @@ master_key_file = "{master_key}"
 [cluster]
 shards = {shards}
 partitions = {partitions}
+signers = [{signers}]
 
 [kafka]
 servers = [{kafka}]
@@ -64,7 +68,7 @@ class Shape:
     copies: int = 1
     brokers: int = 1
     audits: bool = True
-    consoles: int = 0
+    consoles: int = 1
     settings: str = ""
     lasts: bool = False
 
@@ -99,13 +103,27 @@ class DevDeployment:
 
     def environment(self, role: str) -> dict[str, str]:
         """What makes a service a role's: the user that the brokers let write what that role writes."""
-        return {"ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
+        found = {"ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
+        if role in SIGNING_ROLES:
+            found["ZEROSUM_CLUSTER_SIGNING_KEY_FILE"] = str(self._signing_key_file(role))
+        return found
 
     def kafka_settings(self, role: str | None = None) -> KafkaSettings:
         """As a role's user reaches Kafka, or as the admin."""
         file = self.servers.kafka_password_file if role is None else self._password_file(role)
         login = Login(ADMIN if role is None else user_of(NAME, role), secret_in(file))
         return KafkaSettings(self.servers.kafka_servers, NAME, login=login)
+
+    def _signing_key_file(self, role: str) -> Path:
+        return self.folder / "secrets" / f"{role}.signing"
+
+    def _signers(self) -> str:
+        """Of each role the public half of its key, as TOML has a list."""
+        lines = []
+        for role in SIGNING_ROLES:
+            key = SigningKey(bytes.fromhex(secret_in(self._signing_key_file(role))))
+            lines.append(f'"{role}:{bytes(key.verify_key).hex()}"')
+        return ", ".join(lines)
 
     def _password_file(self, role: str) -> Path:
         return self.folder / "secrets" / f"{user_of(NAME, role)}.password"
@@ -169,6 +187,7 @@ class DevDeployment:
         secret_in(self.master_key)
         shape = self.shape
         text = SETTINGS.format(
+            signers=self._signers(),
             master_key=self.master_key, shards=shape.shards, partitions=shape.partitions, replication=shape.brokers,
             user=ADMIN, password_file=self.servers.kafka_password_file, in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
             kafka=", ".join(f'"{server}"' for server in self.servers.kafka_servers.split(",")),

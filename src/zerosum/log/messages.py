@@ -1,9 +1,11 @@
 """
 Messages: how records travel in a stream, many at a time.
 
-    | header, 40 bytes | records |
+    | header, 40 bytes | records | trailer, which few have |
 
-    header   magic, format  WRITER  COUNT  UPTO  SEQUENCE  CHECK     CHECK: CRC-32 of all else: what a stream has damaged is noticed
+    header   magic, format  WRITER  COUNT  UPTO  SEQUENCE  CHECK  TRAILER     CHECK: CRC-32 of all before it and the records: what a stream
+                                                                              has damaged is noticed
+    trailer  TRAILER bytes, 0 or TRAILER_BYTES: who signed it, and the signature, of which the services know more
 
 Where a message begins and ends means nothing to a machine. UPTO and SEQUENCE are for whoever reads a stream that one role alone writes:
 with this message, all that the records of its input before position UPTO cause has come out, in the streams that it shares with others too,
@@ -24,9 +26,11 @@ from zerosum.log.layout import count_records
 
 FORMAT: Final = 1
 MAGIC: Final = b"ZSMS"
-_HEADER: Final = struct.Struct("<4sHHIIqqI4x")
+_HEADER: Final = struct.Struct("<4sHHIIqqII")
 _UNCHECKED: Final = struct.Struct("<4sHHIIqq")
 HEADER_BYTES: Final = _HEADER.size
+TRAILER_BYTES: Final = 72
+TRAILER_AT: Final = HEADER_BYTES - 4
 INDEX_BITS: Final = 16
 RECORDS_MAX: Final = 1 << INDEX_BITS
 RECORDS_BYTES_MAX: Final = 900_000  # with its header, below what brokers take by default; of the shortest records, too few for the index
@@ -68,19 +72,40 @@ def unpack(data: bytes, where: str) -> Message:
     if len(data) < HEADER_BYTES:
         wrong = MessageDamaged if data.startswith(MAGIC) else NotAMessage
         raise wrong(where, f"it has {len(data)} bytes, and a header alone {HEADER_BYTES}")
-    magic, found, header_bytes, writer, count, upto, sequence, check = _HEADER.unpack_from(data)
+    magic, found, header_bytes, writer, count, upto, sequence, check, trailer_bytes = _HEADER.unpack_from(data)
+    if trailer_bytes not in (0, TRAILER_BYTES) or len(data) < HEADER_BYTES + trailer_bytes:
+        wrong = MessageDamaged if magic == MAGIC else NotAMessage
+        raise wrong(where, f"its trailer would have {trailer_bytes} bytes")
+    end = len(data) - trailer_bytes
     if magic != MAGIC:
         # One of which only these bytes are damaged is whole with the right ones in their place.
-        is_damaged = crc32(data[HEADER_BYTES:], crc32(MAGIC + data[len(MAGIC) : _UNCHECKED.size])) == check
+        is_damaged = crc32(data[HEADER_BYTES:end], crc32(MAGIC + data[len(MAGIC) : _UNCHECKED.size])) == check
         raise (MessageDamaged if is_damaged else NotAMessage)(where, "it does not begin as a message does")
     if found != FORMAT or header_bytes != HEADER_BYTES:
         raise MessageDamaged(where, f"it is of format {found}, and this program knows {FORMAT}")
-    records = data[HEADER_BYTES:]
+    records = data[HEADER_BYTES:end]
     if crc32(records, crc32(data[: _UNCHECKED.size])) != check:
         raise MessageDamaged(where, "its checksum is another than its bytes give")
     if count_records(records) != count:
         raise MessageDamaged(where, f"its records are not {count} whole ones")
     return Message(writer, upto, sequence, records)
+
+
+class NotSigned(Exception):
+    """A message without a trailer."""
+
+
+def with_trailer(data: bytes, trailer_bytes: int) -> bytes:
+    """A message whose header says that a trailer of so many bytes follows."""
+    return data[:TRAILER_AT] + trailer_bytes.to_bytes(4, "little") + data[HEADER_BYTES:]
+
+
+def signed_parts(data: bytes, signature_bytes: int) -> tuple[bytes, bytes, bytes]:
+    """Of a whole message: what was signed, the signature, and who signed. NotSigned."""
+    if int.from_bytes(data[TRAILER_AT:HEADER_BYTES], "little") != TRAILER_BYTES:
+        raise NotSigned
+    end = len(data) - TRAILER_BYTES
+    return data[:end], data[end : end + signature_bytes], data[end + signature_bytes :]
 
 
 def count_in(data: bytes) -> int:

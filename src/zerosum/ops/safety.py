@@ -236,6 +236,12 @@ def _of_a_cluster(settings: Settings) -> Iterator[Risk]:
             "kafka.user is not set: whoever reaches the brokers can trade and deposit as anybody",
             "Set kafka.user and kafka.password_file, and have the brokers ask for them.",
         )
+    if not settings.cluster.signers:
+        yield Risk(
+            ("cluster.signers",),
+            "cluster.signers is empty: a stolen gateway could deposit, and report fills",
+            "Make a key for each role with `zerosum cluster signer`, and put the lines that it prints there.",
+        )
     for name, copies in (("kafka.replication", kafka.replication), ("kafka.in_sync", kafka.in_sync)):
         if copies == 1:
             yield Risk(

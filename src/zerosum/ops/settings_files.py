@@ -63,6 +63,17 @@ def master_key_fault(path: Path, setting: str, settings: Settings) -> str | None
     return None
 
 
+def key_fault(path: Path, setting: str, settings: Settings) -> str | None:
+    """A private key, as `zerosum cluster signer` makes it."""
+    try:
+        text = read_secret(path, setting)
+    except ConfigError as error:
+        return str(error)
+    if not MASTER_KEY.fullmatch(text):
+        return f"{setting} is {path}, which must have 64 hexadecimal digits in one line.\n  Make one with: zerosum cluster signer"
+    return None
+
+
 def folder_fault(path: Path, setting: str, settings: Settings) -> str | None:
     """A folder to write into; or one that can be made."""
     there = path.absolute()
@@ -101,6 +112,7 @@ FILES: Final = (
     NamedFile("archive.directory", folder_fault, frozenset({"up"}), is_secret=False, is_used=archives),
     NamedFile("tls.certificate_file", pair_fault, WITH_IDENTITIES, is_secret=False),
     NamedFile("tls.key_file", judged_with_its_certificate, WITH_IDENTITIES),
+    NamedFile("cluster.signing_key_file", key_fault, OF_A_CLUSTER),
     NamedFile("kafka.password_file", secret_fault, OF_A_CLUSTER),
 )
 

@@ -66,6 +66,7 @@ Name = Annotated[str, NAME_RULE]
 USER_RULE: Final = _matches(r"[A-Za-z0-9_.-]{1,64}")
 User = Annotated[str | None, USER_RULE]
 Operator = Annotated[str, _matches(r"[A-Za-z0-9_.-]+:[0-9a-fA-F]{64}")]
+Signer = Annotated[str, _matches(r"(gateway|admin|ubscore|matching):[0-9a-fA-F]{64}(:[0-9]{1,17})?")]
 
 
 class Section(BaseModel):
@@ -261,6 +262,17 @@ class Cluster(Section):
         description="Whose decisions about single records count, each with a public key (Ed25519)",
         examples=[["alice:" + "0f" * 32]],
     )
+    signers: tuple[Signer, ...] = Field(
+        default=(),
+        description="Public keys (Ed25519) that what roles send to machines is signed with, each with its role; a :time in microseconds"
+        " behind it ends it. Unset: nothing is signed, and whoever can write to the brokers is believed",
+        examples=[["gateway:" + "0f" * 32]],
+    )
+    signing_key_file: Path | None = Field(
+        default=None,
+        description="What a service signs with, in a file that only its owner can read; of gateway, admin, ubscore and matching",
+        examples=["/run/secrets/zerosum-signing"],
+    )
     operators_needed: Count = Field(default=1, description="How many of them must decide the same before it counts; 2 where money is real")
 
 
@@ -387,7 +399,7 @@ class Setting(NamedTuple):
 
 LISTS: Final = {
     Address: "a list of IP addresses", Host: "a list of names or addresses", HostPort: "a list of host:port",
-    Operator: "a list of name:64 hexadecimal digits",
+    Operator: "a list of name:64 hexadecimal digits", Signer: "a list of role:64 hexadecimal digits",
 }  # fmt: skip
 SECTIONS: Final = {key: type(field.default) for key, field in Settings.model_fields.items() if isinstance(field.default, Section)}
 

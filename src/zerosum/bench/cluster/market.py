@@ -1,5 +1,5 @@
 """
-A market and its users in a cluster: commands through the operator's door of a gateway, keys in the database.
+A market and its users in a cluster: commands through the operators' socket of a console, keys in the database.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def found_cluster_market(
 ) -> list[User]:
     """List what the table says, open an account with a key for each in `funds`, and deposit. Of a deployment that is fresh. Returns when
     every gateway knows the keys. NotFounded."""
-    door = DataDir(deployment.of_role("gateway")[0].data)
+    door = DataDir(deployment.of_role("admin")[0].data)
     await submit(door, [load_listing(table, "the listing").commands()])
     chains = []
     for account, atoms in funds.items():

@@ -45,13 +45,13 @@ Report = Callable[[str], None]
 
 @final
 class ClusterAudit:
-    """Of one walk. `make` makes streams: they are read here, and by nobody else."""
+    """Of one walk. `streams` are read here, and by nobody else."""
 
     def __init__(
-        self, topology: Topology, make: Callable[[str], Stream], session: Session, epoch: int, operators: Operators, report: Report
+        self, topology: Topology, streams: Streams, session: Session, epoch: int, operators: Operators, report: Report
     ) -> None:  # fmt: skip
         self._topology = topology
-        self._streams = Streams(topology, make)
+        self._streams = streams
         self._decisions = Decisions(self._streams.control, operators, report)
         self._session = session
         self._store = CqlRowStore(session, epoch)

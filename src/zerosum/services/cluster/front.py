@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Protocol, final
+
+from nacl.signing import SigningKey
 
 from zerosum.console.doors import tell_of_trail
 from zerosum.identity.cql import CqlDocuments
@@ -27,11 +28,9 @@ from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.messages import pack
 from zerosum.log.streams import DeliveryFailed
 from zerosum.net.tls import ServerTls
-from zerosum.services import admin
-from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
 from zerosum.services.cluster.joining import RETRY_S, RETRY_S_MAX, Deployment, NotThere
-from zerosum.services.cluster.overview import ClusterOverview
+from zerosum.services.cluster.signing import guarded
 from zerosum.services.cluster.topology import Streams
 from zerosum.settlement.cql.session import Session
 from zerosum.settlement.cql.store import CqlRowStore
@@ -43,9 +42,8 @@ CLOCK_AHEAD_MAX_US: Final = 1_000_000  # or behind: deadlines would be refused, 
 
 @dataclass(frozen=True, slots=True)
 class FrontSettings:
-    """`folder`: for the operator's socket. `wait_s`: for what is needed at the start."""
+    """`wait_s`: for what is needed at the start."""
 
-    folder: Path
     master_key: MasterKey
     entry: GatewaySettings = field(default_factory=GatewaySettings)
     wait_s: float = 120.0
@@ -67,7 +65,7 @@ class Front:
 
     def __init__(
         self, settings: FrontSettings, link: KafkaLink, session: Session, deployment: Deployment, report: Callable[[str], None],
-        tls: ServerTls | None = None,
+        tls: ServerTls | None = None, key: SigningKey | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._report = report
@@ -77,10 +75,10 @@ class Front:
         self.link = link
         self.views = Views(topology.shards, topology.partitions)
         store = CqlRowStore(session, deployment.epoch)
-        self.entry = ClusterEntry(topology, Streams(topology, link.stream), self.views, store, settings.entry, clock_us, link.probe)
+        streams = guarded(Streams(topology, link.stream), key, None, report)
+        self.entry = ClusterEntry(topology, streams, self.views, store, settings.entry, clock_us, link.probe)
         self.identities = Identities(CqlDocuments.connect(session.settings), settings.master_key, tell=tell_of_trail)
         self.running.callback(self.identities.close)
-        self.socket = AdminDoor(self.entry, ClusterOverview(self.entry, self.views, session).answer, settings.folder / admin.NAME)
         self.stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def start(self, doors: Sequence[Door]) -> None:
@@ -99,7 +97,7 @@ class Front:
         if self.tls is not None:
             self.tls.start()
             self.running.callback(self.tls.stop)
-        for door in (self.socket, *doors):
+        for door in doors:
             await door.start()
             self.running.push_async_callback(door.stop)
 

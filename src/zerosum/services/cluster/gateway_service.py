@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, final
 
 from zerosum.console.doors import operator_console, operator_server, user_console
@@ -18,7 +19,10 @@ from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.services import admin
+from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.front import Front, clock_us
+from zerosum.services.cluster.overview import ClusterOverview
 from zerosum.services.cluster.usage import USAGE, Usage
 from zerosum.settlement.cql.history import CqlHistory
 from zerosum.settlement.cql.session import Session
@@ -60,14 +64,20 @@ class GatewayService:
 
 @final
 class ConsoleService:
-    """The operators' console, and nothing that clients come through. Made in the event loop that it runs in."""
+    """
+    The operators' console and, in `folder`, the socket of their commands; nothing that clients come through. Made in the event loop that it
+    runs in.
+    """
 
-    def __init__(self, front: Front, listener: socket.socket, trusted_proxies: frozenset[str]) -> None:
+    def __init__(
+        self, front: Front, session: Session, listener: socket.socket, trusted_proxies: frozenset[str], folder: Path
+    ) -> None:  # fmt: skip
         self.front = front
         console = operator_console(Machines(front.entry, front.views), front.identities, trusted_proxies)
         front.running.callback(console.close)
+        self._socket = AdminDoor(front.entry, ClusterOverview(front.entry, front.views, session).answer, folder / admin.NAME)
         self._server = operator_server(console, listener, trusted_proxies, front.tls)
 
     async def start(self) -> None:
         """Returns once it serves."""
-        await self.front.start((self._server,))
+        await self.front.start((self._socket, self._server))
