@@ -13,8 +13,8 @@ without this a stolen gateway could deposit, or report fills as an engine. With 
 A signer can be good until a time: of messages that the stream has from then on, it signs none. It is not taken out while messages that it
 signed are kept, or a replay would not take what was taken then.
 
-Always true: whether a message counts is a function of its bytes, its stream's name, the time it has in the stream, and the signers: so every
-copy, replay and auditor decides alike. What does not count changes nothing, and is reported.
+Always true: whether a message counts is a function of its bytes, its stream's name, the time it has in the stream, and the signers: so
+every copy, replay and auditor decides alike. What does not count changes nothing, and is reported.
 """
 
 from __future__ import annotations
