@@ -7,7 +7,8 @@ What differs by design is taken out before events are compared:
     numbers, causes         each stream has its own
     what is told S times    listings, versions, checkpoints: each shard tells of them, the first is compared
     RESTED                  only a cluster says so
-    fees_available_atoms    each shard has a FEES of its own: their sum is compared
+    fees_available_atoms    each shard has a FEES of its own, and WITHDRAWALS: their sums are compared
+    adjustments             between shards there are none
     transfers               TRANSFERRED, or SENT and ARRIVED; refused, or SENT and RETURNED
 """
 
@@ -28,6 +29,7 @@ TOLD_BY_ALL = frozenset({records.ASSET_LISTED, records.SYMBOL_LISTED, records.VE
 NOT_COMPARED = frozenset({records.CHECKPOINTED, records.RESTED, records.MARKET_CHECKPOINTED, records.MARKET_VERSION_SET})
 TRANSFERS = frozenset({records.TRANSFER_SENT, records.TRANSFER_ARRIVED, records.TRANSFER_RETURNED})
 UNKNOWN_ID = 1 << 50
+OF_THE_HOUSE = frozenset({"kind", "sequence", "cause", "fees_available_atoms", "pending_atoms"})
 
 
 @final
@@ -39,7 +41,7 @@ class Shapes:
 
     def apply(self, command: bytes) -> None:
         """AssertionError where the two shapes part."""
-        if is_of_the_house(command) or self.is_past_a_shard(command):
+        if is_of_the_house(command) or self.is_past_a_shard(command) or self.is_between_shards(command):
             return
         account_events, market_events = self.embedded(command)
         cluster_accounts, cluster_markets = self.clustered(self.translated(command))
@@ -53,6 +55,14 @@ class Shapes:
     def is_past_a_shard(self, command: bytes) -> bool:
         """A deposit near the bound of an asset's supply, of which each shard has but its part."""
         return command[0] == records.DEPOSIT and int.from_bytes(command[40:48], "little", signed=True) > codes.AMOUNT_MAX // 2**12
+
+    def is_between_shards(self, command: bytes) -> bool:
+        """An adjustment that only one shard could make."""
+        if command[0] != records.ADJUST:
+            return False
+        payer, receiver = (int.from_bytes(command[at : at + 8], "little", signed=True) & codes.ACCOUNT_MAX for at in (16, 48))
+        shards = len(self.machines.ubscores)
+        return receiver < codes.FIRST_USER or payer % shards != receiver % shards
 
     def embedded(self, command: bytes) -> tuple[list[Fields], list[Fields]]:
         account_events, market_events = bytearray(), bytearray()
@@ -101,6 +111,8 @@ class Shapes:
                 for account in house:
                     balance = role.ubscore.ledger.house_balance(account, asset)
                     house[account] += role.ubscore.ledger.available(balance)
+            on_its_way = sum(role.ubscore.ledger.available_at(codes.WITHDRAWALS, asset) for role in self.machines.ubscores)
+            assert on_its_way == self.exchange.ubscore.ledger.available_at(codes.WITHDRAWALS, asset)
             for account, atoms in house.items():
                 assert (atoms, 0) == self.exchange.balance(account, asset), f"account {account} of the house, asset {asset}"
 
@@ -137,7 +149,7 @@ def same(embedded: dict[int, list[Any]], clustered: dict[int, list[Any]], comman
 def is_of_the_house(command: bytes) -> bool:
     """Each shard has a house of its own, and what that may take from its FEES."""
     kind = command[0]
-    if kind not in (records.WITHDRAW, records.TRANSFER, records.DEPOSIT):
+    if not records.DEPOSIT <= kind <= records.ADJUST:
         return False
     return int.from_bytes(command[16:24], "little", signed=True) < codes.FIRST_USER
 
@@ -169,7 +181,7 @@ def head_of(event: Fields) -> Fields:
 
 
 def compared(event: Fields, ids: dict[int, int]) -> tuple[str, Fields]:
-    fields = {name: value for name, value in event.items() if name not in ("kind", "sequence", "cause", "fees_available_atoms")}
+    fields = {name: value for name, value in event.items() if name not in OF_THE_HOUSE}
     for name in ("order_id", "taker_order_id", "maker_order_id"):
         if name in fields and event["kind"] != records.REFUSED:
             fields[name] = ids.get(fields[name], fields[name])

@@ -48,13 +48,17 @@ ACTIVE: Final = 1
 SUSPENDED: Final = 2  # cancels only; money may come in, none goes out
 CLOSED: Final = 3
 HOUSE: Final = 4  # the exchange's own
+WALLET: Final = 5  # a funding wallet: its account's status counts
 
 # House accounts; users start at FIRST_USER.
 OUTSIDE: Final = 1  # where deposits come from and withdrawals go: negative by what users hold
 FEES: Final = 2
 CLEARING: Final = 3  # what the two legs of a trade pass through
+WITHDRAWALS: Final = 4  # what is on its way out; opened at its first use
 FIRST_USER: Final = 16
 ACCOUNT_MAX: Final = (1 << 40) - 1
+WALLET_BIT: Final = 1 << 40  # an account's funding wallet has its id with this
+HOLDER_MAX: Final = (1 << 41) - 1  # an account's or a wallet's
 
 # Bounds. What enters is held to them, so that no product or sum in a machine can leave 63 bits.
 AMOUNT_MAX: Final = (1 << 62) - 1  # an asset's supply, an order's notional, a budget: atoms
@@ -101,3 +105,6 @@ CANCEL_FAILED: Final = 37  # a cancel-replace that stops on failure: its cancel 
 BAD_RECORD: Final = 38  # a kind, format or length that this core does not know
 QUARANTINED: Final = 39  # an operator had this record passed over
 WRONG_SHARD: Final = 40  # for an account of another shard, or for the one that all listings go to first
+UNKNOWN_MOVEMENT: Final = 41  # the account has no withdrawal, or no deposit, of that id
+MOVEMENT_ENDED: Final = 42  # it has ended, otherwise than is asked for
+BAD_REASON: Final = 43  # of an adjustment: one to 16 characters that can be printed

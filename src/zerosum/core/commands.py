@@ -62,6 +62,16 @@ def apply_rare(ubscore: UBSCore, kind: i64, fields: list[i64]) -> None:
         treasury.withdraw(fields[1], fields[0], fields[2], fields[3])
     elif kind == records.TRANSFER:
         treasury.transfer(fields[1], fields[0], fields[2], fields[3], fields[4])
+    elif kind == records.REQUEST_WITHDRAWAL:
+        treasury.request_withdrawal(fields[1], fields[0], fields[2], fields[3])
+    elif kind == records.SETTLE_WITHDRAWAL:
+        treasury.end_withdrawal(records.SETTLE_WITHDRAWAL, fields[1], fields[0])
+    elif kind == records.RETURN_WITHDRAWAL:
+        treasury.end_withdrawal(records.RETURN_WITHDRAWAL, fields[1], fields[0])
+    elif kind == records.REVERSE_DEPOSIT:
+        treasury.reverse_deposit(fields[1], fields[0])
+    elif kind == records.ADJUST:
+        treasury.adjust(fields[1], fields[0], fields[2], fields[3], fields[4], fields[5], fields[6])
     elif kind == records.OPEN_ACCOUNT:
         treasury.open_account(fields[0], fields[1], fields[2], fields[3])
     elif kind == records.SET_ACCOUNT_STATUS:

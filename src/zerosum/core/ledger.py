@@ -10,6 +10,7 @@ Every account and balance of one shard, by double entry: each movement takes fro
                         BALANCES, NEXT  the account's balances, in a chain
 
     house balances of each asset:  OUTSIDE (where deposits come from), FEES, CLEARING (what a trade's two legs pass through)
+                                   WITHDRAWALS (what is on its way out), once something is
 
 Always true (see Ledger.check): per asset, available + frozen over all accounts is 0; of balances only OUTSIDE's and CLEARING's can be
 negative. Where there is one shard, CLEARING is back at zero after each trade; where there are several, it is all of theirs that sum to
@@ -24,7 +25,7 @@ from typing import Final, final
 from librt.vecs import append, vec
 from mypy_extensions import i64
 
-from zerosum.core.codes import ACTIVE, AMOUNT_MAX, CLEARING, FEES, HOUSE, OUTSIDE
+from zerosum.core.codes import ACCOUNT_MAX, ACTIVE, AMOUNT_MAX, CLEARING, FEES, HOUSE, OUTSIDE, WALLET, WITHDRAWALS
 from zerosum.core.index import Index
 from zerosum.core.pool import NONE, Pool
 
@@ -104,15 +105,32 @@ class Ledger:
             self.balances_by_owner.put(balance)
         return balance
 
+    def holder(self, balance: i64) -> i64:
+        """The id of the account that a balance is of."""
+        return self.balances.words[balance + OWNER] >> ASSET_BITS
+
     def available(self, balance: i64) -> i64:
         return self.balances.words[balance + AVAILABLE]
 
-    def available_of(self, account: i64, asset: i64) -> i64:
-        """What an account has free of an asset; opens no balance."""
-        balance = self.balances_by_owner.get(self.accounts.words[account + ID] << ASSET_BITS | asset)
+    def available_at(self, account_id: i64, asset: i64) -> i64:
+        """What an account has free of an asset, by its id, which need not exist; opens no balance."""
+        balance = self.balances_by_owner.get(account_id << ASSET_BITS | asset)
         if balance == NONE:
             return 0
         return self.balances.words[balance + AVAILABLE]
+
+    def withdrawals(self, asset: i64) -> i64:
+        """The balance of what is on its way out, opened at zero on first use: logs from before there was one end in the same state."""
+        account = self.accounts_by_id.get(WITHDRAWALS)
+        if account == NONE:
+            account = self.open_account(WITHDRAWALS, 0, 0, 0)
+            self.accounts.words[account + STATUS] = HOUSE
+        return self.balance_of(account, asset)
+
+    def open_wallet(self, wallet_id: i64) -> i64:
+        account = self.open_account(wallet_id, 0, 0, 0)
+        self.accounts.words[account + STATUS] = WALLET
+        return account
 
     def freeze(self, balance: i64, atoms: i64) -> bool:
         """available -> frozen. False: less is available, and nothing changed: a refused order, which is an everyday outcome."""
@@ -184,6 +202,7 @@ class Ledger:
                 assert balances[balance + AVAILABLE] >= 0 or account_id in (OUTSIDE, CLEARING), "no balance is negative"
                 if account_id == CLEARING and self.shards == 1:
                     assert balances[balance + AVAILABLE] == 0, "clearing is back at zero after each trade"
-                assert account_id != FEES or balances[balance + FROZEN] == 0, "the house places no orders"
+                places_none = account_id == FEES or account_id == WITHDRAWALS or account_id > ACCOUNT_MAX
+                assert not places_none or balances[balance + FROZEN] == 0, "the house and wallets place no orders"
                 balance = balances[balance + NEXT]
         assert chained == self.balances.live, "every balance has an account"

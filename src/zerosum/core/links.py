@@ -17,6 +17,7 @@ from librt.strings import BytesWriter, read_i64_le, write_i64_le
 from mypy_extensions import i64
 
 from zerosum.core import records
+from zerosum.core.codes import ACCOUNT_MAX
 from zerosum.core.events import Stream
 from zerosum.core.roles import Orders, Outcomes, Peers
 
@@ -214,7 +215,7 @@ class PeersOut(Peers):
         self.streams = Streams(shard, shards)
 
     def credit(self, transfer_id: i64, asset: i64, atoms: i64, from_account: i64, to_account: i64) -> None:
-        out = self.streams.begin(to_account % self.shards, records.CREDIT, 9)
+        out = self.streams.begin((to_account & ACCOUNT_MAX) % self.shards, records.CREDIT, 9)
         write_i64_le(out, transfer_id)
         write_i64_le(out, asset)
         write_i64_le(out, atoms)

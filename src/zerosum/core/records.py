@@ -42,6 +42,11 @@ SET_ACCOUNT_FEES: Final = 22
 DEPOSIT: Final = 30
 WITHDRAW: Final = 31
 TRANSFER: Final = 32
+REQUEST_WITHDRAWAL: Final = 33
+SETTLE_WITHDRAWAL: Final = 34
+RETURN_WITHDRAWAL: Final = 35
+REVERSE_DEPOSIT: Final = 36
+ADJUST: Final = 37
 PLACE: Final = 40
 CANCEL: Final = 41
 CANCEL_ALL: Final = 42
@@ -94,6 +99,8 @@ SYMBOL_LISTED: Final = 123
 TRANSFER_SENT: Final = 124
 TRANSFER_ARRIVED: Final = 125
 TRANSFER_RETURNED: Final = 126
+WITHDRAWAL_ENDED: Final = 127
+ADJUSTED: Final = 128
 CHECKPOINTED: Final = 130
 VERSION_SET: Final = 131
 PASSED_OVER: Final = 132
@@ -151,6 +158,11 @@ COMMANDS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     DEPOSIT: ("DEPOSIT", ("account", "transfer_id", "asset", "atoms")),
     WITHDRAW: ("WITHDRAW", ("account", "transfer_id", "asset", "atoms")),
     TRANSFER: ("TRANSFER", ("account", "transfer_id", "asset", "atoms", "to_account")),
+    REQUEST_WITHDRAWAL: ("REQUEST_WITHDRAWAL", ("account", "transfer_id", "asset", "atoms")),
+    SETTLE_WITHDRAWAL: ("SETTLE_WITHDRAWAL", ("account", "transfer_id")),
+    RETURN_WITHDRAWAL: ("RETURN_WITHDRAWAL", ("account", "transfer_id")),
+    REVERSE_DEPOSIT: ("REVERSE_DEPOSIT", ("account", "transfer_id")),
+    ADJUST: ("ADJUST", ("account", "transfer_id", "asset", "atoms", "to_account", "reason_1", "reason_2")),
     PLACE: ("PLACE", ("account", "terms", "price_ticks", "qty_lots", "budget_atoms", "deadline_us", *CLIENT)),
     CANCEL: ("CANCEL", ("account", "terms", "order_id", "deadline_us", *CLIENT, *NEW_CLIENT)),
     CANCEL_ALL: ("CANCEL_ALL", ("account", "terms", "deadline_us", *NEW_CLIENT)),
@@ -230,6 +242,17 @@ ACCOUNT_EVENTS: Final[dict[int, tuple[str, tuple[str, ...]]]] = {
     TRANSFER_SENT: ("TRANSFER_SENT", ("transfer_id", "asset", "atoms", "account", "available_atoms", "to_account")),
     TRANSFER_ARRIVED: ("TRANSFER_ARRIVED", ("transfer_id", "asset", "atoms", "account", "available_atoms", "from_account")),
     TRANSFER_RETURNED: ("TRANSFER_RETURNED", ("transfer_id", "asset", "atoms", "account", "available_atoms", "to_account", "reason")),
+    WITHDRAWAL_ENDED: (
+        "WITHDRAWAL_ENDED",
+        ("transfer_id", "command", "asset", "atoms", "account", "pending_atoms", "to_account", "to_available_atoms"),
+    ),
+    ADJUSTED: (
+        "ADJUSTED",
+        (
+            "transfer_id", "asset", "atoms", "from_account", "from_available_atoms", "to_account", "to_available_atoms", "reason_1",
+            "reason_2",
+        ),
+    ),
     CHECKPOINTED: ("CHECKPOINTED", ("hash_1", "hash_2", "hash_3", "hash_4")),
     VERSION_SET: ("VERSION_SET", ("version",)),
     PASSED_OVER: ("PASSED_OVER", ("command",)),

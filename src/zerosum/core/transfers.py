@@ -5,7 +5,9 @@ The movements of money that were made, each once: a repeat is told from a new mo
 
                          ID       the transfer id, which an account has once: another account's movement may have the same
                          ACCOUNT  the one that the movement is of: who gets a deposit, who pays in all else
-                         KIND     the command's                    TO   a transfer's receiver, else 0
+                         KIND     the command's
+                         TO       the receiver of a transfer or an adjustment; of a withdrawal that was requested PENDING, SETTLED or
+                                  RETURNED; of a deposit 0, or REVERSED
 
 HASH is a mix of account and id; movements that collide share a chain. A movement that was refused, or came back from another shard, leaves
 nothing here, so that it can be tried again under the same id.
@@ -21,6 +23,7 @@ from zerosum.core.bits import MULTIPLIER, mix
 from zerosum.core.codes import NO_REASON, TRANSFER_ID_REUSED, TRANSFER_REPEATED
 from zerosum.core.index import Index
 from zerosum.core.pool import NONE, Pool
+from zerosum.core.records import REQUEST_WITHDRAWAL
 
 HASH: Final = 0
 ID: Final = 2
@@ -30,6 +33,13 @@ ASSET: Final = 5
 ATOMS: Final = 6
 TO: Final = 7
 TRANSFER_WORDS: Final = 8
+
+PENDING: Final = 1
+SETTLED: Final = 2
+RETURNED: Final = 3
+REVERSED: Final = 4
+
+NOBODY: Final = 0
 
 
 def hash_of(account_id: i64, transfer_id: i64) -> i64:
@@ -54,13 +64,13 @@ class Transfers:
         return slot
 
     def seen(self, transfer_id: i64, kind: i64, account_id: i64, asset: i64, atoms: i64, to: i64) -> i64:
-        """NO_REASON for a new id; else whether it was this very movement or another."""
+        """NO_REASON for a new id; else whether it was this very movement or another. `to`: NOBODY where TO is not the receiver."""
         slot = self.find(account_id, transfer_id)
         if slot == NONE:
             return NO_REASON
         words = self.pool.words
-        same = words[slot + KIND] == kind and words[slot + ASSET] == asset
-        if same and words[slot + ATOMS] == atoms and words[slot + TO] == to:
+        same = words[slot + KIND] == kind and words[slot + ASSET] == asset and words[slot + ATOMS] == atoms
+        if same and (to == NOBODY or words[slot + TO] == to):
             return TRANSFER_REPEATED
         return TRANSFER_ID_REUSED
 
@@ -80,6 +90,19 @@ class Transfers:
         slot = self.find(account_id, transfer_id)
         self.by_hash.remove(slot)
         self.pool.give(slot)
+
+    def set_state(self, slot: i64, state: i64) -> None:
+        """Of a withdrawal that was requested, or of a deposit."""
+        self.pool.words[slot + TO] = state
+
+    def pending(self, assets: i64) -> list[int]:
+        """Per asset, what is on its way out. Summed as unbounded integers."""
+        words = self.pool.words
+        sums = [0] * assets
+        for slot in self.pool.slots():
+            if words[slot + KIND] == REQUEST_WITHDRAWAL and words[slot + TO] == PENDING:
+                sums[int(words[slot + ASSET])] += int(words[slot + ATOMS])
+        return sums
 
     def check(self) -> None:
         self.pool.check()

@@ -59,6 +59,8 @@ from zerosum.core.codes import (
     UNKNOWN_ACCOUNT,
     UNKNOWN_ORDER,
     UNKNOWN_SYMBOL,
+    WALLET,
+    WITHDRAWALS,
 )  # fmt: skip
 from zerosum.core.events import AccountEvents
 from zerosum.core.holds import (
@@ -284,7 +286,7 @@ class UBSCore(Outcomes):
             return NO_REASON
         if status == CLOSED:
             return ACCOUNT_CLOSED
-        if status == HOUSE:
+        if status == HOUSE or status == WALLET:
             return UNKNOWN_ACCOUNT
         return ACCOUNT_SUSPENDED
 
@@ -710,6 +712,10 @@ class UBSCore(Outcomes):
         self.ledger.check()
         self.holds.check()
         self.transfers.check()
+        pending = self.transfers.pending(self.ledger.assets())
+        for asset in range(self.ledger.assets()):
+            on_its_way = self.ledger.available_at(WITHDRAWALS, asset)
+            assert int(on_its_way) == pending[asset], "what is on its way out is the withdrawals that are pending"
         self.replacements.check()
         assert self.ready == NONE, "a replacement is admitted in the step in which its cancel is answered"
         assert LIMIT < LIMIT_MAKER < MARKET < MARKET_QUOTE and SEAT > 0, "codes are ordered as cost() and filter_fault() read them"

@@ -14,7 +14,7 @@ from collections import deque
 from typing import NamedTuple, final
 
 from zerosum.core import records
-from zerosum.core.codes import FIRST_USER
+from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.core.matching_role import MatchingRole
 from zerosum.core.ubscore_role import HOME, UBSCoreRole, is_for_all
 from zerosum.log.messages import position
@@ -117,4 +117,4 @@ def shard_of(command: bytes, shards: int) -> int:
     if is_for_all(kind) or kind == records.TICK:
         return HOME
     account = int.from_bytes(command[ACCOUNT_WORD], "little", signed=True)
-    return account % shards if account >= FIRST_USER else HOME
+    return (account & ACCOUNT_MAX) % shards if account >= FIRST_USER else HOME

@@ -223,6 +223,7 @@ class Model:
         self.accounts = {house: Account(house, codes.HOUSE) for house in (codes.OUTSIDE, codes.FEES, codes.CLEARING)}
         self.holdings: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         self.transfers: dict[tuple[int, int], tuple[int, ...]] = {}  # by account and id
+        self.states: dict[tuple[int, int], str] = {}  # of withdrawals that were requested, and of deposits that were reversed
         self.orders_admitted = 0
         self.supply_max = codes.AMOUNT_MAX
         self._account_events: list[Event] = []
@@ -240,6 +241,11 @@ class Model:
             records.DEPOSIT: self._deposit,
             records.WITHDRAW: self._withdraw,
             records.TRANSFER: self._transfer,
+            records.REQUEST_WITHDRAWAL: self._request_withdrawal,
+            records.SETTLE_WITHDRAWAL: self._settle_withdrawal,
+            records.RETURN_WITHDRAWAL: self._return_withdrawal,
+            records.REVERSE_DEPOSIT: self._reverse_deposit,
+            records.ADJUST: self._adjust,
             records.PLACE: self._place,
             records.CANCEL: self._cancel,
             records.CANCEL_ALL: self._cancel_all,
@@ -268,7 +274,8 @@ class Model:
 
     def balance(self, account_id: int, asset: int) -> tuple[int, int]:
         """What is available and what is frozen."""
-        frozen = sum(order.frozen_atoms for order in self.accounts[account_id].orders.values() if order.pays == asset)
+        orders = self.accounts[account_id].orders if account_id in self.accounts else {}  # a wallet that is not open yet has none
+        frozen = sum(order.frozen_atoms for order in orders.values() if order.pays == asset)
         return self.holdings[asset][account_id] - frozen, frozen
 
     def check(self) -> None:
@@ -276,6 +283,8 @@ class Model:
         for asset in range(len(self.assets)):
             assert sum(self.holdings[asset].values()) == 0, "the holdings of an asset sum to zero"
             assert self.holdings[asset][codes.CLEARING] == 0, "both legs of a trade have passed through CLEARING"
+            pending = [done[4] for key, done in self.transfers.items() if done[3] == asset and self.states.get(key) == "pending"]
+            assert self.holdings[asset][codes.WITHDRAWALS] == sum(pending), "what is on its way out is what is pending"
             for account_id in self.accounts:
                 if account_id != codes.OUTSIDE:
                     assert self.balance(account_id, asset)[0] >= 0, "no balance is negative"
@@ -422,14 +431,15 @@ class Model:
         require(account.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
         require(fields["status"] in (codes.ACTIVE, codes.SUSPENDED, codes.CLOSED), codes.BAD_ACCOUNT)
         if fields["status"] == codes.CLOSED:
-            held = any(holdings[account.account_id] for holdings in self.holdings.values())
+            ids = (account.account_id, account.account_id | codes.WALLET_BIT)
+            held = any(holdings[account_id] for holdings in self.holdings.values() for account_id in ids)
             require(not account.orders and not held, codes.ACCOUNT_NOT_EMPTY)
         account.status = fields["status"]
         self._tell_account(account)
 
     def _user(self, account_id: int, order_id: int = 0) -> Account:
         account = self.accounts.get(account_id)
-        if account is None or account.status == codes.HOUSE:
+        if account is None or account.status in (codes.HOUSE, codes.WALLET):
             raise Refused(codes.UNKNOWN_ACCOUNT, order_id)
         return account
 
@@ -440,46 +450,132 @@ class Model:
         self.holdings[asset][payer] -= atoms
         self.holdings[asset][receiver] += atoms
 
+    def _owner(self, account_id: int) -> Account:
+        """Of an account, or of the wallet beside it."""
+        require(0 <= account_id <= codes.HOLDER_MAX, codes.UNKNOWN_ACCOUNT)
+        return self._user(account_id & codes.ACCOUNT_MAX)
+
+    def _may_pay(self, fields: Fields) -> None:
+        payer = self._payer(fields["account"])
+        require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
+        require(fields["atoms"] <= self.balance(fields["account"], fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
+
     def _deposit(self, fields: Fields) -> None:
         self._check_movement(records.DEPOSIT, fields)
-        receiver = self._user(fields["account"])
-        require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(self._owner(fields["account"]).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
         supply = -self.holdings[fields["asset"]][codes.OUTSIDE]
         require(supply + fields["atoms"] <= self.supply_max, codes.SUPPLY_EXCEEDED)
-        self._move_money(records.DEPOSIT, fields, codes.OUTSIDE, receiver.account_id)
+        self._move_money(records.DEPOSIT, fields, codes.OUTSIDE, fields["account"])
 
     def _withdraw(self, fields: Fields) -> None:
         self._check_movement(records.WITHDRAW, fields)
-        payer = self._payer(fields["account"])
-        require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
-        require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
-        self._move_money(records.WITHDRAW, fields, payer.account_id, codes.OUTSIDE)
+        require(self._payer(fields["account"]).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        self._may_pay(fields)
+        self._move_money(records.WITHDRAW, fields, fields["account"], codes.OUTSIDE)
+
+    def _request_withdrawal(self, fields: Fields) -> None:
+        self._check_movement(records.REQUEST_WITHDRAWAL, fields)
+        require(self._payer(fields["account"]).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        self._may_pay(fields)
+        self.accounts.setdefault(codes.WITHDRAWALS, Account(codes.WITHDRAWALS, codes.HOUSE))
+        self._move_money(records.REQUEST_WITHDRAWAL, fields, fields["account"], codes.WITHDRAWALS)
+        self.states[fields["account"], fields["transfer_id"]] = "pending"
+
+    def _settle_withdrawal(self, fields: Fields) -> None:
+        self._end_withdrawal(records.SETTLE_WITHDRAWAL, fields, "settled")
+
+    def _return_withdrawal(self, fields: Fields) -> None:
+        self._end_withdrawal(records.RETURN_WITHDRAWAL, fields, "returned")
+
+    def _end_withdrawal(self, kind: int, fields: Fields, state: str) -> None:
+        account_id, transfer_id = fields["account"], fields["transfer_id"]
+        asset, atoms = self._movement_of(records.REQUEST_WITHDRAWAL, fields)
+        before = self.states[account_id, transfer_id]
+        require(before != state, codes.TRANSFER_REPEATED)
+        require(before == "pending", codes.MOVEMENT_ENDED)
+        self.states[account_id, transfer_id] = state
+        to = codes.OUTSIDE
+        if kind == records.RETURN_WITHDRAWAL:
+            to = account_id
+            owner = self._payer(account_id)
+            if owner.status == codes.CLOSED:
+                owner.status = codes.SUSPENDED
+                self._tell_account(owner)
+        self._pay(asset, codes.WITHDRAWALS, to, atoms)
+        self._tell(
+            records.WITHDRAWAL_ENDED, transfer_id, kind, asset, atoms, account_id, self.balance(codes.WITHDRAWALS, asset)[0], to,
+            self.balance(to, asset)[0],
+        )  # fmt: skip
+
+    def _reverse_deposit(self, fields: Fields) -> None:
+        account_id, transfer_id = fields["account"], fields["transfer_id"]
+        asset, atoms = self._movement_of(records.DEPOSIT, fields)
+        require((account_id, transfer_id) not in self.states, codes.TRANSFER_REPEATED)
+        require(atoms <= self.balance(account_id, asset)[0], codes.INSUFFICIENT_BALANCE)
+        self.states[account_id, transfer_id] = "reversed"
+        self._pay(asset, account_id, codes.OUTSIDE, atoms)
+        self._tell(
+            records.TRANSFERRED, transfer_id, records.REVERSE_DEPOSIT, asset, atoms, account_id, self.balance(account_id, asset)[0],
+            codes.OUTSIDE, self.balance(codes.OUTSIDE, asset)[0],
+        )  # fmt: skip
+
+    def _movement_of(self, kind: int, fields: Fields) -> tuple[int, int]:
+        """The asset and the atoms of an account's movement of that kind."""
+        done = self.transfers.get((fields["account"], fields["transfer_id"]))
+        if done is None or done[0] != kind:
+            raise Refused(codes.UNKNOWN_MOVEMENT, 0)
+        return done[3], done[4]
+
+    def _adjust(self, fields: Fields) -> None:
+        payer, receiver, asset, atoms = fields["account"], fields["to_account"], fields["asset"], fields["atoms"]
+        self._check_movement(records.ADJUST, fields)
+        reason = struct.pack("<2q", fields["reason_1"], fields["reason_2"]).rstrip(b"\0")
+        require(bool(reason) and all(0x20 <= char <= 0x7E for char in reason), codes.BAD_REASON)
+        require(self._payer(payer).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(payer != receiver, codes.BAD_ACCOUNT)
+        require(atoms <= self.balance(payer, asset)[0], codes.INSUFFICIENT_BALANCE)
+        self._check_is_here(receiver)
+        require(self._payer(receiver).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        self.transfers[payer, fields["transfer_id"]] = (records.ADJUST, *fields.values())
+        self._open_wallet(receiver)
+        self._pay(asset, payer, receiver, atoms)
+        self._tell(
+            records.ADJUSTED, fields["transfer_id"], asset, atoms, payer, self.balance(payer, asset)[0], receiver,
+            self.balance(receiver, asset)[0], fields["reason_1"], fields["reason_2"],
+        )  # fmt: skip
+
+    def _check_is_here(self, account_id: int) -> None:
+        """That it is of this shard; there is one."""
 
     def _transfer(self, fields: Fields) -> None:
         self._check_movement(records.TRANSFER, fields)
-        payer = self._payer(fields["account"])
-        require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        require(payer.account_id != fields["to_account"], codes.BAD_ACCOUNT)
-        require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
-        require(fields["atoms"] <= self.balance(payer.account_id, fields["asset"])[0], codes.INSUFFICIENT_BALANCE)
-        receiver = self._user(fields["to_account"])
-        require(receiver.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        self._move_money(records.TRANSFER, fields, payer.account_id, receiver.account_id)
+        require(self._payer(fields["account"]).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        require(fields["account"] != fields["to_account"], codes.BAD_ACCOUNT)
+        self._may_pay(fields)
+        require(self._owner(fields["to_account"]).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        self._move_money(records.TRANSFER, fields, fields["account"], fields["to_account"])
 
     def _payer(self, account_id: int) -> Account:
-        return self.accounts[codes.FEES] if account_id == codes.FEES else self._user(account_id)
+        return self.accounts[codes.FEES] if account_id == codes.FEES else self._owner(account_id)
 
     def _check_movement(self, kind: int, fields: Fields) -> None:
         require(fields["transfer_id"] >= 1 and 1 <= fields["atoms"] <= codes.AMOUNT_MAX, codes.BAD_AMOUNT)
         require(0 <= fields["asset"] < len(self.assets), codes.UNKNOWN_ASSET)
         done = self.transfers.get((fields["account"], fields["transfer_id"]))
-        require(done != (kind, *fields.values()), codes.TRANSFER_REPEATED)
+        if done is not None:
+            said = (kind, *fields.values())
+            require(done[:6] != said[:6], codes.TRANSFER_REPEATED)  # the reason of an adjustment does not make it another
         require(done is None, codes.TRANSFER_ID_REUSED)
+
+    def _open_wallet(self, account_id: int) -> None:
+        if account_id not in self.accounts:
+            wallet = self.accounts[account_id] = Account(account_id, codes.WALLET)
+            self._tell_account(wallet)
 
     def _move_money(self, kind: int, fields: Fields, payer: int, receiver: int) -> None:
         asset, atoms = fields["asset"], fields["atoms"]
         self.transfers[fields["account"], fields["transfer_id"]] = (kind, *fields.values())
+        self._open_wallet(receiver)
         self._pay(asset, payer, receiver, atoms)
         self._tell(
             records.TRANSFERRED, fields["transfer_id"], kind, asset, atoms, payer, self.balance(payer, asset)[0], receiver,

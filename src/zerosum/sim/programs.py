@@ -116,6 +116,11 @@ class Program:
             self._withdraw: 30,
             self._transfer: 25,
             self._repeat_movement: 15,
+            self._use_wallet: 20,
+            self._request_withdrawal: 20,
+            self._end_withdrawal: 25,
+            self._reverse_deposit: 6,
+            self._adjust: 10,
             self._set_symbol_status: 18,
             self._set_account_status: 18,
             self._set_account_fees: 10,
@@ -367,6 +372,52 @@ class Program:
         atoms = self._near(self._pick((available, available // 2, available // 9)))
         return self._movement(records.TRANSFER, account, asset, atoms, to_account=self._account())
 
+    def _holder(self) -> int:
+        """An account, or its wallet."""
+        account = self._account()
+        return account | codes.WALLET_BIT if self._chance(3) and account >= 0 else account
+
+    def _use_wallet(self) -> bytes:
+        """Between an account and its wallet, or another's."""
+        account, asset = self._account(), self._asset()
+        payer, receiver = account, account | codes.WALLET_BIT if account >= 0 else account
+        if self._chance(2):
+            payer, receiver = receiver, payer
+        if self._chance(8):
+            receiver = self._holder()
+        atoms = self._near(max(1, self._available(payer, asset) // self._pick((1, 2, 9))))
+        return self._movement(records.TRANSFER, payer, asset, atoms, to_account=receiver)
+
+    def _request_withdrawal(self) -> bytes:
+        account, asset = self._holder() if not self._chance(8) else codes.FEES, self._asset()
+        available = self._available(account, asset)
+        return self._movement(
+            records.REQUEST_WITHDRAWAL, account, asset, self._near(self._pick((available, available // 3, available // 9)))
+        )
+
+    def _end_withdrawal(self) -> bytes:
+        """Mostly of one that is pending, of one that has ended, or of none."""
+        kind = self._pick((records.SETTLE_WITHDRAWAL, records.RETURN_WITHDRAWAL))
+        known = list(self.model.states) if self._chance(6) else [key for key, state in self.model.states.items() if state == "pending"]
+        if not known or self._chance(12):
+            known = list(self.model.transfers) or [(self._account(), 1)]
+        account, transfer_id = self._pick(known)
+        return self._make(kind, account=account, transfer_id=transfer_id)
+
+    def _reverse_deposit(self) -> bytes:
+        known = [key for key, done in self.model.transfers.items() if done[0] == records.DEPOSIT or self._chance(30)]
+        account, transfer_id = self._pick(known) if known else (self._account(), 1)
+        return self._make(records.REVERSE_DEPOSIT, account=account, transfer_id=transfer_id)
+
+    def _adjust(self) -> bytes:
+        payer, receiver = (self._holder() if not self._chance(4) else codes.FEES for _ in range(2))
+        asset = self._asset()
+        available = self._available(payer, asset)
+        atoms = self._near(max(1, self._pick((available, available // 2, available // 50))))
+        reasons = ("ticket 7", "a", "x" * 16, "", "a\x7f", "two words\0more")
+        first, second = records.text_words(self._pick(reasons[:3]) if not self._chance(8) else self._pick(reasons), 2)
+        return self._movement(records.ADJUST, payer, asset, atoms, to_account=receiver, reason_1=first, reason_2=second)
+
     def _repeat_movement(self) -> bytes:
         """One that was done or refused, as it was or changed in one field."""
         if not self._movements:
@@ -376,8 +427,9 @@ class Program:
         if self._chance(2):
             name = self._pick(("account", "asset", "atoms", "kind"))
             if name == "kind":
-                kind = self._pick((records.DEPOSIT, records.WITHDRAW))
-                fields.pop("to_account", None)
+                kind = self._pick((records.DEPOSIT, records.WITHDRAW, records.REQUEST_WITHDRAWAL))
+                for extra in ("to_account", "reason_1", "reason_2"):
+                    fields.pop(extra, None)
             else:
                 fields[name] += 1
         return self._make(kind, **fields)

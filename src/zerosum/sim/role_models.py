@@ -111,7 +111,7 @@ class ShardModel(Model):
             return self._tell(records.REFUSED, kind, codes.WRONG_SHARD, 0, 0)
         try:
             if kind == records.OPEN_ACCOUNT:
-                require(fields["account"] < codes.FIRST_USER or fields["account"] % self.shards == self.shard, codes.WRONG_SHARD)
+                self._check_is_here(fields["account"])
             self._handlers[kind](fields)
         except Refused as refused:
             self._tell_refused(kind, refused, fields)
@@ -229,38 +229,41 @@ class ShardModel(Model):
 
     # Transfers to and from other shards.
 
+    def _check_is_here(self, account_id: int) -> None:
+        require(account_id < codes.FIRST_USER or (account_id & codes.ACCOUNT_MAX) % self.shards == self.shard, codes.WRONG_SHARD)
+
     def _transfer(self, fields: Fields) -> None:
         to = fields["to_account"]
-        if to < codes.FIRST_USER or to > codes.ACCOUNT_MAX or to % self.shards == self.shard:
+        if to < codes.FIRST_USER or to > codes.HOLDER_MAX or (to & codes.ACCOUNT_MAX) % self.shards == self.shard:
             return super()._transfer(fields)
         self._check_movement(records.TRANSFER, fields)
-        payer = self._payer(fields["account"])
-        require(payer.status != codes.CLOSED, codes.ACCOUNT_CLOSED)
-        require(payer.status != codes.SUSPENDED, codes.ACCOUNT_SUSPENDED)
-        asset, atoms, account = fields["asset"], fields["atoms"], payer.account_id
-        require(atoms <= self.balance(account, asset)[0], codes.INSUFFICIENT_BALANCE)
+        require(self._payer(fields["account"]).status != codes.CLOSED, codes.ACCOUNT_CLOSED)
+        self._may_pay(fields)
+        asset, atoms, account = fields["asset"], fields["atoms"], fields["account"]
         self.transfers[account, fields["transfer_id"]] = (records.TRANSFER, *fields.values())
         self._pay(asset, account, codes.CLEARING, atoms)
         self._tell(records.TRANSFER_SENT, fields["transfer_id"], asset, atoms, account, self.balance(account, asset)[0], to)
 
     def _credit(self, fields: Fields) -> None:
         asset, atoms, to = fields["asset"], fields["atoms"], fields["to_account"]
-        account = self.accounts.get(to)
-        if not 0 <= asset < len(self.assets) or account is None or account.status in (codes.HOUSE, codes.CLOSED):
+        owner = self.accounts.get(to & codes.ACCOUNT_MAX)
+        if not 0 <= asset < len(self.assets) or owner is None or owner.status in (codes.HOUSE, codes.CLOSED):
             return  # it is sent back
+        self._open_wallet(to)
         self._pay(asset, codes.CLEARING, to, atoms)
         self._tell(records.TRANSFER_ARRIVED, fields["transfer_id"], asset, atoms, to, self.balance(to, asset)[0], fields["from_account"])
 
     def _credit_returned(self, fields: Fields) -> None:
         asset, atoms = fields["asset"], fields["atoms"]
-        account = self.accounts[fields["from_account"]]
-        if account.status == codes.CLOSED:
-            account.status = codes.SUSPENDED
-            self._tell_account(account)
-        self._pay(asset, codes.CLEARING, account.account_id, atoms)
-        del self.transfers[account.account_id, fields["transfer_id"]]
+        account = fields["from_account"]
+        owner = self._payer(account)
+        if owner.status == codes.CLOSED:
+            owner.status = codes.SUSPENDED
+            self._tell_account(owner)
+        self._pay(asset, codes.CLEARING, account, atoms)
+        del self.transfers[account, fields["transfer_id"]]
         self._tell(
-            records.TRANSFER_RETURNED, fields["transfer_id"], asset, atoms, account.account_id, self.balance(account.account_id, asset)[0],
+            records.TRANSFER_RETURNED, fields["transfer_id"], asset, atoms, account, self.balance(account, asset)[0],
             fields["to_account"], fields["reason"],
         )  # fmt: skip
 

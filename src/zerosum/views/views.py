@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from zerosum.core import records
-from zerosum.core.codes import FIRST_USER
+from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.views.accounts import Account, Accounts, Order
 from zerosum.views.events import Event, unpacked
 from zerosum.views.listings import Listing, Listings
@@ -133,7 +133,7 @@ class Views:
         return self.markets.by_number[symbol]
 
     def shard_of(self, account_id: int) -> AccountViews:
-        return self.shards[account_id % len(self.shards) if account_id >= FIRST_USER else HOME]
+        return self.shards[(account_id & ACCOUNT_MAX) % len(self.shards) if account_id >= FIRST_USER else HOME]
 
     def account(self, account_id: int) -> Account | None:
         return self.shard_of(account_id).accounts.by_id.get(account_id)

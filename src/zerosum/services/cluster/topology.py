@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from zerosum.core import records
-from zerosum.core.codes import FIRST_USER
+from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.core.ubscore_role import HOME, is_for_all
 from zerosum.log.streams import Stream
 
@@ -32,7 +32,7 @@ class Topology:
 
     def shard_of_account(self, account_id: int) -> int:
         """The house has an account of its own in each shard; the first one's is meant where none is named."""
-        return account_id % self.shards if account_id >= FIRST_USER else HOME
+        return (account_id & ACCOUNT_MAX) % self.shards if account_id >= FIRST_USER else HOME
 
     def partition_of_order(self, command: bytes) -> int:
         """Of a command that has terms."""
