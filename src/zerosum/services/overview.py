@@ -25,7 +25,13 @@ Json = dict[str, Any]
 
 PAGE: Final = 1_000  # accounts in one answer: a running exchange takes no orders while it is made
 NUMBER_MAX: Final = (1 << 63) - 1
-ACCOUNT_STATUSES: Final = {codes.ACTIVE: "active", codes.SUSPENDED: "suspended", codes.CLOSED: "closed", codes.HOUSE: "house"}
+ACCOUNT_STATUSES: Final = {
+    codes.ACTIVE: "active",
+    codes.SUSPENDED: "suspended",
+    codes.CLOSED: "closed",
+    codes.HOUSE: "house",
+    codes.WALLET: "wallet",
+}
 
 
 class BadQuestion(ZerosumError):

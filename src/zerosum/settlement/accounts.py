@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NoReturn, Protocol, final
 
 from zerosum.core import codes, records
-from zerosum.core.codes import BUY, FEES, OUTSIDE
+from zerosum.core.codes import BUY, FEES, OUTSIDE, WITHDRAWALS
 from zerosum.settlement import rows as row_types
 from zerosum.settlement.batch import ACCOUNT, SEQUENCE, Event
 from zerosum.settlement.errors import SettlementBroken
@@ -33,12 +33,16 @@ from zerosum.settlement.rows import (
     PAY,
     RECEIVE,
     RETURNED,
+    REVERSED,
     SENT,
+    SETTLED,
     AccountRow,
+    AdjustmentRow,
     ArrivalRow,
     AssetRow,
     BalanceRow,
     CheckpointRow,
+    EndRow,
     MovementRow,
     OrderRow,
     Rows,
@@ -103,6 +107,8 @@ class AccountTranslator:
         yield records.MOVE_ADMITTED, self._move_admitted
         yield records.MOVE_REJECTED, self._move_rejected
         yield records.TRANSFERRED, self._transferred
+        yield records.WITHDRAWAL_ENDED, self._withdrawal_ended
+        yield records.ADJUSTED, self._adjusted
         yield records.ACCOUNT_CHANGED, self._account_changed
         yield records.ASSET_LISTED, self._asset_listed
         yield records.SYMBOL_LISTED, self._symbol_listed
@@ -314,28 +320,58 @@ class AccountTranslator:
         return balance
 
     def _transferred(self, event: Event) -> None:
-        _, sequence, cause, time_us, transfer_id, command, asset, atoms, source, source_available, target, target_available = event
-        if atoms < 1 or source == target:
-            broken(event, f"transfer {transfer_id} moves {atoms} atoms from account {source} to {target}")
-        source_frozen = self._frozen(source, asset)
-        target_frozen = self._frozen(target, asset)
-        self._put(event, source, asset, source_available, source_frozen, -atoms)
-        self._put(event, target, asset, target_available, target_frozen, atoms)
+        _, _, cause, time_us, transfer_id, command, asset, atoms, source, source_available, target, target_available = event
         if command == records.DEPOSIT and source == OUTSIDE:
             kind = row_types.DEPOSIT
             self._rows.deposits.append(MovementRow(target, transfer_id, asset, atoms, time_us, cause))
         elif command == records.WITHDRAW and target == OUTSIDE:
             kind = row_types.WITHDRAWAL
             self._rows.withdrawals.append(MovementRow(source, transfer_id, asset, atoms, time_us, cause))
-        elif command == records.TRANSFER and OUTSIDE not in (source, target):
+        elif command == records.REQUEST_WITHDRAWAL and target == WITHDRAWALS:
+            kind = row_types.WITHDRAWAL_REQUESTED
+            self._rows.withdrawal_requests.append(MovementRow(source, transfer_id, asset, atoms, time_us, cause))
+        elif command == records.REVERSE_DEPOSIT and target == OUTSIDE:
+            kind = row_types.DEPOSIT_REVERSED
+            self._rows.movement_ends.append(EndRow(source, transfer_id, REVERSED, asset, atoms, time_us, cause))
+        elif command == records.TRANSFER and not {source, target} & {OUTSIDE, WITHDRAWALS}:
             kind = row_types.TRANSFER
             self._rows.transfers.append(TransferRow(transfer_id, source, target, asset, atoms, time_us, cause, MOVED))
         else:
             broken(event, f"no command {command} moves money from account {source} to {target}")
-        entry = sequence << LEG_BITS
-        legs = self._rows.balance_ledger
-        legs.append((entry, source, asset, kind, -atoms, source_available, source_frozen, cause, None, transfer_id, time_us))
-        legs.append((entry | 1, target, asset, kind, atoms, target_available, target_frozen, cause, None, transfer_id, time_us))
+        self._legs_of_movement(event, kind, transfer_id, asset, atoms, (source, source_available), (target, target_available))
+
+    def _legs_of_movement(
+        self, event: Event, kind: int, transfer_id: int, asset: int, atoms: int, source: tuple[int, int], target: tuple[int, int]
+    ) -> None:  # fmt: skip
+        """Out of one account and into another, each with what it then has available."""
+        if atoms < 1 or source[0] == target[0]:
+            broken(event, f"transfer {transfer_id} moves {atoms} atoms from account {source[0]} to {target[0]}")
+        entry = event[SEQUENCE] << LEG_BITS
+        for leg, ((account, available), delta) in enumerate(((source, -atoms), (target, atoms))):
+            frozen = self._frozen(account, asset)
+            self._put(event, account, asset, available, frozen, delta)
+            self._rows.balance_ledger.append(
+                (entry | leg, account, asset, kind, delta, available, frozen, event[2], None, transfer_id, event[3])
+            )
+
+    def _withdrawal_ended(self, event: Event) -> None:
+        """Settled: out of the exchange. Returned: to its account."""
+        _, _, cause, time_us, transfer_id, command, asset, atoms, account, pending, to, to_available = event
+        if command == records.SETTLE_WITHDRAWAL and to == OUTSIDE:
+            kind, state = row_types.WITHDRAWAL_SETTLED, SETTLED
+        elif command == records.RETURN_WITHDRAWAL and to == account:
+            kind, state = row_types.WITHDRAWAL_RETURNED, RETURNED
+        else:
+            broken(event, f"no command {command} ends the withdrawal {transfer_id} of account {account} with money for {to}")
+        self._rows.movement_ends.append(EndRow(account, transfer_id, state, asset, atoms, time_us, cause))
+        self._legs_of_movement(event, kind, transfer_id, asset, atoms, (WITHDRAWALS, pending), (to, to_available))
+
+    def _adjusted(self, event: Event) -> None:
+        _, _, cause, time_us, transfer_id, asset, atoms, source, source_available, target, target_available, *words = event
+        reason = records.words_text(tuple(words))
+        self._rows.adjustments.append(AdjustmentRow(source, transfer_id, target, asset, atoms, reason, time_us, cause))
+        legs = (source, source_available), (target, target_available)
+        self._legs_of_movement(event, row_types.ADJUSTMENT, transfer_id, asset, atoms, *legs)
 
     def _transfer_sent(self, event: Event) -> None:
         """Out of the account here and on its way to another shard."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, final
 
 from zerosum.core import records
-from zerosum.core.codes import BUY, FEES, OUTSIDE
+from zerosum.core.codes import BUY, FEES, OUTSIDE, WITHDRAWALS
 from zerosum.settlement.batch import Event
 from zerosum.settlement.pairing import MAKER, TAKER, Leg, Pairing
 
@@ -61,6 +61,12 @@ class Cut:
             elif kind == records.TRANSFERRED:
                 self._change(shard, event[8], event[6], -event[7], event[9])
                 self._change(shard, event[10], event[6], event[7], event[11])
+            elif kind == records.WITHDRAWAL_ENDED:
+                self._change(shard, WITHDRAWALS, event[6], -event[7], event[9])
+                self._change(shard, event[10], event[6], event[7], event[11])
+            elif kind == records.ADJUSTED:
+                self._change(shard, event[7], event[5], -event[6], event[8])
+                self._change(shard, event[9], event[5], event[6], event[10])
             elif kind in (records.TRANSFER_SENT, records.TRANSFER_ARRIVED, records.TRANSFER_RETURNED):
                 self._transfer(shard, event, kind)
             elif kind == records.SYMBOL_LISTED:

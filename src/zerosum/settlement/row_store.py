@@ -16,7 +16,8 @@ from zerosum.settlement.rows import AccountRow, Rows
 
 KEY_COLUMNS: Final = {
     "assets": 1, "symbols": 1, "markets": 1, "accounts": 1, "orders": 3, "trades": 2, "user_trades": 4, "balance_ledger": 1, "balances": 2,
-    "klines": 3, "deposits": 2, "withdrawals": 2, "transfers": 2, "arrivals": 3, "checkpoints": 1,
+    "klines": 3, "deposits": 2, "withdrawals": 2, "withdrawal_requests": 2, "movement_ends": 2,
+    "adjustments": 2, "transfers": 2, "arrivals": 3, "checkpoints": 1,
 }  # fmt: skip
 """How many of a row's first columns name it, within its stream."""
 

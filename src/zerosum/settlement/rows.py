@@ -10,7 +10,9 @@ What a row of each table holds, in the order of its columns, and the rows that a
     balances                                       as they are now, the house's too
     klines                                         candles of a minute, an hour and a day
     markets                                        the status of each symbol, as its engine last told
-    deposits  withdrawals  checkpoints
+    deposits  withdrawals  checkpoints             a withdrawal that was requested first is in withdrawal_requests
+    withdrawal_requests  movement_ends             what became of a request: SETTLED or RETURNED; of a deposit: REVERSED
+    adjustments                                    an operator's entries
     transfers  arrivals                            by who sends, and, where that is on another shard, by who receives
 
 Always true: every row is absolute, never an increment, and has one key, so that writing it twice changes nothing. Amounts are atoms, ticks
@@ -38,7 +40,20 @@ FEE: Final = 3
 DEPOSIT: Final = 4
 WITHDRAWAL: Final = 5
 TRANSFER: Final = 6
-KINDS: Final = {PAY: "PAY", RECEIVE: "RECEIVE", FEE: "FEE", DEPOSIT: "DEPOSIT", WITHDRAWAL: "WITHDRAWAL", TRANSFER: "TRANSFER"}
+WITHDRAWAL_REQUESTED: Final = 7
+WITHDRAWAL_SETTLED: Final = 8
+WITHDRAWAL_RETURNED: Final = 9
+DEPOSIT_REVERSED: Final = 10
+ADJUSTMENT: Final = 11
+KINDS: Final = {
+    PAY: "PAY", RECEIVE: "RECEIVE", FEE: "FEE", DEPOSIT: "DEPOSIT", WITHDRAWAL: "WITHDRAWAL", TRANSFER: "TRANSFER",
+    WITHDRAWAL_REQUESTED: "WITHDRAWAL_REQUESTED", WITHDRAWAL_SETTLED: "WITHDRAWAL_SETTLED", WITHDRAWAL_RETURNED: "WITHDRAWAL_RETURNED",
+    DEPOSIT_REVERSED: "DEPOSIT_REVERSED", ADJUSTMENT: "ADJUSTMENT",
+}  # fmt: skip
+
+# What becomes of a withdrawal that was requested, or of a deposit.
+SETTLED: Final = "SETTLED"
+REVERSED: Final = "REVERSED"
 
 # Status of a transfer.
 MOVED: Final = "MOVED"
@@ -203,6 +218,29 @@ class MovementRow(NamedTuple):
     cause: int
 
 
+class EndRow(NamedTuple):
+    """`state`: SETTLED, RETURNED or REVERSED."""
+
+    account: int
+    transfer_id: int
+    state: str
+    asset: int
+    atoms: int
+    time_us: int
+    cause: int
+
+
+class AdjustmentRow(NamedTuple):
+    account: int
+    transfer_id: int
+    to_account: int
+    asset: int
+    atoms: int
+    reason: str
+    time_us: int
+    cause: int
+
+
 class TransferRow(NamedTuple):
     """`status`: MOVED within a shard; SENT to another one; RETURNED from there, and then the id may be used again."""
 
@@ -243,8 +281,9 @@ class Rows:
     """What a batch changes, table by table. `ended_orders`: keys to delete from active_orders. Where rows are many they are Values."""
 
     __slots__ = (
-        "accounts", "active_orders", "arrivals", "assets", "balance_ledger", "balances", "checkpoints", "deposits", "ended_orders",
-        "klines", "markets", "orders", "symbols", "trades", "transfers", "user_trades", "withdrawals",
+        "accounts", "active_orders", "adjustments", "arrivals", "assets", "balance_ledger", "balances", "checkpoints", "deposits",
+        "ended_orders", "klines", "markets", "movement_ends", "orders", "symbols", "trades", "transfers", "user_trades",
+        "withdrawal_requests", "withdrawals",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -262,6 +301,9 @@ class Rows:
         self.klines: list[KlineRow] = []
         self.deposits: list[MovementRow] = []
         self.withdrawals: list[MovementRow] = []
+        self.withdrawal_requests: list[MovementRow] = []
+        self.movement_ends: list[EndRow] = []
+        self.adjustments: list[AdjustmentRow] = []
         self.transfers: list[TransferRow] = []
         self.arrivals: list[ArrivalRow] = []
         self.checkpoints: list[CheckpointRow] = []

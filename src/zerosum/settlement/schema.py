@@ -289,10 +289,52 @@ CREATE TABLE markets (
 INSERT INTO markets SELECT symbol, status, reference_ticks, tick_lot_atoms, listed_us FROM symbols;
 """
 
+# Money that leaves in two steps, what is taken back, and what operators set right.
+MONEY_IN_STEPS: Final = """
+INSERT INTO ledger_kinds VALUES (7, 'WITHDRAWAL_REQUESTED'), (8, 'WITHDRAWAL_SETTLED'), (9, 'WITHDRAWAL_RETURNED'),
+    (10, 'DEPOSIT_REVERSED'), (11, 'ADJUSTMENT');
+INSERT INTO accounts VALUES (4, 4, 0, 0, 0, 0, 0);  -- the house: WITHDRAWALS
+
+CREATE TABLE withdrawal_requests (
+    account INTEGER NOT NULL,
+    transfer_id INTEGER NOT NULL,
+    asset INTEGER NOT NULL,
+    atoms INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    PRIMARY KEY (account, transfer_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE movement_ends (
+    account INTEGER NOT NULL,
+    transfer_id INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    asset INTEGER NOT NULL,
+    atoms INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    PRIMARY KEY (account, transfer_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX movement_ends_by_cause ON movement_ends (cause);
+
+CREATE TABLE adjustments (
+    account INTEGER NOT NULL,
+    transfer_id INTEGER NOT NULL,
+    to_account INTEGER NOT NULL,
+    asset INTEGER NOT NULL,
+    atoms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    time_us INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    PRIMARY KEY (account, transfer_id)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: Final = (
     Migration(1, "the settled record", FIRST),
     Migration(2, "trades by order", TRADES_BY_ORDER),
     Migration(3, "transfers by account, markets", TRANSFERS_BY_ACCOUNT),
+    Migration(4, "money in steps", MONEY_IN_STEPS),
 )
 VERSION: Final = MIGRATIONS[-1].version
 

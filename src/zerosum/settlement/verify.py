@@ -20,12 +20,14 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from zerosum.core.codes import BUY, FEES, LIMIT_MAKER, OUTSIDE
+from zerosum.core.codes import BUY, FEES, LIMIT_MAKER, OUTSIDE, WITHDRAWALS
 from zerosum.core.records import FORMAT
 from zerosum.settlement.reading import one_state
 from zerosum.settlement.rows import (
+    ADJUSTMENT,
     CANCELED,
     DEPOSIT,
+    DEPOSIT_REVERSED,
     EXPIRED,
     EXPIRED_IN_MATCH,
     FEE,
@@ -38,6 +40,9 @@ from zerosum.settlement.rows import (
     REJECTED,
     TRANSFER,
     WITHDRAWAL,
+    WITHDRAWAL_REQUESTED,
+    WITHDRAWAL_RETURNED,
+    WITHDRAWAL_SETTLED,
     BalanceRow,
     LedgerRow,
     OrderRow,
@@ -68,12 +73,33 @@ WHERE t.symbol = :symbol AND t.trade_id = :trade_id
 MOVEMENTS: Final = {
     DEPOSIT: "SELECT 1, account, asset, atoms FROM deposits WHERE account = :target AND transfer_id = :transfer_id",
     WITHDRAWAL: "SELECT account, 1, asset, atoms FROM withdrawals WHERE account = :source AND transfer_id = :transfer_id",
+    WITHDRAWAL_REQUESTED: "SELECT account, 4, asset, atoms FROM withdrawal_requests WHERE account = :source AND transfer_id = :transfer_id",
+    # What ends names no account on one side: it is the request's whose asset and atoms these are, and which has ended so.
+    WITHDRAWAL_SETTLED: "SELECT 4, 1, asset, atoms FROM movement_ends"
+    " WHERE state = 'SETTLED' AND transfer_id = :transfer_id AND cause = :cause",
+    WITHDRAWAL_RETURNED: "SELECT 4, account, asset, atoms FROM movement_ends"
+    " WHERE state = 'RETURNED' AND account = :target AND transfer_id = :transfer_id",
+    DEPOSIT_REVERSED: "SELECT account, 1, asset, atoms FROM movement_ends"
+    " WHERE state = 'REVERSED' AND account = :source AND transfer_id = :transfer_id",
+    ADJUSTMENT: "SELECT account, to_account, asset, atoms FROM adjustments WHERE account = :source AND transfer_id = :transfer_id",
     TRANSFER: "SELECT from_account, to_account, asset, atoms FROM transfers WHERE from_account = :source AND transfer_id = :transfer_id",
 }
 COUNTS: Final = (
     "SELECT (SELECT count(*) FROM balance_ledger WHERE kind = :pay), (SELECT count(*) FROM user_trades), 2 * (SELECT count(*) FROM trades),"
     " (SELECT count(*) FROM balance_ledger WHERE symbol IS NULL),"
-    " 2 * ((SELECT count(*) FROM deposits) + (SELECT count(*) FROM withdrawals) + (SELECT count(*) FROM transfers))"
+    " 2 * ((SELECT count(*) FROM deposits) + (SELECT count(*) FROM withdrawals) + (SELECT count(*) FROM transfers)"
+    " + (SELECT count(*) FROM withdrawal_requests) + (SELECT count(*) FROM movement_ends) + (SELECT count(*) FROM adjustments))"
+)
+PENDING: Final = (
+    "SELECT asset, sum(atoms) FROM withdrawal_requests WHERE NOT EXISTS (SELECT 1 FROM movement_ends ends"
+    " WHERE (ends.account, ends.transfer_id) = (withdrawal_requests.account, withdrawal_requests.transfer_id)) GROUP BY asset"
+)
+ENDS_OF_NOTHING: Final = (
+    "SELECT account, transfer_id, state FROM movement_ends ends WHERE NOT EXISTS ("
+    "SELECT 1 FROM withdrawal_requests WHERE state IN ('SETTLED', 'RETURNED')"
+    " AND (account, transfer_id, asset, atoms) = (ends.account, ends.transfer_id, ends.asset, ends.atoms)"
+    " UNION ALL SELECT 1 FROM deposits WHERE state = 'REVERSED'"
+    " AND (account, transfer_id, asset, atoms) = (ends.account, ends.transfer_id, ends.asset, ends.atoms))"
 )
 # Account, symbol, order id, lots, atoms, first and last trade id: by the orders, and by the trades.
 BY_ORDERS: Final = """
@@ -149,9 +175,22 @@ def ledger_explains_balances(connection: apsw.Connection) -> Iterator[str]:
 def balances_are_possible(connection: apsw.Connection) -> Iterator[str]:
     """Only OUTSIDE is negative, by what the others have; the house has nothing frozen."""
     for row in balances(connection):
-        house = row.account in (OUTSIDE, FEES)
+        house = row.account in (OUTSIDE, FEES, WITHDRAWALS)
         if row.frozen_atoms < 0 or (row.available_atoms < 0 and row.account != OUTSIDE) or (house and row.frozen_atoms):
             yield f"account {row.account} has {row.available_atoms} + {row.frozen_atoms} of asset {row.asset}"
+
+
+def withdrawals_are_pending(connection: apsw.Connection) -> Iterator[str]:
+    """What is on its way out is what was requested and has not ended; what has ended was there, once, and as it was."""
+    pending: dict[int, int] = defaultdict(int)
+    for asset, atoms in connection.execute(PENDING):
+        pending[asset] += atoms
+    for balance in balances(connection):
+        if balance.account == WITHDRAWALS and balance.available_atoms != pending.pop(balance.asset, 0):
+            yield f"asset {balance.asset}: {balance.available_atoms} atoms are on their way out, which is not what is pending"
+    yield from (f"asset {asset}: {atoms} atoms are pending, and none is on its way out" for asset, atoms in pending.items() if atoms)
+    for account, transfer_id, state in connection.execute(ENDS_OF_NOTHING):
+        yield f"movement {transfer_id} of account {account} is {state}, and there is none such"
 
 
 def frozen_is_for_open_orders(connection: apsw.Connection) -> Iterator[str]:
@@ -180,7 +219,7 @@ def legs_are_of_movements(connection: apsw.Connection) -> Iterator[str]:
     transfers; they sum to zero, asset by asset; and there are no others.
     """
     symbols = listings(connection)
-    for (symbol, reference, _), rows in groupby(ledger(connection), lambda row: (row.symbol, row.reference, row.cause)):
+    for (symbol, reference, cause), rows in groupby(ledger(connection), lambda row: (row.symbol, row.reference, row.cause)):
         legs: list[Leg] = sorted((row.account, row.asset, row.kind, row.delta_atoms) for row in rows)
         sums: dict[int, int] = defaultdict(int)
         for _, asset, _, atoms in legs:
@@ -188,7 +227,7 @@ def legs_are_of_movements(connection: apsw.Connection) -> Iterator[str]:
         name = f"trade {reference} of symbol {symbol}" if symbol is not None else f"transfer {reference}"
         yield from (f"the legs of {name} in asset {asset} sum to {total}, not to zero" for asset, total in sums.items() if total)
         if symbol is None:
-            expected = movement_legs(connection, legs, reference)
+            expected = movement_legs(connection, legs, reference, cause)
         else:
             expected = trade_legs(connection, symbols[symbol], reference)
         if legs != expected:
@@ -221,11 +260,11 @@ def trade_legs(connection: apsw.Connection, listing: SymbolRow, trade_id: int) -
     return sorted(legs) if quote_atoms == trade.quote_atoms else []
 
 
-def movement_legs(connection: apsw.Connection, legs: list[Leg], transfer_id: int) -> list[Leg]:
+def movement_legs(connection: apsw.Connection, legs: list[Leg], transfer_id: int, cause: int) -> list[Leg]:
     """What a deposit, withdrawal or transfer calls for, by the table that the legs' kind leads to."""
     kind = legs[0][2]
     given = {atoms < 0: account for account, _, _, atoms in legs}
-    key = {"source": given.get(True), "target": given.get(False), "transfer_id": transfer_id}
+    key = {"source": given.get(True), "target": given.get(False), "transfer_id": transfer_id, "cause": cause}
     row = one(connection, MOVEMENTS[kind], key) if kind in MOVEMENTS else None
     if row is None:
         return []
@@ -315,6 +354,7 @@ RULES: Final[dict[str, Callable[[apsw.Connection], Iterator[str]]]] = {
     "the file is whole": file_is_whole,
     "the ledger explains every balance, and every asset sums to zero": ledger_explains_balances,
     "only OUTSIDE is negative": balances_are_possible,
+    "what is on its way out is what was requested": withdrawals_are_pending,
     "frozen is what open orders need": frozen_is_for_open_orders,
     "every movement has its legs, which sum to zero": legs_are_of_movements,
     "an order is the sum of its trades": orders_are_explained_by_trades,

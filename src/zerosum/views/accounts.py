@@ -12,9 +12,10 @@ Always true:
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from zerosum.core.codes import BY_OWNER, FIRST_USER, NO_REASON, SELF_TRADE, SELL
+from zerosum.core.records import REQUEST_WITHDRAWAL
 from zerosum.views.events import Event
 from zerosum.views.listings import Listings
 
@@ -71,9 +72,19 @@ class Order:
         return self.terms >> 32
 
 
+class Withdrawal(NamedTuple):
+    """One that was requested, and has not ended."""
+
+    asset: int
+    atoms: int
+    requested_us: int
+
+
 @final
 class Account:
-    __slots__ = ("account_id", "balances", "by_client", "maker_ppm", "open_orders", "orders_max", "status", "taker_ppm", "updated_us")
+    __slots__ = (
+        "account_id", "balances", "by_client", "maker_ppm", "open_orders", "orders_max", "pending", "status", "taker_ppm", "updated_us",
+    )  # fmt: skip
 
     def __init__(self, account_id: int) -> None:
         self.account_id = account_id
@@ -85,6 +96,11 @@ class Account:
         self.balances: dict[int, Event] = {}  # asset: (available, frozen) atoms
         self.open_orders: dict[int, Order] = {}  # by order id, oldest first
         self.by_client: dict[Event, Order] = {}
+        self.pending: dict[int, Withdrawal] = {}  # by transfer id, the oldest first
+
+    def withdrawing(self, asset: int) -> int:
+        """Atoms on their way out."""
+        return sum(each.atoms for each in self.pending.values() if each.asset == asset)
 
 
 @final
@@ -119,11 +135,27 @@ class Accounts:
         account.updated_us = event[3]
 
     def transferred(self, event: Event) -> None:
-        _, _, _, time_us, _, _, asset, _, source, source_available, target, target_available = event
+        _, _, _, time_us, transfer_id, command, asset, atoms, source, source_available, target, target_available = event
         if source >= FIRST_USER:
             self.set_available(source, asset, source_available, time_us)
+            if command == REQUEST_WITHDRAWAL:
+                self.by_id[source].pending[transfer_id] = Withdrawal(asset, atoms, time_us)
         if target >= FIRST_USER:
             self.set_available(target, asset, target_available, time_us)
+
+    def withdrawal_ended(self, event: Event) -> None:
+        _, _, _, time_us, transfer_id, _, asset, _, account_id, _, to, to_available = event
+        if account_id < FIRST_USER:
+            return
+        del self.by_id[account_id].pending[transfer_id]
+        if to >= FIRST_USER:
+            self.set_available(to, asset, to_available, time_us)
+
+    def adjusted(self, event: Event) -> None:
+        _, _, _, time_us, _, asset, _, source, source_available, target, target_available, _, _ = event
+        for account_id, available in ((source, source_available), (target, target_available)):
+            if account_id >= FIRST_USER:
+                self.set_available(account_id, asset, available, time_us)
 
     def transfer_passed(self, event: Event) -> None:
         """TRANSFER_SENT, TRANSFER_ARRIVED, TRANSFER_RETURNED: this shard's side of a transfer to or from another."""

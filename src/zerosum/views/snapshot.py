@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from zerosum.core.records import text_words
-from zerosum.views.accounts import OPEN, ORDER_NUMBERS, Account, Order
+from zerosum.views.accounts import OPEN, ORDER_NUMBERS, Account, Order, Withdrawal
 from zerosum.views.events import Event
 from zerosum.views.listings import Listing
 from zerosum.views.views import Views
@@ -51,6 +51,7 @@ def sections(views: Views) -> Iterator[tuple[str, bytes]]:
     yield "views.trades", packed(event for market in markets for event in market.trades)
     yield "views.accounts", packed((a.account_id, a.status, a.maker_ppm, a.taker_ppm, a.orders_max, a.updated_us) for a in accounts)
     yield "views.balances", packed((a.account_id, asset, *balance) for a in accounts for asset, balance in a.balances.items())
+    yield "views.pending", packed((a.account_id, transfer_id, *each) for a in accounts for transfer_id, each in a.pending.items())
     yield "views.open_orders", packed(order_row(order) for a in accounts for order in a.open_orders.values())
     yield "views.ended_orders", packed(order_row(order) for order in views.accounts.ended)
 
@@ -74,6 +75,8 @@ def load(views: Views, saved: dict[str, bytes]) -> None:
         account.status, account.maker_ppm, account.taker_ppm, account.orders_max, account.updated_us = rest
     for account_id, asset, available, frozen in rows_of(saved["views.balances"], 4):
         views.accounts.by_id[account_id].balances[asset] = (available, frozen)
+    for account_id, transfer_id, *pending in rows_of(saved.get("views.pending", b""), 5):  # not there before there were such
+        views.accounts.by_id[account_id].pending[transfer_id] = Withdrawal(*pending)
     load_orders(views, saved)
 
 

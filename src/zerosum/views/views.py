@@ -50,6 +50,8 @@ class AccountViews:
         handlers[records.MOVE_ADMITTED] = accounts.repriced
         handlers[records.MOVE_REJECTED] = accounts.repriced
         handlers[records.TRANSFERRED] = accounts.transferred
+        handlers[records.WITHDRAWAL_ENDED] = accounts.withdrawal_ended
+        handlers[records.ADJUSTED] = accounts.adjusted
         handlers[records.ACCOUNT_CHANGED] = accounts.account_changed
         handlers[records.ASSET_LISTED] = listings.asset_listed
         handlers[records.SYMBOL_LISTED] = listings.symbol_listed

@@ -307,7 +307,8 @@ def test_money_that_comes_goes_and_is_passed_on(run: Run, tmp_path: Path) -> Non
 
 def test_kinds_of_legs_have_names(run: Run, tmp_path: Path) -> None:
     assert dict(read(settled(tmp_path / "settled.db", run), "SELECT * FROM ledger_kinds")) == KINDS
-    assert len({PAY, RECEIVE, FEE, DEPOSIT, WITHDRAWAL, TRANSFER}) == len(KINDS)
+    assert {PAY, RECEIVE, FEE, DEPOSIT, WITHDRAWAL, TRANSFER} < KINDS.keys()
+    assert len(set(KINDS.values())) == len(KINDS)
 
 
 def test_listings_and_accounts(run: Run, tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_listings_and_accounts(run: Run, tmp_path: Path) -> None:
     )
     assert (status, maker_ppm, taker_ppm) == (codes.ACTIVE, 1, 2)
     assert START_US < opened_us < changed_us == run.time_us - 1
-    assert read(path, "SELECT account FROM accounts WHERE status = ?", codes.HOUSE) == [(1,), (2,), (3,)]
+    assert read(path, "SELECT account FROM accounts WHERE status = ?", codes.HOUSE) == [(1,), (2,), (3,), (4,)]
 
 
 def test_a_symbol_listed_again_keeps_status_and_time_of_listing(run: Run, tmp_path: Path) -> None:
@@ -354,3 +355,41 @@ def test_what_changes_nothing_leaves_no_row_but_moves_the_position(run: Run, tmp
     )
     assert read(before, "SELECT count(*) FROM balance_ledger") == read(after, "SELECT count(*) FROM balance_ledger")
     assert read(after, "SELECT count(*) FROM orders") == [(0,)]
+
+
+# ---------------------------------------------------------------------- money in steps
+
+
+def test_a_withdrawal_is_requested_and_then_settled_or_returned(run: Run, tmp_path: Path) -> None:
+    run.do(records.REQUEST_WITHDRAWAL, ALICE, 501, QUOTE, 100)
+    run.do(records.REQUEST_WITHDRAWAL, ALICE, 502, QUOTE, 30)
+    run.do(records.REQUEST_WITHDRAWAL, BOB, 501, QUOTE, 7)
+    run.do(records.SETTLE_WITHDRAWAL, ALICE, 501)
+    run.do(records.RETURN_WITHDRAWAL, ALICE, 502)
+    path = settled(tmp_path / "settled.db", run)
+    assert read(path, "SELECT account, transfer_id, asset, atoms FROM withdrawal_requests") == [
+        (ALICE, 501, QUOTE, 100), (ALICE, 502, QUOTE, 30), (BOB, 501, QUOTE, 7),
+    ]  # fmt: skip
+    assert read(path, "SELECT account, transfer_id, state, atoms FROM movement_ends") == [
+        (ALICE, 501, "SETTLED", 100), (ALICE, 502, "RETURNED", 30),
+    ]  # fmt: skip
+    assert read(path, "SELECT available_atoms FROM balances WHERE account = 4") == [(7,)]
+    kinds = "SELECT name, sum(delta_atoms), count(*) FROM balance_ledger JOIN ledger_kinds USING (kind) WHERE kind > 6 GROUP BY kind"
+    assert read(path, kinds) == [("WITHDRAWAL_REQUESTED", 0, 6), ("WITHDRAWAL_SETTLED", 0, 2), ("WITHDRAWAL_RETURNED", 0, 2)]
+    assert verify(path) == []
+
+
+def test_reversals_adjustments_and_wallets_are_in_the_record(run: Run, tmp_path: Path) -> None:
+    wallet = ALICE | codes.WALLET_BIT
+    run.do(records.DEPOSIT, ALICE, 601, QUOTE, 100)
+    run.do(records.REVERSE_DEPOSIT, ALICE, 601)
+    run.do(records.TRANSFER, ALICE, 602, QUOTE, 40, wallet)
+    run.do(records.ADJUST, wallet, 603, QUOTE, 15, BOB, *records.text_words("ticket 77", 2))
+    path = settled(tmp_path / "settled.db", run)
+    assert read(path, "SELECT transfer_id, state FROM movement_ends") == [(601, "REVERSED")]
+    assert read(path, "SELECT account, transfer_id, to_account, asset, atoms, reason FROM adjustments") == [
+        (wallet, 603, BOB, QUOTE, 15, "ticket 77"),
+    ]  # fmt: skip
+    assert read(path, "SELECT available_atoms FROM balances WHERE account = ?", wallet) == [(25,)]
+    assert read(path, "SELECT status FROM accounts WHERE account = ?", wallet) == [(codes.WALLET,)]
+    assert verify(path) == []

@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from tests.unit.settlement.support import dump, opened_market, read, settled
-from zerosum.core.codes import CLEARING, FEES, HOUSE, OUTSIDE
+from zerosum.core.codes import CLEARING, FEES, HOUSE, OUTSIDE, WITHDRAWALS
 from zerosum.core.records import FORMAT
 from zerosum.errors import ZerosumError
 from zerosum.settlement import rows, schema
@@ -31,6 +31,9 @@ COLUMNS = {
     "klines": rows.KlineRow._fields,
     "deposits": rows.MovementRow._fields,
     "withdrawals": rows.MovementRow._fields,
+    "withdrawal_requests": rows.MovementRow._fields,
+    "movement_ends": rows.EndRow._fields,
+    "adjustments": rows.AdjustmentRow._fields,
     "transfers": rows.TransferRow._fields,
     "arrivals": rows.ArrivalRow._fields,
     "markets": rows.MarketRow._fields,
@@ -62,7 +65,7 @@ def test_every_table_of_rows_is_written(path: Path) -> None:
 
 
 def test_what_migrations_spell_out_is_what_the_core_says(path: Path) -> None:
-    assert read(path, "SELECT account, status FROM accounts") == [(OUTSIDE, HOUSE), (FEES, HOUSE), (CLEARING, HOUSE)]
+    assert read(path, "SELECT account, status FROM accounts") == [(OUTSIDE, HOUSE), (FEES, HOUSE), (CLEARING, HOUSE), (WITHDRAWALS, HOUSE)]
     assert read(path, "SELECT event_format FROM settlement_state") == [(FORMAT,)]
 
 

@@ -23,6 +23,7 @@ DENSE = "trade ids are dense"
 KLINES = "klines are the sum of their trades"
 POSITION = "the position covers every row"
 WHOLE = "the file is whole"
+PENDING = "what is on its way out is what was requested"
 
 
 def eventful() -> Run:
@@ -35,6 +36,10 @@ def eventful() -> Run:
     run.cancel(BOB, 2)
     run.do(records.WITHDRAW, CAROL, 1_001, 0, 5)
     run.do(records.TRANSFER, CAROL, 1_002, 0, 5, BOB)
+    run.do(records.REQUEST_WITHDRAWAL, CAROL, 1_003, 0, 4)
+    run.do(records.REQUEST_WITHDRAWAL, CAROL, 1_004, 0, 6)
+    run.do(records.SETTLE_WITHDRAWAL, CAROL, 1_004)
+    run.do(records.ADJUST, CAROL, 1_005, 0, 2, BOB, *records.text_words("ticket 7", 2))
     return run
 
 
@@ -96,6 +101,15 @@ SPOILED = [
     ("DELETE FROM withdrawals", {LEGS}),
     ("UPDATE transfers SET to_account = 16", {LEGS}),
     ("INSERT INTO transfers VALUES (5000, 16, 17, 0, 1, 1, 1, 'MOVED')", {LEGS}),
+    ("UPDATE withdrawal_requests SET atoms = atoms + 1 WHERE transfer_id = 1003", {LEGS, PENDING}),
+    ("UPDATE movement_ends SET state = 'RETURNED'", {LEGS}),
+    ("DELETE FROM movement_ends", {LEGS, PENDING}),
+    ("INSERT INTO movement_ends VALUES (18, 1003, 'SETTLED', 0, 4, 1, 1)", {LEGS, PENDING}),
+    ("INSERT INTO movement_ends VALUES (18, 999, 'REVERSED', 0, 4, 1, 1)", {LEGS, PENDING}),
+    ("UPDATE movement_ends SET account = 17", {PENDING}),
+    ("UPDATE adjustments SET to_account = 16", {LEGS}),
+    ("DELETE FROM adjustments", {LEGS}),
+    ("UPDATE balance_ledger SET kind = 8 WHERE kind = 9 OR kind = 11", {LEGS}),
     ("UPDATE klines SET trades = trades + 1 WHERE interval_us = 60000000", {KLINES}),
     ("UPDATE klines SET volume_lots = '1' WHERE interval_us = 3600000000", {KLINES}),
     ("UPDATE klines SET volume_lots = 'many'", {KLINES}),

@@ -21,6 +21,8 @@ BALANCES: Final = "SELECT asset, available_atoms, frozen_atoms FROM balances WHE
 MOVEMENTS: Final = (
     (records.DEPOSIT, "SELECT asset, atoms FROM deposits WHERE account = ? AND transfer_id = ?"),
     (records.WITHDRAW, "SELECT asset, atoms FROM withdrawals WHERE account = ? AND transfer_id = ?"),
+    (records.REQUEST_WITHDRAWAL, "SELECT asset, atoms FROM withdrawal_requests WHERE account = ? AND transfer_id = ?"),
+    (records.ADJUST, "SELECT asset, atoms, to_account FROM adjustments WHERE account = ? AND transfer_id = ?"),
     (records.TRANSFER, "SELECT asset, atoms, to_account, status FROM transfers WHERE from_account = ? AND transfer_id = ?"),
 )
 RETURNED: Final = "RETURNED"

@@ -47,7 +47,16 @@ MATCHING: Final = "matching"
 SIGNING_ROLES: Final = (GATEWAY, ADMIN, UBSCORE, MATCHING)
 
 OF_USERS: Final = frozenset(
-    {records.PLACE, records.CANCEL, records.CANCEL_ALL, records.REDUCE, records.MOVE, records.CANCEL_REPLACE, records.TRANSFER}
+    {
+        records.PLACE,
+        records.CANCEL,
+        records.CANCEL_ALL,
+        records.REDUCE,
+        records.MOVE,
+        records.CANCEL_REPLACE,
+        records.TRANSFER,
+        records.REQUEST_WITHDRAWAL,
+    }
 )
 OF_SHARDS: Final = frozenset(range(records.ENGINE_LIST, records.ENGINE_VERSION + 1)) | {
     records.HANDED_ON, records.CREDIT, records.CREDIT_RETURNED,

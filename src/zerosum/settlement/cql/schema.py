@@ -69,6 +69,12 @@ TABLES: Final = (
     " cause bigint, PRIMARY KEY ((account), transfer_id, stream))",
     "CREATE TABLE IF NOT EXISTS withdrawals (account bigint, transfer_id bigint, stream text, asset int, atoms bigint, time_us bigint,"
     " cause bigint, PRIMARY KEY ((account), transfer_id, stream))",
+    "CREATE TABLE IF NOT EXISTS withdrawal_requests (account bigint, transfer_id bigint, stream text, asset int, atoms bigint, time_us bigint,"
+    " cause bigint, PRIMARY KEY ((account), transfer_id, stream))",
+    "CREATE TABLE IF NOT EXISTS movement_ends (account bigint, transfer_id bigint, stream text, state text, asset int, atoms bigint,"
+    " time_us bigint, cause bigint, PRIMARY KEY ((account), transfer_id, stream))",
+    "CREATE TABLE IF NOT EXISTS adjustments (account bigint, transfer_id bigint, stream text, to_account bigint, asset int, atoms bigint,"
+    " reason text, time_us bigint, cause bigint, PRIMARY KEY ((account), transfer_id, stream))",
     "CREATE TABLE IF NOT EXISTS transfers (from_account bigint, transfer_id bigint, stream text, to_account bigint, asset int, atoms bigint,"
     " time_us bigint, cause bigint, status text, PRIMARY KEY ((from_account), transfer_id, stream))",
     "CREATE TABLE IF NOT EXISTS arrivals (to_account bigint, from_account bigint, transfer_id bigint, asset int, atoms bigint,"

@@ -22,10 +22,12 @@ from zerosum.settlement.cql.session import varint
 from zerosum.settlement.rows import (
     LEG_BITS,
     AccountRow,
+    AdjustmentRow,
     ArrivalRow,
     AssetRow,
     BalanceRow,
     CheckpointRow,
+    EndRow,
     KlineRow,
     LedgerRow,
     MarketRow,
@@ -93,6 +95,9 @@ ACCOUNTS: Final = Table("accounts", tuple(name for name in AccountRow._fields if
 ACCOUNTS_OPENED: Final = Table("accounts", ("account", "opened_us"), 1, 1, first_wins=True)
 DEPOSITS: Final = Table("deposits", ("account", "transfer_id", "stream", *MovementRow._fields[2:]), 1, 3)
 WITHDRAWALS: Final = Table("withdrawals", ("account", "transfer_id", "stream", *MovementRow._fields[2:]), 1, 3)
+WITHDRAWAL_REQUESTS: Final = Table("withdrawal_requests", ("account", "transfer_id", "stream", *MovementRow._fields[2:]), 1, 3)
+MOVEMENT_ENDS: Final = Table("movement_ends", ("account", "transfer_id", "stream", *EndRow._fields[2:]), 1, 3)
+ADJUSTMENTS: Final = Table("adjustments", ("account", "transfer_id", "stream", *AdjustmentRow._fields[2:]), 1, 3)
 TRANSFERS: Final = Table("transfers", ("from_account", "transfer_id", "stream", *TransferRow._fields[2:]), 1, 3)
 ARRIVALS: Final = Table("arrivals", ArrivalRow._fields, 1, 3)
 CHECKPOINTS: Final = Table("checkpoints", ("stream", "page", *CheckpointRow._fields), 2, 3)
@@ -100,7 +105,7 @@ CHECKPOINTS: Final = Table("checkpoints", ("stream", "page", *CheckpointRow._fie
 
 ALL: Final = (
     ORDERS, ORDER_HOURS, CLIENT_IDS, TRADES, USER_TRADES, USER_TRADE_HOURS, LEGS, BALANCES, KLINES, ASSETS, SYMBOLS, MARKETS, ACCOUNTS,
-    ACCOUNTS_OPENED, DEPOSITS, WITHDRAWALS, TRANSFERS, ARRIVALS, CHECKPOINTS,
+    ACCOUNTS_OPENED, DEPOSITS, WITHDRAWALS, WITHDRAWAL_REQUESTS, MOVEMENT_ENDS, ADJUSTMENTS, TRANSFERS, ARRIVALS, CHECKPOINTS,
 )  # fmt: skip
 """To read them by; legs of movements are legs."""
 
@@ -189,5 +194,9 @@ def of_accounts(stream: str, rows: Rows) -> Iterator[Write]:
     yield from grouped(ACCOUNTS_OPENED, rows.accounts, lambda row: (row.account, row.opened_us))
     yield from grouped(DEPOSITS, rows.deposits, lambda row: (row.account, row.transfer_id, stream, *row[2:]))
     yield from grouped(WITHDRAWALS, rows.withdrawals, lambda row: (row.account, row.transfer_id, stream, *row[2:]))
+    for table, found in (
+        (WITHDRAWAL_REQUESTS, rows.withdrawal_requests), (MOVEMENT_ENDS, rows.movement_ends), (ADJUSTMENTS, rows.adjustments),
+    ):  # fmt: skip
+        yield from grouped(table, found, lambda row: (row[0], row[1], stream, *row[2:]))
     yield from grouped(TRANSFERS, rows.transfers, lambda row: (row.from_account, row.transfer_id, stream, *row[2:]))
     yield from grouped(ARRIVALS, rows.arrivals, tuple)
