@@ -9,6 +9,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from zerosum.cli.directory import master_key
+from zerosum.cli.up import withdrawal_settings
 from zerosum.errors import ConfigError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
@@ -110,4 +111,5 @@ def gateway_doors(settings: Settings) -> GatewayDoors:
         websocket=WebSocketBounds.of(settings.websocket),
         allowance=Allowance(**settings.allowance.model_dump()),
         trusted_proxies=frozenset(settings.gateway.trusted_proxies),
+        withdrawals=withdrawal_settings(settings),
     )

@@ -27,7 +27,7 @@ from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.secure import add_tls_metrics
 from zerosum.cli.service import Frame, run_service
-from zerosum.cli.up import PortOption
+from zerosum.cli.up import PortOption, withdrawal_settings
 from zerosum.errors import ConfigError
 from zerosum.log.disk import OsDisk
 from zerosum.ops.metrics import Metrics
@@ -210,7 +210,12 @@ def admin(
         front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls, signing_key(settings, "admin"))
         frame.running.push_async_callback(front.stop)
         await ConsoleService(
-            front, session, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies), settings.data_directory
+            front,
+            session,
+            frame.sockets["admin"],
+            frozenset(settings.gateway.trusted_proxies),
+            settings.data_directory,
+            withdrawal_settings(settings),
         ).start()
         add_front(frame, front)
         return front.stopped

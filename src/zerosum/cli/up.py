@@ -29,9 +29,11 @@ from zerosum.cli.measures import LOOP_BUCKETS_US, add_checks, add_metrics
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.secure import add_tls_metrics, server_tls
 from zerosum.cli.terminal import tell
+from zerosum.console.doors import WithdrawalSettings
 from zerosum.errors import ConfigError, ZerosumError
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
+from zerosum.identity.withdrawals import rule_text
 from zerosum.log.segments import held_still
 from zerosum.net.listener import ListenFailed, bind
 from zerosum.ops import logging
@@ -99,6 +101,10 @@ def warn_of(start: Resolved) -> None:
             log.warning("attention", detail=" ".join(risk.warning.split()))
 
 
+def withdrawal_settings(settings: Settings) -> WithdrawalSettings:
+    return WithdrawalSettings(tuple(map(rule_text, settings.withdrawals.rules)), settings.withdrawals.cool_down_s)
+
+
 def check_ready_file(path: Path) -> None:
     """ConfigError where it could not be written."""
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -120,6 +126,7 @@ def embedded_settings(settings: Settings) -> EmbeddedSettings:
         websocket=WebSocketBounds.of(settings.websocket),
         allowance=Allowance(**settings.allowance.model_dump()),
         trusted_proxies=frozenset(settings.gateway.trusted_proxies),
+        withdrawals=withdrawal_settings(settings),
     )
 
 

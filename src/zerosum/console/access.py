@@ -4,7 +4,8 @@ Who may ask for what: each endpoint names one of these, and nothing is asked of 
     Anyone        before one has logged in
     OfUser        a user with a session: for the account that is the user's own, and no other
     OfOperator    an operator with a session, and one of these roles
-    OfService     a program of the venue's, with an API key that has this permission
+    OfService     a program of the venue's, with an API key of its own that has this permission
+    OfKey         a program of a user's, with an API key of the account
 """
 
 from __future__ import annotations
@@ -44,7 +45,15 @@ class OfService:
     permission: str
 
 
-Access = Anyone | OfUser | OfOperator | OfService
+@final
+@dataclass(frozen=True, slots=True)
+class OfKey:
+    """The holder of an API key of an account, who signs as the exchange's own API has it."""
+
+    permission: str
+
+
+Access = Anyone | OfUser | OfOperator | OfService | OfKey
 
 ANYONE: Final = Anyone()
 USER: Final = OfUser()

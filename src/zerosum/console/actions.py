@@ -39,7 +39,7 @@ class Reason(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Action:
     """
     `path`: below ROOT, its parts being arguments. `form`: the other arguments, `reason` among them. `run`: with all of them by name; what
-    it returns is the answer, and goes into the trail.
+    it returns is the answer, and goes into the trail. `by_whom`, `gives_reason`: it is also told who asks, and why.
     """
 
     name: str
@@ -49,6 +49,8 @@ class Action:
     form: type[Reason] = Reason
     takes_two: bool = False
     method: str = "POST"
+    by_whom: bool = False
+    gives_reason: bool = False
 
     def arguments_of(self, asked: Asked) -> Json:
         form: Json = msgspec.to_builtins(asked.form)
@@ -89,7 +91,9 @@ class Actions:
         shown = {name: value for name, value in arguments.items() if name not in SECRET}
         self._trail.append(by=by, client=client, action=action.name, about=about, detail={**shown, **also})
         try:
-            given = {name: value for name, value in arguments.items() if name != "reason"}
+            given = {name: value for name, value in arguments.items() if name != "reason" or action.gives_reason}
+            if action.by_whom:
+                given["by"] = by
             result = action.run(**given)
         except BaseException as error:
             self._trail.append(
@@ -144,7 +148,14 @@ class Actions:
 
 def about_of(arguments: Json) -> str:
     """What an action is done to: what names it in the path, mostly."""
-    return next((f"{name} {arguments[name]}" for name in ("account", "symbol", "user", "operator", "key", "name") if name in arguments), "")
+    return next(
+        (
+            f"{name} {arguments[name]}"
+            for name in ("account", "holder", "symbol", "user", "operator", "key", "name", "source")
+            if name in arguments
+        ),
+        "",
+    )
 
 
 def shown_proposal(held: Held[ProposalRecord]) -> Json:

@@ -5,18 +5,22 @@ The two consoles, put together: the users' pages for the public listener, the op
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from zerosum.console.http import BODY_BYTES_MAX, Console, Doorkeeper, Limits
 from zerosum.console.machines import Machines
+from zerosum.console.money import MoneyPages
 from zerosum.console.operators import OperatorPages
+from zerosum.console.treasury import Treasury
 from zerosum.console.users import UserPages
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.limits import Limits as RequestLimits
 from zerosum.identity.identities import Identities
 from zerosum.identity.trail import Entry
+from zerosum.identity.withdrawals import RuleText, WithdrawalBook
 from zerosum.net.http import HttpBounds
 from zerosum.net.http_server import HttpServer
 from zerosum.net.tls import ServerTls
@@ -33,18 +37,31 @@ BOUNDS: Final = HttpBounds(
 )  # fmt: skip
 
 
-def user_console(identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:
+@dataclass(frozen=True, slots=True)
+class WithdrawalSettings:
+    """`rules`: of the assets that can be withdrawn. `cool_down_s`: after something of an account was changed."""
+
+    rules: tuple[RuleText, ...] = ()
+    cool_down_s: float = 86_400.0
+
+
+def money_of(machines: Machines, identities: Identities, settings: WithdrawalSettings) -> MoneyPages:
+    treasury = Treasury(machines, WithdrawalBook(identities.vault, settings.cool_down_s), settings.rules)
+    return MoneyPages(machines, treasury, identities.users, identities.trail)
+
+
+def user_console(money: MoneyPages, identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:
     """Made in the event loop, as the other."""
     pages = UserPages(identities.users, identities.user_sessions, identities.keys, identities.trail)
     doorkeeper = Doorkeeper(identities.users, identities.user_sessions, USER_COOKIE, identities.ring, trusted_proxies)
-    return Console(pages.endpoints(), doorkeeper, limits)
+    return Console([*pages.endpoints(), *money.of_users()], doorkeeper, limits)
 
 
-def operator_console(machines: Machines, identities: Identities, trusted_proxies: frozenset[str]) -> Console:
+def operator_console(machines: Machines, money: MoneyPages, identities: Identities, trusted_proxies: frozenset[str]) -> Console:
     """With an allowance of its own: clients of the exchange do not use it up."""
     pages = OperatorPages(
         machines, identities.operators, identities.operator_sessions, identities.users, identities.user_sessions, identities.keys,
-        identities.trail, identities.proposals,
+        identities.trail, identities.proposals, money,
     )  # fmt: skip
     doorkeeper = Doorkeeper(identities.operators, identities.operator_sessions, OPERATOR_COOKIE, identities.ring, trusted_proxies)
     return Console(pages.endpoints(), doorkeeper, RequestLimits(OPERATORS))

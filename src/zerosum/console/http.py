@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from zerosum.console.access import Access, Anyone, OfOperator, OfService, OfUser
+from zerosum.console.access import Access, Anyone, OfKey, OfOperator, OfService, OfUser
 from zerosum.console.machines import OutcomeUnknown
 from zerosum.errors import ZerosumError
 from zerosum.gateway.auth import NOBODY, verify, without_signature
@@ -116,8 +116,12 @@ class Asked:
         """For the trail."""
         if self.person is not None:
             return self.person.name
-        assert self.key is not None, "somebody asks"
-        return f"key {self.key.api_key[:8]}"
+        return f"key {self.program.api_key[:8]}"
+
+    @property
+    def program(self) -> ApiKey:
+        assert self.key is not None, "the endpoint is for a program with a key"
+        return self.key
 
 
 @dataclass(slots=True)
@@ -278,7 +282,7 @@ class Console:
         asked = Asked(client, request.headers.get("user-agent", ""), None, dict(request.path_params))
         if isinstance(access, Anyone):
             return asked
-        if isinstance(access, OfService):
+        if isinstance(access, OfService | OfKey):
             asked.key = self._key(request, access, client, body)
             return asked
         token = cookie_of(request, self._doorkeeper.cookie_name(is_secure(request, self._doorkeeper.trusted_proxies)))
@@ -295,14 +299,21 @@ class Console:
             check_ready(person, access)
         return asked
 
-    def _key(self, request: Request, access: OfService, client: str, body: bytes) -> ApiKey:
-        """A program's. Signed are method and path, the query without the signature, and the body, a line each."""
+    def _key(self, request: Request, access: OfService | OfKey, client: str, body: bytes) -> ApiKey:
+        """
+        A program's. What is signed is of a user's query and body, as the exchange's own API has it; of the venue's method and path, the
+        query without the signature, and the body, a line each.
+        """
         api_key = request.headers.get("x-mbx-apikey", "")
         query = request.scope["query_string"]
         now_us = time.time_ns() // 1_000
         found = self._doorkeeper.keys.find(api_key, now_us) if self._doorkeeper.keys is not None and looks_like_a_key(api_key) else None
-        params = of_rest(query, b"")
-        payload = b"\n".join((f"{request.method} {request.url.path}".encode(), without_signature(query), body))
+        if isinstance(access, OfKey):
+            params = of_rest(query, body)
+            payload = without_signature(query) + without_signature(body)
+        else:
+            params = of_rest(query, b"")
+            payload = b"\n".join((f"{request.method} {request.url.path}".encode(), without_signature(query), body))
         verify(found if found is not None else NOBODY, payload, mandatory(params, "signature"))
         assert found is not None, "nobody has signed nothing"
         deadline_us(params, now_us)
@@ -337,6 +348,9 @@ def check_ready(person: Person, access: OfUser | OfOperator) -> None:
 def form_of(endpoint: Endpoint, request: Request, body: bytes) -> Any:
     """Refused, with the member that is wrong."""
     try:
+        if isinstance(endpoint.access, OfKey):
+            params = of_rest(request.scope["query_string"], body)
+            return msgspec.convert({name: value for name, value in params.items() if name not in SIGNED}, endpoint.form, strict=False)
         if endpoint.method in SAFE or (isinstance(endpoint.access, OfService) and not body):
             pairs = parse_qsl(request.scope["query_string"].decode("ascii"), keep_blank_values=True)
             sent = {name: value for name, value in pairs if not (isinstance(endpoint.access, OfService) and name in SIGNED)}

@@ -14,6 +14,7 @@ import msgspec
 
 from zerosum.console.access import ANYONE, Access
 from zerosum.console.http import NOT_THERE, Answered, Asked, Endpoint
+from zerosum.identity.keys import KeyInfo
 from zerosum.identity.people import People, Person
 from zerosum.identity.sessions import Session, Sessions, csrf_of
 
@@ -153,3 +154,12 @@ def shown_session(session: Session) -> Json:
         "began_ms": session.began_us // 1_000,
         "used_ms": session.used_us // 1_000,
     }
+
+
+def shown_key(key: KeyInfo) -> Json:
+    """Its name whole: it is revoked by it, and is of no use without what signs for it."""
+    return {
+        "key": key.api_key, "account": key.account_id, "label": key.label, "permissions": list(key.permissions), "signs_by": key.signs_by,
+        "addresses": list(key.addresses), "created_ms": key.created_us // 1_000, "expires_ms": key.expires_us // 1_000 or None,
+        "revoked_ms": key.revoked_us // 1_000 or None,
+    }  # fmt: skip

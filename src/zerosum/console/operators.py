@@ -15,11 +15,12 @@ import msgspec
 from zerosum.console.access import ADMINS, ANY_OPERATOR, MARKETERS, SUPPORTERS, SWITCHES, UNREADY_OPERATOR, operators
 from zerosum.console.actions import ROOT, Action, Actions, Reason
 from zerosum.console.http import NOT_THERE, Asked, Endpoint
-from zerosum.console.login import LoginPages, shown, shown_session
+from zerosum.console.login import LoginPages, shown, shown_key, shown_session
 from zerosum.console.machines import Machines
+from zerosum.console.money import MoneyPages
 from zerosum.console.switches import Canceled, Switches
 from zerosum.core import codes
-from zerosum.identity.keys import KeyInfo, Keys
+from zerosum.identity.keys import Keys
 from zerosum.identity.people import ADMIN, SUPPORT, VIEWER, People, PeopleError
 from zerosum.identity.proposals import Proposals
 from zerosum.identity.sessions import Sessions
@@ -65,7 +66,7 @@ class OfAccount(msgspec.Struct, forbid_unknown_fields=True):
 class OperatorPages:
     def __init__(
         self, machines: Machines, operators: People, operator_sessions: Sessions, users: People, user_sessions: Sessions, keys: Keys,
-        trail: Trail, proposals: Proposals,
+        trail: Trail, proposals: Proposals, money: MoneyPages,
     ) -> None:  # fmt: skip
         self._machines = machines
         self._operators = operators
@@ -76,13 +77,15 @@ class OperatorPages:
         self._trail = trail
         self._switches = Switches(machines)
         self._login = LoginPages(operators, operator_sessions, ROOT, ANY_OPERATOR, UNREADY_OPERATOR, self._tell)
-        self.actions = Actions(self._actions(), trail, proposals)
+        self._money = money
+        self.actions = Actions([*self._actions(), *money.actions()], trail, proposals)
 
     def endpoints(self) -> list[Endpoint]:
         watchers, support = operators(VIEWER, ADMIN), operators(VIEWER, SUPPORT)
         return [
             *self._login.endpoints(),
             *self.actions.endpoints(),
+            *self._money.of_operators(),
             Endpoint("GET", f"{ROOT}/operators", self.list_operators, watchers),
             Endpoint("GET", f"{ROOT}/trail", self.list_trail, watchers, After),
             Endpoint("GET", f"{ROOT}/users", self.list_users, support),
@@ -234,15 +237,6 @@ class OperatorPages:
         form: After = asked.form
         entries = self._trail.entries(form.after, TRAIL_PAGE)
         return {"entries": [{**msgspec.to_builtins(entry), "hash": entry.hash()} for entry in entries]}
-
-
-def shown_key(key: KeyInfo) -> Json:
-    """Its name whole: it is revoked by it, and is of no use without what signs for it."""
-    return {
-        "key": key.api_key, "account": key.account_id, "label": key.label, "permissions": list(key.permissions), "signs_by": key.signs_by,
-        "addresses": list(key.addresses), "created_ms": key.created_us // 1_000, "expires_ms": key.expires_us // 1_000 or None,
-        "revoked_ms": key.revoked_us // 1_000 or None,
-    }  # fmt: skip
 
 
 def shown_canceled(canceled: Canceled) -> Json:

@@ -11,8 +11,7 @@ from typing import Any, Final, final
 
 from zerosum.console.access import UNREADY_USER, USER
 from zerosum.console.http import NOT_THERE, Asked, Endpoint
-from zerosum.console.login import LOGIN_WEIGHT, Again, Json, LoginPages
-from zerosum.console.operators import shown_key
+from zerosum.console.login import LOGIN_WEIGHT, Again, Json, LoginPages, shown_key
 from zerosum.identity.keys import READ, TRADE, Keys, Wanted
 from zerosum.identity.people import People
 from zerosum.identity.sessions import Sessions

@@ -172,7 +172,7 @@ NEVER_ASKED: Final = frozenset(
     {
         codes.AMENDMENT_IN_FLIGHT, codes.ACCOUNT_EXISTS, codes.ACCOUNT_NOT_EMPTY, codes.BAD_ACCOUNT, codes.UNKNOWN_ASSET, codes.BAD_AMOUNT,
         codes.SUPPLY_EXCEEDED, codes.TRANSFER_REPEATED, codes.TRANSFER_ID_REUSED, codes.BAD_LISTING, codes.CANCEL_FAILED,
-        codes.WRONG_SHARD,
+        codes.WRONG_SHARD, codes.UNKNOWN_MOVEMENT, codes.MOVEMENT_ENDED, codes.BAD_REASON,
     }
 )  # fmt: skip
 """Reasons of commands that a gateway never sends."""

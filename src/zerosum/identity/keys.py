@@ -26,6 +26,12 @@ READ: Final = "READ"
 TRADE: Final = "TRADE"
 WITHDRAW: Final = "WITHDRAW"
 PERMISSIONS: Final = (READ, TRADE, WITHDRAW)
+DEPOSIT: Final = "DEPOSIT"
+PAYOUT: Final = "PAYOUT"
+SERVICE_PERMISSIONS: Final = (DEPOSIT, PAYOUT)
+"""Of keys of the venue's own programs, which belong to no account: to report deposits, and to send what was approved."""
+
+NOBODY: Final = 0
 
 KEY_CHARS: Final = 64
 LABEL_CHARS_MAX: Final = 64
@@ -145,14 +151,15 @@ KEYS_OF_ACCOUNT: Final = Kind("account-key", Named)
 
 def new_record(wanted: Wanted, now_us: int) -> tuple[KeyRecord, str]:
     """And the secret to be shown. KeysError."""
-    permissions = tuple(each for each in PERMISSIONS if each in wanted.permissions)
-    if not permissions or set(wanted.permissions) - set(PERMISSIONS):
-        raise KeysError(f"permissions {', '.join(wanted.permissions) or 'none'}: a key has one or more of {', '.join(PERMISSIONS)}.")
+    known = PERMISSIONS if wanted.account_id != NOBODY else SERVICE_PERMISSIONS
+    permissions = tuple(each for each in known if each in wanted.permissions)
+    if not permissions or set(wanted.permissions) - set(known):
+        raise KeysError(f"permissions {', '.join(wanted.permissions) or 'none'}: a key has one or more of {', '.join(known)}.")
     addresses = tuple(network(text) for text in wanted.addresses)
     if len(addresses) > ADDRESSES_MAX:
         raise KeysError(f"addresses: {len(addresses)} are too many: a key has at most {ADDRESSES_MAX}.")
-    if WITHDRAW in permissions and not addresses:
-        raise KeysError("addresses: a key that may withdraw is good from addresses that it names, and this one names none.")
+    if not addresses and (WITHDRAW in permissions or wanted.account_id == NOBODY):
+        raise KeysError("addresses: a key that may move money out or in is good from addresses that it names, and this one names none.")
     if len(wanted.label) > LABEL_CHARS_MAX or not wanted.label.isprintable():
         raise KeysError(f"label: at most {LABEL_CHARS_MAX} characters that can be printed.")
     if wanted.expires_us and wanted.expires_us <= now_us:

@@ -21,6 +21,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
+from zerosum.identity.withdrawals import rule_text
 from zerosum.log.file_log import SEGMENT_BYTES
 from zerosum.log.layout import SEGMENT_BYTES_MAX, SEGMENT_BYTES_STEP
 
@@ -58,6 +59,12 @@ def _matches(pattern: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _rule(text: str) -> str:
+    rule_text(text)
+    return text
+
+
+_withdrawal_rule: Final = AfterValidator(_rule)
 Address = Annotated[str, AfterValidator(_address)]
 Host = Annotated[str, _matches(r"[A-Za-z0-9_.:-]+")]
 HostPort = Annotated[str, _matches(r"[A-Za-z0-9_.:-]+:\d{1,5}")]
@@ -66,6 +73,7 @@ Name = Annotated[str, NAME_RULE]
 USER_RULE: Final = _matches(r"[A-Za-z0-9_.-]{1,64}")
 User = Annotated[str | None, USER_RULE]
 Operator = Annotated[str, _matches(r"[A-Za-z0-9_.-]+:[0-9a-fA-F]{64}")]
+WithdrawalRule = Annotated[str, _withdrawal_rule]
 Signer = Annotated[str, _matches(r"(gateway|admin|ubscore|matching):[0-9a-fA-F]{64}(:[0-9]{1,17})?")]
 
 
@@ -233,6 +241,21 @@ class Allowance(Section):
     orders_per_day: Count = Field(default=20_000_000, description="The same, in a day")
 
 
+class Withdrawals(Section):
+    """What users may take out, and who must approve it."""
+
+    rules: tuple[WithdrawalRule, ...] = Field(
+        default=(),
+        description="Of each asset that can be withdrawn: ASSET:most of an account in a day:above which an operator approves:above which"
+        " two do. Unset: nothing can be",
+        examples=[["BTC:10:0.5:2"]],
+    )
+    cool_down_s: Seconds = Field(
+        default=86_400.0,
+        description="How long a new address can't be used, nor anything be withdrawn after a password, factor or key changed",
+    )
+
+
 class Cluster(Section):
     """The exchange as services: what all of them share. Not read by `zerosum up`."""
 
@@ -362,6 +385,7 @@ class Settings(Section):
     snapshots: Snapshots = Snapshots()
     archive: Archive = Archive()
     follower: Follower = Follower()
+    withdrawals: Withdrawals = Withdrawals()
     allowance: Allowance = Allowance()
     cluster: Cluster = Cluster()
     kafka: Kafka = Kafka()
@@ -399,6 +423,7 @@ class Setting(NamedTuple):
 
 LISTS: Final = {
     Address: "a list of IP addresses", Host: "a list of names or addresses", HostPort: "a list of host:port",
+    WithdrawalRule: "a list of ASSET:per day:approval:two approvals",
     Operator: "a list of name:64 hexadecimal digits", Signer: "a list of role:64 hexadecimal digits",
 }  # fmt: skip
 SECTIONS: Final = {key: type(field.default) for key, field in Settings.model_fields.items() if isinstance(field.default, Section)}

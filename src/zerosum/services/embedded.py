@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, final
 
-from zerosum.console.doors import operator_console, operator_server, tell_of_trail, user_console
+from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, operator_server, tell_of_trail, user_console
 from zerosum.console.machines import Machines
+from zerosum.console.treasury import keep_finishing
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
@@ -62,6 +63,7 @@ class EmbeddedSettings:
     websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
     allowance: Allowance = field(default_factory=Allowance)
     trusted_proxies: frozenset[str] = frozenset()
+    withdrawals: WithdrawalSettings = field(default_factory=WithdrawalSettings)
 
 
 class Listeners(NamedTuple):
@@ -136,10 +138,14 @@ class Embedded:
         )
         self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
-        users = user_console(self.identities, self.api.limits, proxies)
+        machines, withdrawals = Machines(self.shard, self.views), self.settings.withdrawals
+        self.money = money = money_of(machines, self.identities, withdrawals)
+        users = user_console(money, self.identities, self.api.limits, proxies)
         running.callback(users.close)
-        operators = operator_console(Machines(self.shard, self.views), self.identities, proxies)
+        operators = operator_console(machines, money, self.identities, proxies)
         running.callback(operators.close)
+        finishing = asyncio.create_task(keep_finishing(money.treasury), name="withdrawals")
+        running.callback(finishing.cancel)
         self.rest = RestServer(self.api, self._listeners.rest, self.settings.rest, pages=users, trusted_proxies=proxies, tls=self.tls)
         self.console = operator_server(operators, self._listeners.admin, proxies, self.tls)
         routes = {"/ws-api/v3": self.api}

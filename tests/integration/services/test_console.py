@@ -6,76 +6,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import final
 
 import httpx
 import pytest
 
-from tests.support.browser import PASSWORD, PASSWORD_2, Browser
-from tests.support.serving import ask, serving
-from zerosum.console.doors import operator_console, user_console
+from tests.support.browser import PASSWORD, PASSWORD_2
+from tests.support.serving import ask
+from tests.support.venue import ANN, BOB, Venue, open_venue
+from zerosum.console.access import OfKey, OfService
+from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, user_console
 from zerosum.console.http import Endpoint
+from zerosum.console.machines import Machines
 from zerosum.core import records
-from zerosum.core.records import text_words
 from zerosum.identity.people import ROLES
-from zerosum.services.datadir import DataDir
-from zerosum.services.embedded import Embedded
-
-ANN, BOB = 1001, 1002
-BTCUSDT = {
-    "symbol": 0, "base": 0, "quote": 1, "tick": 1, "tick_decimals": 2, "lot": 1, "lot_decimals": 5, "min_price_ticks": 1,
-    "max_price_ticks": 100_000_000, "min_qty_lots": 1, "max_qty_lots": 900_000_000, "min_notional_atoms": 1,
-}  # fmt: skip
-
-
-@final
-class Venue:
-    def __init__(self, embedded: Embedded, ports: list[int]) -> None:
-        self.embedded = embedded
-        self.identities = embedded.identities
-        self.public, _, self.admin = (f"http://127.0.0.1:{port}" for port in ports)
-        self.browsers: list[Browser] = []
-
-    def browser(self, *, operator: bool = False) -> Browser:
-        made = Browser(*((self.admin, "/admin/v1") if operator else (self.public, "/account/v1")))
-        self.browsers.append(made)
-        return made
-
-    async def operator(self, name: str, *roles: str) -> Browser:
-        """Logged in, with a second factor."""
-        await asyncio.to_thread(self.identities.operators.create, name, PASSWORD, roles=roles)
-        browser = self.browser(operator=True)
-        assert (await browser.log_in(name)).status_code == 200
-        await browser.set_second_factor()
-        return browser
-
-    async def user(self, name: str, account: int) -> Browser:
-        await asyncio.to_thread(self.identities.users.create, name, PASSWORD, account_id=account)
-        browser = self.browser()
-        assert (await browser.log_in(name)).status_code == 200
-        return browser
-
-    def actions(self) -> list[tuple[str, str, str]]:
-        return [(entry.by, entry.action, entry.outcome) for entry in self.identities.trail.entries()]
 
 
 @pytest.fixture
 async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
-    ports: list[int] = []
-    async with serving(DataDir(tmp_path / "data"), ports=ports) as embedded:
-        for number, name in enumerate(("BTC", "USDT")):
-            await ask(embedded, records.command(records.LIST_ASSET, 0, number, 8, *text_words(name, 2)))
-        names = dict(zip(("name_1", "name_2", "name_3"), text_words("BTCUSDT", 3), strict=True))
-        fields = [(BTCUSDT | names).get(field, 0) for field in records.SYMBOL_FIELDS]
-        await ask(embedded, records.command(records.LIST_SYMBOL, 0, *fields))
-        for account in (ANN, BOB):
-            await ask(embedded, records.command(records.OPEN_ACCOUNT, 0, account))
-            for asset in (0, 1):
-                await ask(embedded, records.command(records.DEPOSIT, 0, account, 1 + asset, asset, 10**12))
-        found = Venue(embedded, ports)
+    async with open_venue(tmp_path / "data") as found:
         yield found
-        for browser in found.browsers:
-            await browser.http.aclose()
 
 
 async def rest(venue: Venue, account: int, orders: int) -> None:
@@ -97,18 +46,18 @@ def open_orders(venue: Venue, account: int) -> int:
 
 def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
     """With the listener that each is on."""
-    from zerosum.console.machines import Machines
-
-    limits = venue.embedded.api.limits
-    users = user_console(venue.identities, limits, frozenset())
-    operators = operator_console(Machines(venue.embedded.shard, venue.embedded.views), venue.identities, frozenset())
+    machines = Machines(venue.embedded.shard, venue.embedded.views)
+    money = money_of(machines, venue.identities, WithdrawalSettings())
+    users = user_console(money, venue.identities, venue.embedded.api.limits, frozenset())
+    operators = operator_console(machines, money, venue.identities, frozenset())
     users.close()
     operators.close()
     return [(venue.public, each) for each in users.endpoints] + [(venue.admin, each) for each in operators.endpoints]
 
 
 def filled(path: str) -> str:
-    return path.replace("{account:int}", str(BOB)).replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")
+    path = path.replace("{account:int}", str(BOB)).replace("{holder:int}", str(BOB)).replace("{id:int}", "7")
+    return path.replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")
 
 
 async def test_nothing_is_answered_to_who_has_not_logged_in(venue: Venue) -> None:
@@ -117,6 +66,9 @@ async def test_nothing_is_answered_to_who_has_not_logged_in(venue: Venue) -> Non
             said = await http.request(endpoint.method, url + filled(endpoint.path), json=None if endpoint.method == "GET" else {})
             if endpoint.path.endswith("/login"):
                 assert said.status_code == 400, "a form without a name"
+                continue
+            if isinstance(endpoint.access, OfKey | OfService):
+                assert (said.status_code, said.json()["code"] in (-1102, -1105)) == (400, True), "it is not signed"
                 continue
             assert (said.status_code, said.json()["code"]) == (401, -2015), endpoint.path
             for cookie in ("zerosum=bob.x", "zerosum-operator=ann." + "x" * 43, "zerosum-operator=; zerosum="):
@@ -131,6 +83,7 @@ async def test_an_operator_may_do_what_one_of_the_roles_may_and_nothing_else(ven
         for url, endpoint in endpoints(venue):
             if (
                 url != venue.admin
+                or isinstance(endpoint.access, OfService)
                 or endpoint.path.endswith(("/login", "/logout"))
                 or ("session" in endpoint.path and endpoint.method == "DELETE")
             ):

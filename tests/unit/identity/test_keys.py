@@ -117,7 +117,7 @@ def test_what_makes_no_sense_is_refused_with_what_would(identities: Identities) 
     for wanted, why in (
         (Wanted(16, ("TRADE", "OWN")), "permissions TRADE, OWN: a key has one or more of READ, TRADE, WITHDRAW"),
         (Wanted(16, ()), "permissions none"),
-        (Wanted(16, ("WITHDRAW",)), "a key that may withdraw is good from addresses that it names"),
+        (Wanted(16, ("WITHDRAW",)), "a key that may move money out or in is good from addresses that it names"),
         (Wanted(16, addresses=("10.0.0.0/33",)), "'10.0.0.0/33' is no address, and no network"),
         (Wanted(16, addresses=("10.0.0.1/24",)), "has host bits set"),
         (Wanted(16, addresses=("example.com",)), "'example.com' is no address"),

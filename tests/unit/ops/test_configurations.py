@@ -64,6 +64,7 @@ def prod(tmp_path: Path, **more: str) -> dict[str, str]:
         "ZEROSUM_KAFKA_PASSWORD_FILE": str(secret(tmp_path / "password", "correct-horse")),
         "ZEROSUM_CLUSTER_OPERATORS": f"alice:{KEY},bob:{KEY}",
         "ZEROSUM_CLUSTER_OPERATORS_NEEDED": "2",
+        "ZEROSUM_CLUSTER_SIGNERS": f"gateway:{KEY},ubscore:{KEY}",
         **more,
     }
 

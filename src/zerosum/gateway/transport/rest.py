@@ -28,7 +28,7 @@ from zerosum.net.http_server import HttpServer
 from zerosum.net.listener import Visits
 from zerosum.net.tls import ServerTls
 
-PAGES: Final = "/account/"
+PAGES: Final = ("/account/", "/sapi/")
 
 UNKNOWN_OUTCOME: Final = Refusal(
     504, b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; execution status unknown."}'

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
-from zerosum.console.doors import operator_console, operator_server, user_console
+from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, operator_server, user_console
 from zerosum.console.machines import Machines
+from zerosum.console.treasury import keep_finishing
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
@@ -38,6 +39,7 @@ class GatewayDoors:
     websocket: WebSocketBounds = field(default_factory=WebSocketBounds)
     allowance: Allowance = field(default_factory=Allowance)
     trusted_proxies: frozenset[str] = frozenset()
+    withdrawals: WithdrawalSettings = field(default_factory=WithdrawalSettings)
 
 
 @final
@@ -50,7 +52,8 @@ class GatewayService:
         ring, proxies = front.identities.ring, doors.trusted_proxies
         api = Api(front.entry, front.views, CqlHistory(session), ring, allowance=doors.allowance, executor=self._executor)
         self._usage = Usage(front.link.stream(USAGE), api.limits, clock_us)
-        users = user_console(front.identities, api.limits, proxies)
+        money = money_of(Machines(front.entry, front.views), front.identities, doors.withdrawals)
+        users = user_console(money, front.identities, api.limits, proxies)
         front.running.callback(users.close)
         self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies, tls=front.tls)
         self.websocket = WebSocketServer({"/ws-api/v3": api}.get, websocket, doors.websocket, trusted_proxies=proxies, tls=front.tls)
@@ -70,10 +73,13 @@ class ConsoleService:
     """
 
     def __init__(
-        self, front: Front, session: Session, listener: socket.socket, trusted_proxies: frozenset[str], folder: Path
+        self, front: Front, session: Session, listener: socket.socket, trusted_proxies: frozenset[str], folder: Path,
+        withdrawals: WithdrawalSettings,
     ) -> None:  # fmt: skip
         self.front = front
-        console = operator_console(Machines(front.entry, front.views), front.identities, trusted_proxies)
+        machines = Machines(front.entry, front.views)
+        self._money = money_of(machines, front.identities, withdrawals)
+        console = operator_console(machines, self._money, front.identities, trusted_proxies)
         front.running.callback(console.close)
         self._socket = AdminDoor(front.entry, ClusterOverview(front.entry, front.views, session).answer, folder / admin.NAME)
         self._server = operator_server(console, listener, trusted_proxies, front.tls)
@@ -81,3 +87,4 @@ class ConsoleService:
     async def start(self) -> None:
         """Returns once it serves."""
         await self.front.start((self._socket, self._server))
+        self.front.work("withdrawals", keep_finishing(self._money.treasury))

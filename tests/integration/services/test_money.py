@@ -1,0 +1,375 @@
+"""Money in and out of an exchange that runs: what users ask for, what operators decide, what the venue's own programs report."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import urlencode
+
+import httpx
+import msgspec
+import pytest
+
+from tests.support.browser import PASSWORD, Browser
+from tests.support.serving import ask
+from tests.support.venue import ANN, BOB, Venue, open_venue
+from zerosum.console.doors import WithdrawalSettings
+from zerosum.core import records
+from zerosum.core.codes import WALLET_BIT
+from zerosum.identity.keys import DEPOSIT, PAYOUT, READ, TRADE, WITHDRAW, Wanted
+from zerosum.identity.withdrawals import ORDERS, rule_text
+
+START = 10**12
+BTC = 10**8
+ADDRESS = "bc1qexample"
+TO = {"asset": "BTC", "network": "BITCOIN", "address": ADDRESS}
+RULES = (rule_text("BTC:10:0.5:2"),)
+"""To 0.5 nobody approves, above one operator, above 2 two; 10 a day. Of USDT nothing goes out."""
+
+
+@pytest.fixture
+async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0)) as found:
+        yield found
+
+
+@final
+class Program:
+    """Somebody with an API key: a user's bot, or one of the venue's programs."""
+
+    def __init__(self, url: str, key: str, secret: str) -> None:
+        self._url, self._key, self._secret = url, key, secret
+
+    @classmethod
+    async def of(cls, venue: Venue, url: str, account: int, *permissions: str, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Program:
+        made = await asyncio.to_thread(venue.identities.keys.create, Wanted(account, permissions, addresses=addresses))
+        assert made.secret is not None
+        await asyncio.to_thread(venue.identities.ring.refresh)
+        return cls(url, made.api_key, made.secret)
+
+    def signed(self, payload: bytes) -> str:
+        return hmac.new(self._secret.encode(), payload, sha256).hexdigest()
+
+    async def user(self, method: str, path: str, **params: Any) -> httpx.Response:
+        """As the exchange's own API has it."""
+        text = urlencode({**params, "timestamp": time.time_ns() // 1_000_000})
+        url = f"{self._url}{path}?{text}&signature={self.signed(text.encode())}"
+        return await self._sent(method, url, b"")
+
+    async def own(self, method: str, path: str, body: bytes = b"", *, signed_path: str = "") -> httpx.Response:
+        """As one of the venue's."""
+        text = f"timestamp={time.time_ns() // 1_000_000}"
+        payload = b"\n".join((f"{method} {signed_path or path}".encode(), text.encode(), body))
+        return await self._sent(method, f"{self._url}{path}?{text}&signature={self.signed(payload)}", body)
+
+    async def _sent(self, method: str, url: str, body: bytes) -> httpx.Response:
+        headers = {"X-MBX-APIKEY": self._key, **({"content-type": "application/json"} if body else {})}
+        async with httpx.AsyncClient(timeout=60) as http:
+            return await http.request(method, url, content=body, headers=headers)
+
+
+def free(venue: Venue, account: int, asset: int = 0) -> int:
+    found = venue.embedded.views.account(account)
+    return found.balances[asset][0] if found is not None and asset in found.balances else 0
+
+
+async def until_free(venue: Venue, account: int, atoms: int) -> None:
+    deadline = time.monotonic() + 30
+    while free(venue, account) != atoms:
+        assert time.monotonic() < deadline, free(venue, account)
+        await asyncio.sleep(0.05)
+
+
+async def with_address(user: Browser) -> None:
+    added = await user.send("POST", "/addresses", {**TO, "password": PASSWORD, "label": "my own"})
+    assert added.status_code == 200, added.text
+
+
+async def asks(user: Browser, amount: str, **also: Any) -> httpx.Response:
+    form = {**TO, "amount": amount, "password": PASSWORD}
+    return await user.send("POST", "/withdrawals", form | also)
+
+
+def at(order: dict[str, Any]) -> str:
+    return f"{order['holder']}/{order['id']}"
+
+
+# ---------------------------------------------------------------------- out
+
+
+async def test_a_small_withdrawal_is_set_aside_sent_and_settled(venue: Venue) -> None:
+    user, program = await venue.user("ann", ANN), await Program.of(venue, venue.admin, 0, PAYOUT)
+    await with_address(user)
+    asked = (await asks(user, "0.5")).json()
+    assert (asked["state"], asked["needs"], asked["atoms"]) == ("approved", 0, BTC // 2)
+    assert free(venue, ANN) == START - BTC // 2
+    balances = (await user.send("GET", "/balances")).json()
+    assert balances["trading"][0] == {"asset": "BTC", "free": "9999.50000000", "locked": "0.00000000", "withdrawing": "0.50000000"}
+
+    (payout,) = (await program.own("GET", "/admin/v1/payouts")).json()["payouts"]
+    assert (payout["address"], payout["amount"], payout["state"]) == (ADDRESS, "0.5", "approved")
+    path = f"/admin/v1/payouts/{at(payout)}"
+    assert "would have to be sending" in (await program.own("POST", f"{path}/settle", b'{"reference":"tx1"}')).json()["msg"]
+    assert (await program.own("POST", f"{path}/send")).json()["state"] == "sending"
+    assert "would have to be approved" in (await program.own("POST", f"{path}/send")).json()["msg"], "one takes it, and one alone"
+    assert "would have to be" in (await user.send("DELETE", f"/withdrawals/{at(payout)}")).json()["msg"]
+    for _ in range(2):
+        settled = (await program.own("POST", f"{path}/settle", b'{"reference":"tx1"}')).json()
+        assert (settled["state"], settled["reference"]) == ("settled", "tx1")
+    assert "another reference" in (await program.own("POST", f"{path}/settle", b'{"reference":"tx2"}')).json()["msg"]
+    account = venue.embedded.views.account(ANN)
+    assert account is not None
+    assert account.pending == {}
+    assert free(venue, ANN) == START - BTC // 2
+    outcomes = [(by.split()[0], action) for by, action, _ in venue.actions() if action.startswith("withdrawal.")]
+    assert outcomes[0] == ("user", "withdrawal.request")
+    assert ("key", "withdrawal.send") in outcomes
+
+
+async def test_a_larger_one_waits_for_an_operator_and_a_large_one_for_two(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    one, other, viewer = [await venue.operator(name, role) for name, role in (("tom", "treasury"), ("tess", "treasury"), ("vic", "viewer"))]
+    await with_address(user)
+    middle, large = (await asks(user, "2")).json(), (await asks(user, "2.00000001")).json()
+    assert [(each["state"], each["needs"]) for each in (middle, large)] == [("pending", 1), ("pending", 2)]
+    assert (await viewer.send("POST", f"/withdrawals/{at(middle)}/approve", {})).status_code == 403
+    assert (await one.send("POST", f"/withdrawals/{at(middle)}/approve", {})).json()["state"] == "approved"
+    assert (await one.send("POST", f"/withdrawals/{at(large)}/approve", {})).json()["state"] == "pending"
+    assert "somebody else is to" in (await one.send("POST", f"/withdrawals/{at(large)}/approve", {})).json()["msg"]
+    done = (await other.send("POST", f"/withdrawals/{at(large)}/approve", {})).json()
+    assert (done["state"], done["approved_by"]) == ("approved", ["tom", "tess"])
+    listed = (await viewer.send("GET", "/withdrawals")).json()["withdrawals"]
+    assert [each["id"] for each in listed] == [middle["id"], large["id"]]
+
+
+async def test_what_is_canceled_or_refused_is_given_back_and_counts_no_more(venue: Venue) -> None:
+    user, treasurer = await venue.user("ann", ANN), await venue.operator("tom", "treasury")
+    await with_address(user)
+    ones = [(await asks(user, "5")).json() for _ in range(2)]
+    assert free(venue, ANN) == START - 10 * BTC
+    assert "limit of the day" in (await asks(user, "0.00000001")).json()["msg"]
+    assert (await user.send("DELETE", f"/withdrawals/{at(ones[0])}")).json()["state"] == "canceled"
+    refused = await treasurer.send("POST", f"/withdrawals/{at(ones[1])}/refuse", {"reason": "called, it was not them"})
+    assert (refused.json()["state"], refused.json()["reason"]) == ("refused", "called, it was not them")
+    await until_free(venue, ANN, START)
+    assert "would have to be" in (await treasurer.send("POST", f"/withdrawals/{at(ones[1])}/approve", {})).json()["msg"]
+    assert (await asks(user, "10")).status_code == 200
+
+
+async def test_what_could_not_be_sent_is_given_back(venue: Venue) -> None:
+    user, program = await venue.user("ann", ANN), await Program.of(venue, venue.admin, 0, PAYOUT)
+    await with_address(user)
+    asked = (await asks(user, "0.1")).json()
+    path = f"/admin/v1/payouts/{at(asked)}"
+    await program.own("POST", f"{path}/send")
+    assert (await program.own("POST", f"{path}/return", b'{"reason":"no such address"}')).json()["state"] == "returned"
+    assert free(venue, ANN) == START
+    assert (await program.own("POST", f"{path}/return", b'{"reason":"again"}')).status_code == 400
+
+
+async def test_a_withdrawal_goes_to_an_address_of_the_book_of_an_asset_that_can_and_by_who_knows_the_password(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    assert "not in the account's address book" in (await asks(user, "0.1")).json()["msg"]
+    await with_address(user)
+    for wrong, said in (
+        ({"address": "bc1qother"}, "address book"), ({"memo": "7"}, "address book"), ({"network": "ETHEREUM"}, "address book"),
+        ({"asset": "USDT"}, "can't be withdrawn"), ({"asset": "DOGE"}, "not listed"), ({"password": "wrong"}, ""),
+        ({"wallet": "other"}, "wallet"), ({"account": BOB}, "unknown field"),
+    ):  # fmt: skip
+        refused = await asks(user, "0.1", **wrong)
+        assert refused.status_code in (400, 401), wrong
+        assert said in refused.json()["msg"], (wrong, refused.text)
+    for amount in ("0", "-1", "1e3", "0.000000001", "99999999999999999999", "NaN", ""):
+        assert (await asks(user, amount)).status_code == 400, amount
+    assert free(venue, ANN) == START
+    (address,) = (await user.send("GET", "/addresses")).json()["addresses"]
+    assert (await user.send("DELETE", f"/addresses/{address['name']}")).status_code == 200
+    assert "address book" in (await asks(user, "0.1")).json()["msg"]
+
+
+async def test_more_than_an_account_has_is_not_set_aside_nor_counted(venue: Venue) -> None:
+    poor = 1003
+    await ask(venue.embedded, records.command(records.OPEN_ACCOUNT, 0, poor))
+    user = await venue.user("cat", poor)
+    await with_address(user)
+    for _ in range(3):
+        assert "INSUFFICIENT_BALANCE" in (await asks(user, "10", order_id="mine")).json()["msg"].upper().replace(" ", "_")
+    await ask(venue.embedded, records.command(records.DEPOSIT, 0, poor, 1, 0, 10 * BTC))
+    assert (await asks(user, "10")).status_code == 200
+
+
+async def test_the_same_name_for_a_withdrawal_is_the_same_withdrawal(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    first, again = [(await asks(user, "0.25", order_id="rent")).json() for _ in range(2)]
+    assert first == again
+    assert free(venue, ANN) == START - BTC // 4
+    assert "another withdrawal" in (await asks(user, "0.26", order_id="rent")).json()["msg"]
+    both = await asyncio.gather(*(asks(user, "0.25", order_id="both") for _ in range(2)))
+    assert {each.status_code for each in both} <= {200, 409}
+    assert free(venue, ANN) == START - BTC // 2
+
+
+async def test_requests_at_a_time_count_together(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    answers = await asyncio.gather(*(asks(user, "4") for _ in range(4)))
+    assert sorted(each.status_code for each in answers) == [200, 200, 400, 400]
+    assert free(venue, ANN) == START - 8 * BTC
+
+
+async def test_after_a_change_nothing_goes_out_for_a_while(tmp_path: Path) -> None:
+    settings = WithdrawalSettings(RULES, cool_down_s=3_600.0)
+    async with open_venue(tmp_path / "data", withdrawals=settings) as venue:
+        user = await venue.user("ann", ANN)
+        await with_address(user)
+        assert "changed in the last 1 hours" in (await asks(user, "0.1")).json()["msg"]
+        bot = await Program.of(venue, venue.public, ANN, WITHDRAW)
+        params = {"coin": "BTC", "network": "BITCOIN", "address": ADDRESS, "amount": "0.1"}
+        assert "changed in the last" in (await bot.user("POST", "/sapi/v1/capital/withdraw/apply", **params)).json()["msg"]
+        assert free(venue, ANN) == START
+
+
+async def test_what_a_process_that_died_left_half_done_is_finished(venue: Venue) -> None:
+    """Nobody but its owner has seen it; the money was set aside, and what it is was not written any more."""
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    asked = (await asks(user, "1")).json()
+    book = venue.embedded.money.treasury.book
+    held = book.get(ANN, asked["id"])
+    assert held is not None
+    await asyncio.to_thread(book.move, held, "requested")
+    long_ago = int(time.time() * 1_000_000) - 120 * 1_000_000
+    held = book.get(ANN, asked["id"])
+    assert held is not None
+    record = msgspec.structs.replace(held.record, requested_us=long_ago)
+    await asyncio.to_thread(venue.identities.vault.put, ORDERS, held.owner, held.name, record, held.version)
+    deadline = time.monotonic() + 30
+    while True:
+        found = book.get(ANN, asked["id"])
+        assert found is not None
+        if found.record.state == "pending":
+            break
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    assert free(venue, ANN) == START - BTC
+
+
+# ---------------------------------------------------------------------- in
+
+
+async def test_a_deposit_is_credited_once_however_often_it_is_reported(venue: Venue) -> None:
+    program = await Program.of(venue, venue.admin, 0, DEPOSIT)
+    body = b'{"account":%d,"asset":"BTC","amount":"1.5","reference":"txid:0"}' % ANN
+    answers = [(await program.own("POST", "/admin/v1/deposits", body)).json() for _ in range(3)]
+    assert [each["new"] for each in answers] == [True, False, False]
+    assert free(venue, ANN) == START + 3 * BTC // 2
+    differs = await program.own("POST", "/admin/v1/deposits", body.replace(b"1.5", b"1.6"))
+    assert differs.status_code == 400
+    for wrong in (b"1003", b"0", b"-1", b"4", b"%d" % (ANN | WALLET_BIT)):
+        refused = await program.own("POST", "/admin/v1/deposits", body.replace(b"1001", wrong).replace(b"txid:0", b"txid:1"))
+        assert refused.status_code == 400, wrong
+    assert free(venue, ANN) == START + 3 * BTC // 2
+
+
+async def test_the_venues_programs_do_what_their_key_is_for_from_where_it_is_good_and_nothing_else(venue: Venue) -> None:
+    depositor, elsewhere = (
+        await Program.of(venue, venue.admin, 0, DEPOSIT),
+        await Program.of(venue, venue.admin, 0, DEPOSIT, addresses=("10.0.0.1",)),
+    )
+    users_own = await Program.of(venue, venue.admin, ANN, READ, TRADE, WITHDRAW)
+    body = b'{"account":1001,"asset":"BTC","amount":"1","reference":"r"}'
+    assert (await depositor.own("GET", "/admin/v1/payouts")).status_code == 403
+    for program in (elsewhere, users_own):
+        assert (await program.own("POST", "/admin/v1/deposits", body)).status_code == 403
+    forged = Program(venue.admin, depositor._key, "x" * 64)
+    assert (await forged.own("POST", "/admin/v1/deposits", body)).json()["code"] == -1022
+    assert (await depositor.own("POST", "/admin/v1/deposits", body, signed_path="/admin/v1/payouts")).json()["code"] == -1022
+    other = Program(venue.public, depositor._key, depositor._secret)
+    for path in ("/api/v3/account", "/sapi/v1/capital/withdraw/history"):
+        assert (await other.user("GET", path)).status_code in (401, 403), "it is of no account"
+    assert free(venue, ANN) == START
+
+
+async def test_a_deposit_is_reversed_by_two_and_once(venue: Venue) -> None:
+    one, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
+    program = await Program.of(venue, venue.admin, 0, DEPOSIT)
+    made = (await program.own("POST", "/admin/v1/deposits", b'{"account":1001,"asset":"BTC","amount":"2","reference":"r"}')).json()
+    reverse = f"/deposits/{ANN}/{made['id']}/reverse"
+    for expected in (True, True):
+        proposed = (await one.send("POST", reverse, {"reason": "the chain reorganised"})).json()
+        assert "it is your own" in (await one.send("POST", f"/proposals/{proposed['proposal']}/approve")).json()["msg"]
+        assert (await other.send("POST", f"/proposals/{proposed['proposal']}/approve")).json()["result"]["reversed"] is expected
+        assert free(venue, ANN) == START
+
+
+async def test_an_adjustment_takes_two_and_names_its_ticket(venue: Venue) -> None:
+    one, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
+    form = {
+        "id": 77,
+        "source": ANN,
+        "target": BOB,
+        "asset": "BTC",
+        "amount": "3",
+        "ticket": "SUP-1042",
+        "reason": "sent to the wrong account",
+    }
+    proposed = (await one.send("POST", "/adjustments", form)).json()
+    assert free(venue, BOB) == START
+    done = await other.send("POST", f"/proposals/{proposed['proposal']}/approve")
+    assert done.json()["result"] == {"id": 77, "from": ANN, "to": BOB, "asset": "BTC", "atoms": 3 * BTC}
+    assert (free(venue, ANN), free(venue, BOB)) == (START - 3 * BTC, START + 3 * BTC)
+
+
+# ---------------------------------------------------------------------- wallets, and a user's own programs
+
+
+async def test_money_moves_between_an_account_and_its_wallet(venue: Venue) -> None:
+    user, bot = await venue.user("ann", ANN), await Program.of(venue, venue.public, ANN, READ, TRADE)
+    assert "tranId" in (await user.send("POST", "/wallet-transfers", {"asset": "BTC", "amount": "2", "to": "funding"})).json()
+    moved = await bot.user("POST", "/sapi/v1/asset/transfer", type="FUNDING_MAIN", asset="BTC", amount="0.5")
+    assert "tranId" in moved.json(), moved.text
+    (funding,) = (await bot.user("POST", "/sapi/v1/asset/get-funding-asset", asset="BTC")).json()
+    assert (funding["free"], funding["withdrawing"]) == ("1.50000000", "0.00000000")
+    assert (free(venue, ANN), free(venue, ANN | WALLET_BIT)) == (START - 3 * BTC // 2, 3 * BTC // 2)
+    refused = await bot.user("POST", "/sapi/v1/asset/transfer", type="MAIN_UMFUTURE", asset="BTC", amount="0.5")
+    assert "MAIN_FUNDING" in refused.json()["msg"]
+    too_much = await user.send("POST", "/wallet-transfers", {"asset": "BTC", "amount": "2", "to": "trading"})
+    assert too_much.status_code == 400
+    await with_address(user)
+    assert (await asks(user, "0.5", wallet="funding")).json()["holder"] == ANN | WALLET_BIT
+    assert free(venue, ANN | WALLET_BIT) == BTC
+
+
+async def test_a_bot_withdraws_as_at_binance(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    bot, reader = await Program.of(venue, venue.public, ANN, READ, WITHDRAW), await Program.of(venue, venue.public, ANN, READ, TRADE)
+    params = {"coin": "BTC", "network": "BITCOIN", "address": ADDRESS, "amount": "0.1", "withdrawOrderId": "w1"}
+    assert (await reader.user("POST", "/sapi/v1/capital/withdraw/apply", **params)).status_code == 403
+    made = [(await bot.user("POST", "/sapi/v1/capital/withdraw/apply", **params)).json() for _ in range(2)]
+    assert made[0] == made[1]
+    (shown,) = (await reader.user("GET", "/sapi/v1/capital/withdraw/history", coin="BTC")).json()
+    assert (shown["id"], shown["status"], shown["amount"], shown["walletType"]) == (made[0]["id"], 4, "0.1", 0)
+    assert (await reader.user("GET", "/sapi/v1/capital/withdraw/history", coin="USDT")).json() == []
+    assert free(venue, ANN) == START - BTC // 10
+
+
+async def test_nobody_sees_or_cancels_another_ones(venue: Venue) -> None:
+    ann, bob = await venue.user("ann", ANN), await venue.user("bob", BOB)
+    await with_address(ann)
+    asked = (await asks(ann, "1")).json()
+    assert (await bob.send("GET", "/withdrawals")).json() == {"withdrawals": []}
+    assert (await bob.send("GET", "/addresses")).json() == {"addresses": []}
+    assert (await bob.send("DELETE", f"/withdrawals/{at(asked)}")).status_code == 404
+    for holder in (BOB, BOB | WALLET_BIT, BOB | 1 << 50, ANN | 1 << 50):
+        assert (await bob.send("DELETE", f"/withdrawals/{holder}/{asked['id']}")).status_code in (400, 404)
+    (address,) = (await ann.send("GET", "/addresses")).json()["addresses"]
+    assert (await bob.send("DELETE", f"/addresses/{address['name']}")).status_code == 404
+    assert "address book" in (await asks(bob, "0.1")).json()["msg"], "another's address is not in the book"
+    assert (await ann.send("GET", "/withdrawals")).json()["withdrawals"][0]["state"] == "pending"
