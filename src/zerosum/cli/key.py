@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,9 +19,15 @@ from zerosum.cli.options import ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.errors import ConfigError
-from zerosum.identity.keys import READ, TRADE, WITHDRAW, KeyInfo, Wanted
+from zerosum.identity.keys import DEPOSIT, NOBODY, PAYOUT, READ, TRADE, WITHDRAW, KeyInfo, Made, Wanted
 
 DAY_US: Final = 86_400_000_000
+
+
+class Work(StrEnum):
+    DEPOSITS = "deposits"
+    PAYOUTS = "payouts"
+
 
 cli = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
@@ -56,6 +63,30 @@ def create(
         opened.check_account(account)
         made = opened.identities.keys.create(wanted)
         opened.settle()
+    show_made(made, account, public_key, as_json=as_json)
+
+
+@cli.command("service")
+def service(
+    work: Annotated[Work, typer.Argument(help="deposits: to report what has come in. payouts: to send what was approved.")],
+    address: Annotated[list[str], typer.Option(help="From where it may be used; several times for more.")],
+    public_key: Annotated[Path | None, typer.Option(help="Its public key (Ed25519 or RSA, PEM), instead of a secret.")] = None,
+    label: Annotated[str, typer.Option(help="What it is for, as lists show it.")] = "",
+    data: DataOption = None,
+    config: ConfigOption = None,
+    cluster: ClusterOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key for a program of the venue's own, which acts for no account: for one work, on the operators' listener."""
+    permission = {Work.DEPOSITS: DEPOSIT, Work.PAYOUTS: PAYOUT}[work]
+    pem = read_pem(public_key) if public_key is not None else None
+    with opened_identities(data, config, cluster) as opened:
+        made = opened.identities.keys.create(Wanted(NOBODY, (permission,), pem, tuple(address), label))
+        opened.settle()
+    show_made(made, NOBODY, public_key, as_json=as_json)
+
+
+def show_made(made: Made, account: int, public_key: Path | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"api_key": made.api_key, "secret": made.secret, "account": account}))
     elif made.secret:
@@ -80,8 +111,8 @@ def list_keys(
         return
     rows = [
         (
-            key.api_key, str(key.account_id), ", ".join(key.permissions), key.signs_by, ", ".join(key.addresses) or "any", state_of(key),
-            key.label,
+            key.api_key, str(key.account_id or "none"), ", ".join(key.permissions), key.signs_by, ", ".join(key.addresses) or "any",
+            state_of(key), key.label,
         )
         for key in found
     ]  # fmt: skip

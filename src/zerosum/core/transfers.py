@@ -23,7 +23,7 @@ from zerosum.core.bits import MULTIPLIER, mix
 from zerosum.core.codes import NO_REASON, TRANSFER_ID_REUSED, TRANSFER_REPEATED
 from zerosum.core.index import Index
 from zerosum.core.pool import NONE, Pool
-from zerosum.core.records import REQUEST_WITHDRAWAL
+from zerosum.core.records import DEPOSIT, REQUEST_WITHDRAWAL
 
 HASH: Final = 0
 ID: Final = 2
@@ -64,13 +64,14 @@ class Transfers:
         return slot
 
     def seen(self, transfer_id: i64, kind: i64, account_id: i64, asset: i64, atoms: i64, to: i64) -> i64:
-        """NO_REASON for a new id; else whether it was this very movement or another. `to`: NOBODY where TO is not the receiver."""
+        """NO_REASON for a new id; else whether it was this very movement or another. `to`: the receiver, where the kind has one."""
         slot = self.find(account_id, transfer_id)
         if slot == NONE:
             return NO_REASON
         words = self.pool.words
         same = words[slot + KIND] == kind and words[slot + ASSET] == asset and words[slot + ATOMS] == atoms
-        if same and (to == NOBODY or words[slot + TO] == to):
+        is_state = kind == DEPOSIT or kind == REQUEST_WITHDRAWAL  # what TO has
+        if same and (is_state or words[slot + TO] == to):
             return TRANSFER_REPEATED
         return TRANSFER_ID_REUSED
 

@@ -137,11 +137,12 @@ def movement(exchange: Exchange, account_id: int, movement_id: int) -> Json | No
         return None
     words = done.pool.words
     asset = exchange.ubscore.listings.assets[words[slot + transfers.ASSET]]
+    kind = int(words[slot + transfers.KIND])
     return {
         "id": movement_id,
-        "kind": records.kind_name(int(words[slot + transfers.KIND])),
+        "kind": records.kind_name(kind),
         "account": int(words[slot + transfers.ACCOUNT]),
         "asset": asset.name,
         "amount": decimal_text(int(words[slot + transfers.ATOMS]), asset.decimals),
-        "to_account": int(words[slot + transfers.TO]) or None,
+        "to_account": int(words[slot + transfers.TO]) if kind in (records.TRANSFER, records.ADJUST) else None,
     }

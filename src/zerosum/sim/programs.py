@@ -425,13 +425,13 @@ class Program:
         kind, fields = self._pick(self._movements)
         fields = dict(fields)
         if self._chance(2):
-            name = self._pick(("account", "asset", "atoms", "kind"))
+            name = self._pick(("account", "asset", "atoms", "kind", *(("to_account",) if "to_account" in fields else ())))
             if name == "kind":
                 kind = self._pick((records.DEPOSIT, records.WITHDRAW, records.REQUEST_WITHDRAWAL))
                 for extra in ("to_account", "reason_1", "reason_2"):
                     fields.pop(extra, None)
             else:
-                fields[name] += 1
+                fields[name] = 0 if name == "to_account" and self._chance(2) else fields[name] + 1
         return self._make(kind, **fields)
 
     # Placing an order.

@@ -381,6 +381,16 @@ def test_an_amount_below_zero_is_told_what_there_is_for_it(market: Path, cli: Cl
     assert (said.code, said.err.strip()) == (1, "Refused: amount '-5' is below 0: money comes in by `deposit` and goes out by `withdraw`.")
 
 
+def test_a_program_of_the_venue_has_a_key_for_its_work_and_an_address(market: Path, cli: Cli) -> None:
+    made = json.loads(cli("key", "service", "deposits", "--address", "10.0.0.7", "--data", market, "--json").out)
+    assert made["account"] == 0
+    (found,) = [key for key in json.loads(cli("key", "list", "--data", market, "--json").out) if key["api_key"] == made["api_key"]]
+    assert (found["permissions"], found["addresses"]) == (["DEPOSIT"], ["10.0.0.7/32"])
+    assert cli("key", "service", "payouts", "--data", market).code == 2, "good from nowhere in particular"
+    assert "everything" not in cli("key", "service", "everything", "--address", "::1", "--data", market).out
+    assert cli("key", "revoke", made["api_key"], "--data", market).code == 0
+
+
 def test_a_closed_account_gets_no_key(market: Path, cli: Cli) -> None:
     assert cli("account", "open", 1077, "--data", market).code == 0
     assert cli("account", "status", 1077, "closed", "--data", market).code == 0

@@ -13,7 +13,7 @@ import pytest
 from tests.support.browser import PASSWORD, PASSWORD_2
 from tests.support.serving import ask
 from tests.support.venue import ANN, BOB, Venue, open_venue
-from zerosum.console.access import OfKey, OfService
+from zerosum.console.access import Access, OfKey, OfOperator, OfService
 from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, user_console
 from zerosum.console.http import Endpoint
 from zerosum.console.machines import Machines
@@ -58,6 +58,24 @@ def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
 def filled(path: str) -> str:
     path = path.replace("{account:int}", str(BOB)).replace("{holder:int}", str(BOB)).replace("{id:int}", "7")
     return path.replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs/reference/admin.md").read_text()
+
+
+def who_may(access: Access) -> set[str]:
+    """As the reference page has it."""
+    if isinstance(access, OfOperator):
+        return {"every role"} if access.roles == set(ROLES) else set(access.roles)
+    return {"a program", access.permission} if isinstance(access, OfService) else {"anybody"}
+
+
+async def test_the_reference_page_has_every_operators_endpoint_and_who_may_use_it(venue: Venue) -> None:
+    rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1] for line in PAGE.splitlines() if line.startswith("| ")}
+    for endpoint in [each for url, each in endpoints(venue) if url == venue.admin]:
+        who = rows.pop(f"{endpoint.method} `{endpoint.path.removeprefix('/admin/v1').replace(':int', '')}`")
+        assert set(who.removesuffix(", two of them").split(", ")) == who_may(endpoint.access), endpoint.path
+    assert not [row for row in rows if " `/" in row and "below" not in row], "of endpoints that are not there"
 
 
 async def test_nothing_is_answered_to_who_has_not_logged_in(venue: Venue) -> None:

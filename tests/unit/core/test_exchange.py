@@ -240,3 +240,29 @@ def test_time_never_goes_back() -> None:
     run(exchange, records.command(records.TICK, 1000))
     (event,) = records.records(run(exchange, records.command(records.OPEN_ACCOUNT, 10, codes.FIRST_USER)))
     assert records.named(event)["time_us"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "again", "reason"),
+    [
+        (records.TRANSFER, (0, 100, 17), (0, 100, 17), codes.TRANSFER_REPEATED),
+        (records.TRANSFER, (0, 100, 17), (0, 100, 0), codes.TRANSFER_ID_REUSED),
+        (records.TRANSFER, (0, 100, 17), (0, 100, 16), codes.TRANSFER_ID_REUSED),
+        (records.TRANSFER, (0, 100, 17), (0, 101, 17), codes.TRANSFER_ID_REUSED),
+        (records.TRANSFER, (0, 100, 17), (1, 100, 17), codes.TRANSFER_ID_REUSED),
+        (records.ADJUST, (0, 100, 17, 65, 0), (0, 100, 17, 65, 0), codes.TRANSFER_REPEATED),
+        (records.ADJUST, (0, 100, 17, 65, 0), (0, 100, 0, 65, 0), codes.TRANSFER_ID_REUSED),
+        (records.DEPOSIT, (0, 100), (0, 100), codes.TRANSFER_REPEATED),
+        (records.DEPOSIT, (0, 100), (0, 101), codes.TRANSFER_ID_REUSED),
+        (records.WITHDRAW, (0, 100), (0, 100), codes.TRANSFER_REPEATED),
+        (records.REQUEST_WITHDRAWAL, (0, 100), (0, 100), codes.TRANSFER_REPEATED),
+        (records.REQUEST_WITHDRAWAL, (0, 100), (0, 99), codes.TRANSFER_ID_REUSED),
+    ],
+)
+def test_a_movement_is_told_from_another_of_the_same_id(kind: int, first: tuple[int, ...], again: tuple[int, ...], reason: int) -> None:
+    exchange = Exchange(reserve=0)
+    run(exchange, small_market())
+    (done,) = records.records(run(exchange, records.command(kind, 3, 16, 900, *first)))
+    assert done[0] & 0xFF != records.REFUSED
+    (refused,) = records.records(run(exchange, records.command(kind, 4, 16, 900, *again)))
+    assert (refused[0] & 0xFF, records.named(refused)["reason"]) == (records.REFUSED, reason)
