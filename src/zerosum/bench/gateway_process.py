@@ -51,6 +51,7 @@ class Ready(NamedTuple):
     rest: int
     websocket: int
     operations: int
+    admin: int
     pid: int
     follower_pid: int
 

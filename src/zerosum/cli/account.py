@@ -22,10 +22,10 @@ cli = typer.Typer(no_args_is_help=True, help="Open, show, suspend and close acco
 
 AccountArgument = Annotated[int, typer.Argument(help="The account's number.", min=codes.FIRST_USER, max=codes.ACCOUNT_MAX)]
 AnyAccountArgument = Annotated[
-    int, typer.Argument(help="The account's number; 1 to 3 are the exchange's own, 2 has its fees.", min=1, max=codes.ACCOUNT_MAX)
+    int, typer.Argument(help="The account's number; 1 to 4 are the exchange's own, 2 has its fees.", min=1, max=codes.ACCOUNT_MAX)
 ]
 
-HOUSE: Final = {codes.OUTSIDE: " outside", codes.FEES: " fees", codes.CLEARING: " clearing"}
+HOUSE: Final = {codes.OUTSIDE: " outside", codes.FEES: " fees", codes.CLEARING: " clearing", codes.WITHDRAWALS: " on its way out"}
 STATUSES: Final = {"active": codes.ACTIVE, "suspended": codes.SUSPENDED, "closed": codes.CLOSED}
 
 

@@ -200,7 +200,7 @@ async def test_a_record_that_stops_a_machine_is_passed_over(place: Place) -> Non
 
 def test_keys_are_made_listed_and_revoked_in_the_database(place: Place) -> None:
     printed("cluster", "init", "--config", place.config)
-    services = [Service(f"{role}1", role, place.folder, place.config) for role in ("ubscore", "settlement", "matching", "gateway")]
+    services = [Service(f"{role}1", role, place.folder, place.config) for role in ("ubscore", "settlement", "matching", "admin")]
     try:
         for service in services:
             service.start()

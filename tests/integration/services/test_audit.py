@@ -44,7 +44,7 @@ CHECKS = ["log", "attestations", "zero sum", "invariants", "snapshots", "settled
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     """Settled to somewhat before the log's end, as after a kill."""
-    data = data_directory(tmp_path_factory.mktemp("whole") / "data", COMMANDS)
+    data = data_directory(tmp_path_factory.mktemp("whole") / "data", COMMANDS, seed=2)
     settle(data, SETTLED, SnapshotPolicy(every_records=300, keep=3), step=100)
     return data
 
@@ -87,7 +87,7 @@ def snapshot_of_another_log(data: DataDir) -> None:
 def snapshot_of_another_state(data: DataDir) -> None:
     """Whole and well formed, at a sequence where there was another state."""
     other, views = Machine(), Views()
-    for command in random_program(2, SETTLED):
+    for command in random_program(3, SETTLED):
         output = other.apply(command)
         views.apply(output.account_events, output.market_events)
     SnapshotStore(data.snapshots).write(SETTLED, meta(data), chain(other.sections(), views_snapshot.sections(views)))

@@ -5,10 +5,14 @@ A market and its users in a cluster: commands through the operators' socket of a
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any, Final
 
-from zerosum.bench.gateway_users import KEYS_KNOWN_S, ORDERS_MAX, User, make_users, submit
+from zerosum.bench.gateway_users import KEYS_KNOWN_S, ORDERS_MAX, NotFounded, User, make_users, submit
 from zerosum.core import records
 from zerosum.devcluster.deployment import DevDeployment
 from zerosum.devcluster.ports import HOST
@@ -33,6 +37,7 @@ LISTING: Final[dict[str, Any]] = {
 ACCOUNTS: Final = (1001, 1002, 1003)
 FUNDS: Final = {BTC: 10_000 * 10**8, USDT: 1_000_000 * 10**8, ETH: 100_000 * 10**8}
 FEE_PPM: Final = 1_000
+LISTED_S: Final = 30.0
 
 # One machine does here what many do elsewhere, so the allowances, which are per client, are not to be what is measured.
 UNBOUND: Final = """
@@ -51,13 +56,31 @@ def cql_of(deployment: DevDeployment) -> CqlSettings:
     return CqlSettings((HOST,), deployment.servers.cql_port, KEYSPACE)
 
 
+def wait_for_symbols(deployment: DevDeployment, names: set[str]) -> None:
+    """Until every gateway has them. NotFounded."""
+    deadline = time.monotonic() + LISTED_S
+    for gateway in deployment.of_role("gateway"):
+        while not names <= symbols_of(gateway.ports()["rest"]):
+            if time.monotonic() > deadline:
+                raise NotFounded(f"{gateway.name} does not know {', '.join(sorted(names))} after {LISTED_S:g} s.")
+            time.sleep(0.05)
+
+
+def symbols_of(port: int) -> set[str]:
+    with closing(HTTPConnection(HOST, port, timeout=LISTED_S)) as connection:
+        connection.request("GET", "/api/v3/exchangeInfo")
+        answer = connection.getresponse()
+        return {symbol["symbol"] for symbol in json.loads(answer.read())["symbols"]} if answer.status == 200 else set()
+
+
 async def found_cluster_market(
     deployment: DevDeployment, table: dict[str, Any], funds: Mapping[int, Mapping[int, int]], fee_ppm: int = 0
 ) -> list[User]:
     """List what the table says, open an account with a key for each in `funds`, and deposit. Of a deployment that is fresh. Returns when
-    every gateway knows the keys. NotFounded."""
+    every gateway knows the symbols and the keys. NotFounded."""
     door = DataDir(deployment.of_role("admin")[0].data)
     await submit(door, [load_listing(table, "the listing").commands()])
+    await asyncio.to_thread(wait_for_symbols, deployment, {symbol["name"] for symbol in table["symbols"]})
     chains = []
     for account, atoms in funds.items():
         chain = [records.command(records.OPEN_ACCOUNT, 0, account, fee_ppm, fee_ppm, ORDERS_MAX)]
