@@ -105,14 +105,21 @@ class ExchangeProcess:
                 stdout=out,
                 stderr=out,
             )
+        try:
+            self.ready = self._told_in(ready_file)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            ready_file.unlink(missing_ok=True)
+
+    def _told_in(self, ready_file: Path) -> Ready:
         deadline = time.monotonic() + START_S
         while not ready_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
+            if not self.is_running or time.monotonic() > deadline:
                 raise ExchangeFailed(f"The exchange on {self.data.root} did not start:\n{self.said()}")
             time.sleep(POLL_S)
-        self.ready = Ready(**json.loads(ready_file.read_text()))
-        ready_file.unlink()
+        return Ready(**json.loads(ready_file.read_text()))
 
     def stop(self) -> None:
         """Ctrl-C, and wait until everything is settled. ExchangeFailed when it does not end well."""

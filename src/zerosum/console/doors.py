@@ -47,7 +47,7 @@ class WithdrawalSettings:
 
 def money_of(machines: Machines, identities: Identities, settings: WithdrawalSettings) -> MoneyPages:
     treasury = Treasury(machines, WithdrawalBook(identities.vault, settings.cool_down_s), settings.rules)
-    return MoneyPages(machines, treasury, identities.users, identities.trail)
+    return MoneyPages(machines, treasury, identities.users, identities.keys, identities.trail)
 
 
 def user_console(money: MoneyPages, identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:

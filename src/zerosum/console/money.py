@@ -19,7 +19,7 @@ from zerosum.console.users import ROOT as USERS
 from zerosum.core.codes import ACCOUNT_MAX, WALLET_BIT
 from zerosum.gateway.decimals import Scale
 from zerosum.gateway.errors import TOO_PRECISE
-from zerosum.identity.keys import DEPOSIT, PAYOUT, READ, TRADE, WITHDRAW
+from zerosum.identity.keys import DEPOSIT, PAYOUT, READ, TRADE, WITHDRAW, Keys
 from zerosum.identity.people import SUPPORT, TREASURY, VIEWER, People
 from zerosum.identity.trail import Trail
 from zerosum.identity.vault import Held
@@ -116,12 +116,13 @@ class Adjustment(Reason, kw_only=True):
 
 
 class MoneyPages:
-    """`users`: to ask again who it is, and since when nothing of theirs has changed."""
+    """`users`, `keys`: to ask again who it is, and since when nothing of theirs has changed."""
 
-    def __init__(self, machines: Machines, treasury: Treasury, users: People, trail: Trail) -> None:
+    def __init__(self, machines: Machines, treasury: Treasury, users: People, keys: Keys, trail: Trail) -> None:
         self._machines = machines
         self.treasury = treasury
         self._users = users
+        self._keys = keys
         self._trail = trail
 
     def of_users(self) -> list[Endpoint]:
@@ -189,7 +190,7 @@ class MoneyPages:
         self._tell(asked, "withdrawal.request", {"asset": form.asset, "amount": form.amount, "address": form.address})
         held = self.treasury.request(
             asked.who.account_id, form.asset, form.amount, form.network, form.address, form.memo, order_id=form.order_id,
-            client=asked.client, secured_us=asked.who.secured_us, wallet=is_wallet(form.wallet),
+            client=asked.client, secured_us=self._secured_us(asked.who.account_id), wallet=is_wallet(form.wallet),
         )  # fmt: skip
         return shown_order(held)
 
@@ -216,7 +217,7 @@ class MoneyPages:
         self._tell(asked, "withdrawal.request", {"asset": form.coin, "amount": form.amount, "address": form.address})
         held = self.treasury.request(
             key.account_id, form.coin, form.amount, form.network, form.address, form.addressTag, order_id=form.withdrawOrderId,
-            client=asked.client, secured_us=key.record.created_us, wallet=form.walletType == 1,
+            client=asked.client, secured_us=self._secured_us(key.account_id), wallet=form.walletType == 1,
         )  # fmt: skip
         return {"id": held.name}
 
@@ -243,8 +244,9 @@ class MoneyPages:
 
     def every_withdrawal(self, asked: Asked) -> Json:
         form: InState = asked.form
-        states = OPEN if form.open else tuple(STATUS_CODES)
-        return {"withdrawals": [shown_order(held) for held in self.treasury.book.every(states)]}
+        book = self.treasury.book
+        found = [held for held in book.undone() if held.record.state in OPEN] if form.open else book.every()
+        return {"withdrawals": [shown_order(held) for held in found]}
 
     def approve(self, holder: int, id: int, by: str) -> Json:  # noqa: A002  as it is called in the path
         return shown_order(self.treasury.approve(holder, id, by))
@@ -267,7 +269,7 @@ class MoneyPages:
         return self.treasury.deposit(form.account, form.asset, form.amount, form.reference, wallet=is_wallet(form.wallet))
 
     def payouts(self, asked: Asked) -> Json:
-        return {"payouts": [shown_order(held) for held in self.treasury.book.every((APPROVED, SENDING))]}
+        return {"payouts": [shown_order(held) for held in self.treasury.book.undone() if held.record.state in (APPROVED, SENDING)]}
 
     def send(self, asked: Asked) -> Json:
         self._of_program(asked, "withdrawal.send", {})
@@ -286,6 +288,12 @@ class MoneyPages:
     def _of_program(self, asked: Asked, action: str, detail: dict[str, Any]) -> None:
         about = f"account {asked.parts['holder']}"
         self._trail.append(by=asked.by, client=asked.client, action=action, about=about, detail={"id": asked.parts["id"], **detail})
+
+    def _secured_us(self, account: int) -> int:
+        """When a password or a second factor of the account was changed last, or a key made that may withdraw."""
+        changed = [person.secured_us for person in self._users.everybody() if person.account_id == account]
+        made = [key.created_us for key in self._keys.list(account) if WITHDRAW in key.permissions]
+        return max(changed + made, default=0)
 
     # ------------------------------------------------------------------ shown
 

@@ -34,6 +34,7 @@ from zerosum.identity.withdrawals import (
     APPROVED,
     CANCELED,
     FAILED,
+    OPEN,
     PENDING,
     REFUSED,
     REQUESTED,
@@ -52,6 +53,7 @@ from zerosum.views.views import Views
 
 KIND_MASK: Final = 0xFF
 REFERENCE_CHARS_MAX: Final = 128
+GIVEN_BACK: Final = (CANCELED, REFUSED, RETURNED)
 LEFT_US: Final = 60_000_000
 FINISH_EVERY_S: Final = 2.0
 
@@ -206,22 +208,27 @@ class Treasury:
         return self._give_back(self._in(holder, number, (SENDING,)), RETURNED, reason)
 
     def finish(self) -> int:
-        """What a process that died has left half done: asked for again, which changes nothing where it was done. How many there were."""
+        """Of each that is undone: what a process that died has left half done, and what is to be given back. How many there were."""
         done = 0
-        for held in self.book.every((REQUESTED,)):
-            if self.book.now_us() < held.record.requested_us + LEFT_US:
-                continue  # who asked for it is about to do so
+        for held in self.book.undone():
             try:
-                self.set_aside(held, self.asset(held.record.asset).asset)
-            except (SwitchRefused, Changed):
-                continue
-            done += 1
-        for held in self.book.every((CANCELED, REFUSED, RETURNED)):
-            holder, number = int(held.owner), int(held.name)
-            if self._machines.see(partial(is_pending, holder, number)):
-                self._return(held)
-                done += 1
+                done += self._finish(held)
+            except (ZerosumError, Changed) as error:  # the others are finished all the same
+                _log.warning("withdrawal.unfinished", holder=held.owner, id=held.name, state=held.record.state, error=str(error))
         return done
+
+    def _finish(self, held: Held[OrderRecord]) -> bool:
+        """Whether there was something to do."""
+        state, left = held.record.state, False
+        if state == REQUESTED and self.book.now_us() >= held.record.requested_us + LEFT_US:  # else whoever asked for it is about to do so
+            self.set_aside(held, self.asset(held.record.asset).asset)
+            left = True
+        if state in GIVEN_BACK and self._machines.see(partial(is_pending, int(held.owner), int(held.name))):
+            self._return(held)
+            left = True
+        if state not in OPEN:
+            self.book.done(held)
+        return left
 
     # ------------------------------------------------------------------ how it is done
 

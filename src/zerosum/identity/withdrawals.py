@@ -6,6 +6,8 @@ What is known of withdrawals beside the money: where they go, who has approved t
                          |            |            |           +--> returned
                          |            +------------+--> canceled, refused             and then it is given back
                          +--> failed: nothing was set aside
+    undone           which orders there is something to do about: written before the order is, gone once it has ended and the money is where
+                     it belongs
     day totals       what an account has asked for today, asset by asset: counted before it is set aside
 
 Always true: a rule has a limit of the day, an amount from which an operator must approve, and one from which two must; an asset without a
@@ -17,6 +19,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Final, NamedTuple, final
@@ -115,6 +118,11 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     reference: str = ""
 
 
+class UndoneRecord(msgspec.Struct, frozen=True):
+    holder: int
+    number: int
+
+
 class DayRecord(msgspec.Struct, frozen=True):
     day: int
     atoms: int
@@ -124,6 +132,10 @@ ADDRESSES: Final = Kind("address", AddressRecord)
 ORDERS: Final = Kind("withdrawal", OrderRecord)
 DAYS: Final = Kind("withdrawal-day", DayRecord)
 """Owner: the account; name: a hash of where it goes, the transfer id, the asset."""
+
+UNDONE: Final = Kind("withdrawal-undone", UndoneRecord)
+NOBODYS: Final = ""
+"""One owner, so that they are listed without the others. Name: of holder and number."""
 
 
 @final
@@ -203,6 +215,8 @@ class WithdrawalBook:
 
     def open_order(self, account: int, order_id: int, record: OrderRecord) -> Held[OrderRecord]:
         """Changed: there is one of that id."""
+        with suppress(Changed):
+            self._vault.put(UNDONE, NOBODYS, undone_name(account, order_id), UndoneRecord(account, order_id))
         now_us = self.now_us()
         record = msgspec.structs.replace(record, requested_us=now_us, changed_us=now_us)
         return self._vault.put(ORDERS, str(account), str(order_id), record)
@@ -214,10 +228,19 @@ class WithdrawalBook:
         """The newest first."""
         return sorted(self._vault.of_owner(ORDERS, str(account)), key=lambda held: -held.record.requested_us)
 
-    def every(self, states: tuple[str, ...]) -> list[Held[OrderRecord]]:
-        """Those in one of these states, the oldest first."""
-        found = [held for held in self._vault.every(ORDERS) if held.record.state in states]
-        return sorted(found, key=lambda held: held.record.requested_us)
+    def every(self) -> list[Held[OrderRecord]]:
+        """All that there have been, the oldest first."""
+        return sorted(self._vault.every(ORDERS), key=lambda held: held.record.requested_us)
+
+    def undone(self) -> list[Held[OrderRecord]]:
+        """Those that there is something to do about, the oldest first. One whose order can't be found or read stays undone."""
+        names = [held.record for held in self._vault.of_owner(UNDONE, NOBODYS)]
+        found = [self.get(each.holder, each.number) for each in names]
+        return sorted((held for held in found if held is not None), key=lambda held: held.record.requested_us)
+
+    def done(self, held: Held[OrderRecord]) -> None:
+        """It has ended, and the money is where it belongs."""
+        self._vault.remove(UNDONE, NOBODYS, undone_name(int(held.owner), int(held.name)))
 
     def move(self, held: Held[OrderRecord], state: str, *, by: str = "", reason: str = "", reference: str = "") -> Held[OrderRecord]:
         """To another state. Changed: somebody else has done so meanwhile."""
@@ -230,6 +253,10 @@ class WithdrawalBook:
 
     def now_us(self) -> int:
         return int(self._clock_s() * 1_000_000)
+
+
+def undone_name(holder: int, number: int) -> str:
+    return f"{holder}.{number}"
 
 
 def address_name(asset: str, network: str, address: str, memo: str) -> str:

@@ -15,14 +15,15 @@ import httpx
 import msgspec
 import pytest
 
-from tests.support.browser import PASSWORD, Browser
+from tests.support.browser import PASSWORD, PASSWORD_2, Browser
 from tests.support.serving import ask
 from tests.support.venue import ANN, BOB, Venue, open_venue
 from zerosum.console.doors import WithdrawalSettings
 from zerosum.core import records
 from zerosum.core.codes import WALLET_BIT
-from zerosum.identity.keys import DEPOSIT, PAYOUT, READ, TRADE, WITHDRAW, Wanted
-from zerosum.identity.withdrawals import ORDERS, rule_text
+from zerosum.identity.keys import DEPOSIT, KEYS, PAYOUT, READ, TRADE, WITHDRAW, Wanted
+from zerosum.identity.people import USERS
+from zerosum.identity.withdrawals import ADDRESSES, ORDERS, rule_text
 
 START = 10**12
 BTC = 10**8
@@ -83,6 +84,17 @@ async def until_free(venue: Venue, account: int, atoms: int) -> None:
     while free(venue, account) != atoms:
         assert time.monotonic() < deadline, free(venue, account)
         await asyncio.sleep(0.05)
+
+
+async def until_state(venue: Venue, order: dict[str, Any], state: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        held = await asyncio.to_thread(venue.embedded.money.treasury.book.get, order["holder"], order["id"])
+        assert held is not None
+        if held.record.state == state:
+            return
+        assert time.monotonic() < deadline, held.record.state
+        await asyncio.sleep(0.1)
 
 
 async def with_address(user: Browser) -> None:
@@ -235,29 +247,71 @@ async def test_after_a_change_nothing_goes_out_for_a_while(tmp_path: Path) -> No
         assert free(venue, ANN) == START
 
 
+async def test_a_changed_password_or_a_new_key_holds_up_what_other_keys_take_out(tmp_path: Path) -> None:
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=3_600.0)) as venue:
+        user = await venue.user("ann", ANN)
+        await with_address(user)
+        bot = await Program.of(venue, venue.public, ANN, WITHDRAW)
+        params = {"coin": "BTC", "network": "BITCOIN", "address": ADDRESS, "amount": "0.1"}
+
+        async def takes_out() -> str:
+            return (await bot.user("POST", "/sapi/v1/capital/withdraw/apply", **params)).text
+
+        vault = venue.identities.vault
+
+        def long_ago() -> None:
+            for key in vault.every(KEYS):
+                vault.change(KEYS, key.owner, key.name, lambda record: msgspec.structs.replace(record, created_us=1))
+            vault.change(USERS, "ann", "", lambda record: msgspec.structs.replace(record, secured_us=1))
+            for address in vault.every(ADDRESSES):
+                vault.change(ADDRESSES, address.owner, address.name, lambda record: msgspec.structs.replace(record, added_us=1))
+
+        assert "changed in the last" in await takes_out()
+        await asyncio.to_thread(long_ago)
+        assert '"id"' in await takes_out()
+        await Program.of(venue, venue.public, ANN, READ, TRADE)
+        assert '"id"' in await takes_out(), "a key that can't take out anything"
+        await Program.of(venue, venue.public, ANN, WITHDRAW)
+        assert "changed in the last" in await takes_out()
+        await asyncio.to_thread(long_ago)
+        assert '"id"' in await takes_out()
+        assert (await user.send("POST", "/password", {"password": PASSWORD, "new_password": PASSWORD_2})).status_code == 200
+        assert "changed in the last" in await takes_out()
+
+
 async def test_what_a_process_that_died_left_half_done_is_finished(venue: Venue) -> None:
-    """Nobody but its owner has seen it; the money was set aside, and what it is was not written any more."""
+    """The money was set aside, and that it was has not been written; and one that can't be finished does not hold up the others."""
     user = await venue.user("ann", ANN)
     await with_address(user)
-    asked = (await asks(user, "1")).json()
+    book, vault = venue.embedded.money.treasury.book, venue.identities.vault
+    hopeless, asked = [(await asks(user, "1")).json() for _ in range(2)]
+
+    def as_it_died(number: int, asset: str) -> None:
+        held = book.get(ANN, number)
+        assert held is not None
+        record = msgspec.structs.replace(held.record, state="requested", asset=asset, requested_us=held.record.requested_us - 120_000_000)
+        vault.put(ORDERS, held.owner, held.name, record, held.version)
+
+    await asyncio.to_thread(as_it_died, hopeless["id"], "DOGE")
+    await asyncio.to_thread(as_it_died, asked["id"], "BTC")
+    await until_state(venue, asked, "pending")
+    assert free(venue, ANN) == START - 2 * BTC
+
+
+async def test_there_is_nothing_more_to_do_about_what_has_ended(venue: Venue) -> None:
+    user, program = await venue.user("ann", ANN), await Program.of(venue, venue.admin, 0, PAYOUT)
+    await with_address(user)
+    sent, canceled, waits = [(await asks(user, amount)).json() for amount in ("0.1", "0.6", "0.7")]
+    await program.own("POST", f"/admin/v1/payouts/{at(sent)}/send")
+    await program.own("POST", f"/admin/v1/payouts/{at(sent)}/settle", b'{"reference":"tx1"}')
+    await user.send("DELETE", f"/withdrawals/{at(canceled)}")
+    await until_free(venue, ANN, START - 8 * BTC // 10)
     book = venue.embedded.money.treasury.book
-    held = book.get(ANN, asked["id"])
-    assert held is not None
-    await asyncio.to_thread(book.move, held, "requested")
-    long_ago = int(time.time() * 1_000_000) - 120 * 1_000_000
-    held = book.get(ANN, asked["id"])
-    assert held is not None
-    record = msgspec.structs.replace(held.record, requested_us=long_ago)
-    await asyncio.to_thread(venue.identities.vault.put, ORDERS, held.owner, held.name, record, held.version)
     deadline = time.monotonic() + 30
-    while True:
-        found = book.get(ANN, asked["id"])
-        assert found is not None
-        if found.record.state == "pending":
-            break
+    while [int(held.name) for held in await asyncio.to_thread(book.undone)] != [waits["id"]]:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
-    assert free(venue, ANN) == START - BTC
+    assert len(await asyncio.to_thread(book.every)) == 3
 
 
 # ---------------------------------------------------------------------- in

@@ -9,47 +9,37 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.support.secured import shakes_hands
 from zerosum.net.authority import AuthorityBroken, DevAuthority, Issued
 
 
-def shakes_hands(issued: Issued, believed: Path, host: str) -> None:
-    """ssl.SSLError where the client does not believe the server. In memory: no socket."""
+def connects(issued: Issued, believed: Path, host: str) -> None:
+    """ssl.SSLError where the client does not believe the server."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(issued.certificate, issued.key)
-    client = ssl.create_default_context(cafile=str(believed))
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asks = client.wrap_bio(to_client, to_server, server_hostname=host)
-    answers = server.wrap_bio(to_server, to_client, server_side=True)
-    waiting = [asks, answers]
-    while waiting:
-        for side in list(waiting):
-            try:
-                side.do_handshake()
-                waiting.remove(side)
-            except ssl.SSLWantReadError:
-                continue
+    shakes_hands(server, ssl.create_default_context(cafile=str(believed)), host)
 
 
 def test_what_it_issues_is_believed_for_the_hosts_that_it_names(tmp_path: Path) -> None:
     authority = DevAuthority(tmp_path / "ca")
     issued = authority.issue("gateway", ["localhost", "127.0.0.1", "api.example"])
     for host in ("localhost", "127.0.0.1", "api.example"):
-        shakes_hands(issued, authority.certificate_file, host)
+        connects(issued, authority.certificate_file, host)
     with pytest.raises(ssl.SSLCertVerificationError):
-        shakes_hands(issued, authority.certificate_file, "other.example")
+        connects(issued, authority.certificate_file, "other.example")
 
 
 def test_another_authority_is_not_believed(tmp_path: Path) -> None:
     issued = DevAuthority(tmp_path / "one").issue("gateway")
     with pytest.raises(ssl.SSLCertVerificationError):
-        shakes_hands(issued, DevAuthority(tmp_path / "other").certificate_file, "localhost")
+        connects(issued, DevAuthority(tmp_path / "other").certificate_file, "localhost")
 
 
 def test_it_goes_on_with_what_is_there(tmp_path: Path) -> None:
     first = DevAuthority(tmp_path).certificate_file.read_bytes()
     again = DevAuthority(tmp_path)
     assert again.certificate_file.read_bytes() == first
-    shakes_hands(again.issue("gateway"), again.certificate_file, "localhost")
+    connects(again.issue("gateway"), again.certificate_file, "localhost")
 
 
 def test_keys_are_for_their_owner_alone(tmp_path: Path) -> None:

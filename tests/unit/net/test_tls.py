@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from tests.support.secured import shakes_hands
 from tests.unit.transport.support import until
 from zerosum.errors import ConfigError
 from zerosum.net.authority import DevAuthority, Issued, write_private
@@ -131,18 +132,7 @@ def agreed(server: ssl.SSLContext, believed: Path, group: str | None = None, **c
         context.set_ecdh_curve(group)
     for name, value in client.items():
         setattr(context, name, value)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asks = context.wrap_bio(to_client, to_server, server_hostname="localhost")
-    answers = server.wrap_bio(to_server, to_client, server_side=True)
-    waiting = [asks, answers]
-    while waiting:
-        for side in list(waiting):
-            try:
-                side.do_handshake()
-                waiting.remove(side)
-            except ssl.SSLWantReadError:
-                continue
-    return asks
+    return shakes_hands(server, context, "localhost")
 
 
 @pytest.mark.parametrize(
