@@ -106,15 +106,15 @@ class Treasury:
         held = self.book.get(holder, number)
         if held is None:
             self.book.check(account, asset.name, network, address, memo, secured_us)
-            self.book.count(account, asset.name, atoms, rule)
+            day = self.book.count(account, asset.name, atoms, rule)
             record = OrderRecord(
                 asset=asset.name, atoms=atoms, amount=amount, network=network, address=address, memo=memo, state=REQUESTED,
-                needs=rule.approvals(atoms), client=client,
+                needs=rule.approvals(atoms), day=day, client=client,
             )  # fmt: skip
             try:
                 held = self.book.open_order(holder, number, record)
             except Changed:
-                self.book.uncount(account, asset.name, atoms, self.book.now_us())
+                self.book.uncount(account, asset.name, atoms, day)
                 raise
         elif (held.record.asset, held.record.atoms, held.record.address, held.record.memo) != (asset.name, atoms, address, memo):
             raise WithdrawalRefused("withdrawOrderId: it was used for another withdrawal.")
@@ -130,7 +130,7 @@ class Treasury:
             if not is_new and not self._machines.see(partial(is_pending, holder, number)):
                 raise SwitchRefused("another movement of this account has the same id.")
         except SwitchRefused as refused:
-            self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.requested_us)
+            self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.day)
             self.book.move(held, FAILED, reason=str(refused))
             raise
         return self.book.move(held, PENDING if held.record.needs else APPROVED)
@@ -248,7 +248,7 @@ class Treasury:
     def _return(self, held: Held[OrderRecord]) -> None:
         holder = int(held.owner)
         if self._do(records.command(records.RETURN_WITHDRAWAL, 0, holder, int(held.name))):
-            self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.requested_us)
+            self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.day)
 
     def _do(self, command: bytes) -> bool:
         """Whether it was done now; False: it had been before. SwitchRefused."""

@@ -100,7 +100,7 @@ class AddressRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`needs`: how many operators must approve. `reference`: where it can be found outside, once it is settled."""
+    """`needs`: how many operators must approve. `day`: in whose total it counts. `reference`: where to find it outside, once settled."""
 
     asset: str
     atoms: int
@@ -110,6 +110,7 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     memo: str
     state: str
     needs: int
+    day: int
     approved_by: tuple[str, ...] = ()
     requested_us: int = 0
     changed_us: int = 0
@@ -190,8 +191,8 @@ class WithdrawalBook:
         if now_us < self.usable_from_us(held.record):
             raise WithdrawalRefused("address: it was added lately, and can't be used yet.")
 
-    def count(self, account: int, asset: str, atoms: int, rule: Rule) -> None:
-        """Today's, with this. WithdrawalRefused past the rule's limit."""
+    def count(self, account: int, asset: str, atoms: int, rule: Rule) -> int:
+        """Today, whose total has this from here on. WithdrawalRefused past the rule's limit."""
         day = int(self._clock_s()) // DAY_S
         while True:
             held = self._vault.get(DAYS, str(account), asset)
@@ -202,14 +203,13 @@ class WithdrawalBook:
                 self._vault.put(DAYS, str(account), asset, DayRecord(day, before + atoms), held.version if held is not None else 0)
             except Changed:
                 continue
-            return
+            return day
 
-    def uncount(self, account: int, asset: str, atoms: int, counted_us: int) -> None:
-        """What did not go out after all, if it was counted today."""
-        day = int(self._clock_s()) // DAY_S
+    def uncount(self, account: int, asset: str, atoms: int, day: int) -> None:
+        """What was counted on that day, and did not go out after all."""
 
         def less(record: DayRecord) -> DayRecord:
-            return DayRecord(day, max(0, record.atoms - atoms)) if record.day == day == counted_us // 1_000_000 // DAY_S else record
+            return DayRecord(day, record.atoms - atoms) if record.day == day else record
 
         self._vault.change(DAYS, str(account), asset, less)
 
