@@ -93,7 +93,9 @@ class ExchangeProcess:
         """Returns once it takes orders. ExchangeFailed, with what it said."""
         assert not self.is_running, "an exchange is started once at a time"
         self.data.root.mkdir(parents=True, exist_ok=True)
-        ready_file = Path(tempfile.mkstemp(prefix="zerosum-ready-")[1])
+        descriptor, name = tempfile.mkstemp(prefix="zerosum-ready-")
+        os.close(descriptor)
+        ready_file = Path(name)
         ready_file.unlink()
         options = ["--no-demo", "--data", str(self.data.root), "--ready-file", str(ready_file)]
         ports = ["--rest-port", "0", "--websocket-port", "0", "--operations-port", "0", "--admin-port", "0"]

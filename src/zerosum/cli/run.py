@@ -184,7 +184,7 @@ def gateway(
         add_front(frame, front)
         frame.metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
         frame.metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
-        add_tls_metrics(frame.metrics, frame.tls, service.rest, service.websocket)
+        add_tls_metrics(frame.metrics, frame.tls, rest=service.rest, websocket=service.websocket)
         return front.stopped
 
     options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)
@@ -209,15 +209,13 @@ def admin(
         frame.running.push_async_callback(session.close)
         front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls, signing_key(settings, "admin"))
         frame.running.push_async_callback(front.stop)
-        await ConsoleService(
-            front,
-            session,
-            frame.sockets["admin"],
-            frozenset(settings.gateway.trusted_proxies),
-            settings.data_directory,
+        service = ConsoleService(
+            front, session, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies), settings.data_directory,
             withdrawal_settings(settings),
-        ).start()
+        )  # fmt: skip
+        await service.start()
         add_front(frame, front)
+        add_tls_metrics(frame.metrics, frame.tls, admin=service.listener)
         return front.stopped
 
     run_service("admin", start, data, config, ports(admin=admin_port, operations=operations_port), ready_file, ("admin", "operations"))

@@ -161,7 +161,7 @@ async def run(settings: Settings, ready_file: Path | None) -> None:
         add_metrics(metrics, embedded)
         following = asyncio.create_task(follow_master_key(settings, embedded.identities))
         running.callback(following.cancel)
-        add_tls_metrics(metrics, tls, embedded.rest, embedded.websocket)
+        add_tls_metrics(metrics, tls, rest=embedded.rest, websocket=embedded.websocket, admin=embedded.console)
         stop = asked_to_stop()
         ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
         rest, websocket = urls(settings, ports)

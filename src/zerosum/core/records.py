@@ -117,6 +117,7 @@ MARKET_FOREIGN: Final = 213
 
 # Where the fields of the commands for orders stand, in words (see COMMANDS).
 ACCOUNT_AT: Final = 2
+TO_ACCOUNT_AT: Final = 6  # of TRANSFER and ADJUST
 TERMS_AT: Final = 3
 PLACE_PRICE_AT: Final = 4
 PLACE_QTY_AT: Final = 5

@@ -27,6 +27,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, final
 
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from zerosum.errors import ConfigError
@@ -103,8 +104,14 @@ def _check_key(file: Path, certificate: x509.Certificate, certificate_file: Path
         raise ConfigError(f"{KEY} is {file}, which is locked with a password. Unlock it: openssl pkey -in {file}") from error
     except ValueError as error:
         raise ConfigError(f"{KEY} is {file}, which holds no private key in PEM: it must begin with -----BEGIN PRIVATE KEY-----.") from error
+    except UnsupportedAlgorithm as error:
+        raise ConfigError(f"{KEY} is {file}, of a kind that can't be used: {error}. Have one issued on P-256, or of RSA.") from error
+    try:
+        certified = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{CERTIFICATE} is {certificate_file}, of a key that can't be used: {error}. Have another issued.") from error
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if public.public_bytes(*spki) != certificate.public_key().public_bytes(*spki):
+    if public.public_bytes(*spki) != certified.public_bytes(*spki):
         raise ConfigError(
             f"{KEY} is {file}, and is not the key of the first certificate in {CERTIFICATE}, {certificate_file}. Name two that belong"
             " together."

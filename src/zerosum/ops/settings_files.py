@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from zerosum.errors import ConfigError
 from zerosum.identity.sealing import KEYS_MAX
 from zerosum.net.tls import load_pair
-from zerosum.ops.roles import OF_A_CLUSTER, WITH_IDENTITIES, Role
+from zerosum.ops.roles import OF_A_CLUSTER, SIGNING, WITH_IDENTITIES, Role
 from zerosum.ops.secret_files import read_secret
 from zerosum.ops.settings_model import Settings, value_of
 
@@ -112,12 +112,17 @@ FILES: Final = (
     NamedFile("archive.directory", folder_fault, frozenset({"up"}), is_secret=False, is_used=archives),
     NamedFile("tls.certificate_file", pair_fault, WITH_IDENTITIES, is_secret=False),
     NamedFile("tls.key_file", judged_with_its_certificate, WITH_IDENTITIES),
-    NamedFile("cluster.signing_key_file", key_fault, OF_A_CLUSTER),
+    NamedFile("cluster.signing_key_file", key_fault, SIGNING),
     NamedFile("kafka.password_file", secret_fault, OF_A_CLUSTER),
 )
 
 
 def file_faults(settings: Settings, role: Role) -> Iterator[Finding]:
+    if role in SIGNING and settings.cluster.signers and settings.cluster.signing_key_file is None:
+        yield Finding(
+            ("cluster.signing_key_file", "cluster.signers"),
+            "cluster.signers is set, and cluster.signing_key_file is not: name the file of this service's key.",
+        )
     for file in FILES:
         path = value_of(settings, file.setting)
         if path is None or role not in file.roles or not file.is_used(settings):

@@ -9,7 +9,8 @@ Any vector of positions will do: a shard's balances are those after its last eve
 its legs are among them. Amounts are taken from two places that have nothing in common: what events say a balance is, and what a trade's
 price and lots, or a transfer's atoms, come to.
 
-CLEARING appears in no event: in each shard it is the others' sum, negated.
+CLEARING appears in no event: in each shard it is the others' sum, negated. WITHDRAWALS has, in each shard, what was asked for there and has
+not ended: each end is of one that was asked for, of as much, and once.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Cut:
         self._misstated: list[str] = []
         self._sums: defaultdict[int, int] = defaultdict(int)  # by asset
         self._transfers: defaultdict[tuple[int, int, int, int], int] = defaultdict(int)  # payer, receiver, id, asset: atoms on the way
+        self._pending: dict[tuple[int, int, int], tuple[int, int]] = {}  # shard, account, id of a withdrawal: asset, atoms
         self._assets_of: dict[int, tuple[int, int, int, int]] = {}  # symbol: base, quote, lot_atoms, tick_lot_atoms
         self._holds: dict[int, int] = {}  # open orders: lots, as their shard has it
         self._books: dict[int, int] = {}  # resting orders: lots, as their engine has it
@@ -61,7 +63,10 @@ class Cut:
             elif kind == records.TRANSFERRED:
                 self._change(shard, event[8], event[6], -event[7], event[9])
                 self._change(shard, event[10], event[6], event[7], event[11])
+                if event[5] == records.REQUEST_WITHDRAWAL:
+                    self._pending[shard, event[8], event[4]] = event[6], event[7]
             elif kind == records.WITHDRAWAL_ENDED:
+                self._end_withdrawal(shard, event)
                 self._change(shard, WITHDRAWALS, event[6], -event[7], event[9])
                 self._change(shard, event[10], event[6], event[7], event[11])
             elif kind == records.ADJUSTED:
@@ -71,6 +76,15 @@ class Cut:
                 self._transfer(shard, event, kind)
             elif kind == records.SYMBOL_LISTED:
                 self._assets_of[event[4]] = (event[5], event[6], event[-2], event[-1])
+
+    def _end_withdrawal(self, shard: int, event: Event) -> None:
+        _, _, _, _, transfer_id, _, asset, atoms, account, *_ = event
+        asked_for = self._pending.pop((shard, account, transfer_id), None)
+        if asked_for != (asset, atoms):
+            self._misstated.append(
+                f"shard {shard}: withdrawal {transfer_id} of account {account} ends with {atoms} atoms of asset {asset}, and"
+                + (f" {asked_for[1]} of asset {asked_for[0]} were asked for" if asked_for is not None else " none was pending")
+            )
 
     def _order_balance(self, shard: int, account: int, terms: int, available: int, frozen: int) -> None:
         """What freezing and releasing leave as it was."""
@@ -149,7 +163,12 @@ class Cut:
         for asset, atoms in self._sums.items():
             if atoms + on_the_way[asset] != 0:
                 yield f"asset {asset}: all shards hold {atoms} atoms, and {on_the_way[asset]} are on their way: together not zero"
+        pending: defaultdict[tuple[int, int], int] = defaultdict(int)
+        for (shard, _, _), (asset, atoms) in self._pending.items():
+            pending[shard, asset] += atoms
         for (shard, account, asset), (available, frozen) in self._balances.items():
+            if account == WITHDRAWALS and available != pending[shard, asset]:
+                yield f"shard {shard}: {available} atoms of asset {asset} are on their way out, and {pending[shard, asset]} were asked for"
             if min(available, frozen) < 0 and account != OUTSIDE:
                 yield f"shard {shard}: account {account} has {available} atoms of asset {asset} available, and {frozen} frozen"
 

@@ -13,15 +13,12 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple, final
 
-from zerosum.core import records
-from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.core.matching_role import MatchingRole
-from zerosum.core.ubscore_role import HOME, UBSCoreRole, is_for_all
+from zerosum.core.ubscore_role import UBSCoreRole
 from zerosum.log.messages import position
+from zerosum.services.cluster.topology import Topology
 
 FIRST_POSITION = position(0)
-WORD_BYTES = 8
-ACCOUNT_WORD = slice(records.ACCOUNT_AT * WORD_BYTES, (records.ACCOUNT_AT + 1) * WORD_BYTES)
 
 
 class Message(NamedTuple):
@@ -34,8 +31,7 @@ class Machines:
     """`account_events` and `market_events` hold all that came out and was not taken, by shard and by partition."""
 
     def __init__(self, shards: int, partitions: int, reserve: int) -> None:
-        self.shards = shards
-        self.partitions = partitions
+        self.topology = Topology(shards, partitions)
         self.ubscores = [UBSCoreRole(shard, shards, partitions, reserve) for shard in range(shards)]
         self.engines = [MatchingRole(partition, shards, reserve) for partition in range(partitions)]
         self.commands: list[deque[Message]] = [deque() for _ in range(shards)]
@@ -47,7 +43,7 @@ class Machines:
     def submit(self, command: bytes) -> int:
         """Put a command in its shard's queue. Its time is that of all that happens until the next."""
         self.now_us = max(self.now_us, int.from_bytes(command[8:16], "little", signed=True))
-        shard = shard_of(command, self.shards)
+        shard = self.topology.shard_of_command(command)
         self.commands[shard].append(Message(self.now_us, command))
         return shard
 
@@ -109,12 +105,3 @@ class Machines:
             ubscore.check()
         for engine in self.engines:
             engine.check()
-
-
-def shard_of(command: bytes, shards: int) -> int:
-    """Where a command belongs: to its account's shard; to the first if it concerns all, or an account of the house."""
-    kind = command[0]
-    if is_for_all(kind) or kind == records.TICK:
-        return HOME
-    account = int.from_bytes(command[ACCOUNT_WORD], "little", signed=True)
-    return (account & ACCOUNT_MAX) % shards if account >= FIRST_USER else HOME

@@ -48,7 +48,7 @@ def test_of_two_who_count_at_a_time_both_are_counted(
     book.count(ANN, "BTC", 10, RULE)
 
     def get(*place: str) -> object:
-        found = read(*place)  # type: ignore[arg-type]  # of any kind
+        found: object = read(*place)  # type: ignore[arg-type]  # of any kind
         monkeypatch.undo()
         other.count(ANN, "BTC", 40, RULE)
         return found

@@ -65,6 +65,7 @@ def prod(tmp_path: Path, **more: str) -> dict[str, str]:
         "ZEROSUM_CLUSTER_OPERATORS": f"alice:{KEY},bob:{KEY}",
         "ZEROSUM_CLUSTER_OPERATORS_NEEDED": "2",
         "ZEROSUM_CLUSTER_SIGNERS": f"gateway:{KEY},ubscore:{KEY}",
+        "ZEROSUM_CLUSTER_SIGNING_KEY_FILE": str(secret(tmp_path / "signing", KEY)),
         **more,
     }
 

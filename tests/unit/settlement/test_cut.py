@@ -63,6 +63,40 @@ def test_it_adds_up_at_any_cut(streams: tuple[list[Events], list[Events]]) -> No
     assert {records.TRANSFER_SENT, records.TRANSFER_ARRIVED, records.FILL} <= kinds
 
 
+@pytest.mark.parametrize(("field", "by"), [("transfer_id", 1 << 50), ("atoms", 1), ("account", 1)])
+def test_an_end_of_a_withdrawal_that_was_not_asked_for_so_is_found(field: str, by: int, streams: tuple[list[Events], list[Events]]) -> None:
+    accounts, markets = streams
+    at = 4 + records.ACCOUNT_EVENTS[records.WITHDRAWAL_ENDED][1].index(field)
+    shard, number = next(
+        (shard, number)
+        for shard, events in enumerate(accounts)
+        for number, event in enumerate(events)
+        if event[0] & 0xFF == records.WITHDRAWAL_ENDED
+    )
+    event = list(accounts[shard][number])
+    event[at] += by
+    changed = [list(events) for events in accounts]
+    changed[shard][number] = tuple(event)
+    assert any("withdrawal" in finding for finding in read(changed, markets).findings())
+
+
+def test_an_end_that_comes_twice_is_found_where_others_money_would_cover_it(streams: tuple[list[Events], list[Events]]) -> None:
+    """Each states the balances that it makes, and together they come to zero."""
+    accounts, markets = streams
+    shard, number = next(
+        (shard, number)
+        for shard, events in enumerate(accounts)
+        for number, event in enumerate(events)
+        if event[0] & 0xFF == records.WITHDRAWAL_ENDED
+    )
+    event = list(accounts[shard][number])
+    event[9] -= event[7]
+    event[11] += event[7]
+    changed = [list(events) for events in accounts]
+    changed[shard] = [*accounts[shard][: number + 1], tuple(event)]
+    assert any("none was pending" in finding for finding in read(changed, markets).findings())
+
+
 def with_last_fill(accounts: list[Events], field: str, by: int) -> list[Events]:
     """The last fill of the first shard with a field changed."""
     at = 4 + records.ACCOUNT_EVENTS[records.FILL][1].index(field)

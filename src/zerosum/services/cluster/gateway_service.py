@@ -82,9 +82,9 @@ class ConsoleService:
         console = operator_console(machines, self._money, front.identities, trusted_proxies)
         front.running.callback(console.close)
         self._socket = AdminDoor(front.entry, ClusterOverview(front.entry, front.views, session).answer, folder / admin.NAME)
-        self._server = operator_server(console, listener, trusted_proxies, front.tls)
+        self.listener = operator_server(console, listener, trusted_proxies, front.tls)
 
     async def start(self) -> None:
         """Returns once it serves."""
-        await self.front.start((self._socket, self._server))
+        await self.front.start((self._socket, self.listener))
         self.front.work("withdrawals", keep_finishing(self._money.treasury))

@@ -1,7 +1,7 @@
 """
 Who sent a message to a machine: each role signs what it sends, and a machine takes of each only what that role may say.
 
-    gateway    orders, cancels and amendments; transfers between an account and its own wallet; requests for withdrawals
+    gateway    of users' accounts: orders, cancels and amendments; transfers between an account and its own wallet; requests for withdrawals
     admin      every command: deposits, listings, accounts, halts
     ubscore    what shards tell engines and each other               matching    what engines tell shards
 
@@ -28,7 +28,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from zerosum.core import records
-from zerosum.core.codes import ACCOUNT_MAX
+from zerosum.core.codes import ACCOUNT_MAX, FIRST_USER
 from zerosum.core.commands import KIND_MASK, WORDS_MASK, WORDS_SHIFT
 from zerosum.log.errors import MessageDamaged
 from zerosum.log.messages import TRAILER_BYTES, NotSigned, signed_parts, unpack, with_trailer
@@ -131,20 +131,22 @@ def strange_kind(data: bytes, role: str) -> int | None:
     while at < len(data):
         head = int.from_bytes(data[at : at + 8], "little")
         kind = head & KIND_MASK
-        if kind not in allowed or (kind == records.TRANSFER and role == GATEWAY and not is_ones_own(data, at)):
+        if kind not in allowed or (role == GATEWAY and not is_of_a_user(data, at, kind)):
             return kind
         at += (head >> WORDS_SHIFT & WORDS_MASK) * 8
     return None
 
 
-def is_ones_own(data: bytes, at: int) -> bool:
-    """Whether a transfer is between an account and its own wallet."""
-    fields = records.COMMANDS[records.TRANSFER][1]
-    payer, receiver = (
-        int.from_bytes(data[start : start + 8], "little")
-        for start in (at + (records.FIELDS + fields.index(name)) * 8 for name in ("account", "to_account"))
-    )
-    return payer & ACCOUNT_MAX == receiver & ACCOUNT_MAX
+def is_of_a_user(data: bytes, at: int, kind: int) -> bool:
+    """Whether a command is of a user's account, and not of the house's; a transfer, whether it is between it and its own wallet."""
+    account = word(data, at, records.ACCOUNT_AT)
+    if kind == records.TRANSFER and word(data, at, records.TO_ACCOUNT_AT) & ACCOUNT_MAX != account & ACCOUNT_MAX:
+        return False
+    return account >= FIRST_USER
+
+
+def word(data: bytes, at: int, number: int) -> int:
+    return int.from_bytes(data[at + number * 8 : at + (number + 1) * 8], "little", signed=True)
 
 
 @final

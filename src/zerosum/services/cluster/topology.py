@@ -1,7 +1,7 @@
 """
 How many shards and engine partitions a deployment has, fixed when it is made, and what belongs to which.
 
-    account --id modulo shards--> shard         symbol --number modulo partitions--> engine partition
+    account (and its wallet) --id modulo shards--> shard         symbol --number modulo partitions--> engine partition
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zerosum.log.streams import Stream
 
 SHARDS_MAX: Final = 256
 PARTITIONS_MAX: Final = 256
-RECEIVER_BYTES: Final = slice(-8, None)  # of TRANSFER
+RECEIVER_BYTES: Final = slice(records.TO_ACCOUNT_AT * 8, (records.TO_ACCOUNT_AT + 1) * 8)  # of TRANSFER and ADJUST
 SYMBOL_BYTES: Final = slice((records.ACCOUNT_AT + 1) * 8 + 4, (records.ACCOUNT_AT + 2) * 8)  # the upper half of an order's terms
 ACCOUNT_BYTES: Final = slice(records.ACCOUNT_AT * 8, (records.ACCOUNT_AT + 1) * 8)
 
@@ -39,12 +39,12 @@ class Topology:
         return int.from_bytes(command[SYMBOL_BYTES], "little") % self.partitions
 
     def shard_of_command(self, command: bytes) -> int:
-        """What FEES of a shard pay goes to that shard's accounts: a transfer from FEES is its receiver's shard's."""
+        """What FEES of a shard pay goes to that shard's accounts: a transfer or an adjustment from FEES is its receiver's shard's."""
         kind = command[0]
         if is_for_all(kind) or kind == records.TICK:
             return HOME
         account = int.from_bytes(command[ACCOUNT_BYTES], "little", signed=True)
-        if kind == records.TRANSFER and account < FIRST_USER:
+        if kind in (records.TRANSFER, records.ADJUST) and account < FIRST_USER:
             account = int.from_bytes(command[RECEIVER_BYTES], "little", signed=True)
         return self.shard_of_account(account)
 

@@ -7,10 +7,12 @@ from nacl.signing import SigningKey
 
 from zerosum.core import records
 from zerosum.core.codes import FIRST_USER
+from zerosum.devcluster import deployment
 from zerosum.log.errors import MessageDamaged
 from zerosum.log.memory_streams import MemoryStream
 from zerosum.log.messages import pack, unpack
 from zerosum.log.streams import Appended
+from zerosum.ops import roles
 from zerosum.services.cluster.signing import (
     ADMIN,
     GATEWAY,
@@ -95,6 +97,18 @@ async def test_a_gateway_transfers_between_an_account_and_its_own_wallet_alone()
     for payer, receiver in ((ANN, ANN + 1), (ANN | WALLET, ANN + 1), (2, ANN), (ANN, (ANN + 1) | WALLET)):
         assert await fault(GATEWAY, transfer(payer, receiver)) == "the gateway may not say TRANSFER"
         assert await fault(ADMIN, transfer(payer, receiver)) is None
+
+
+def test_who_signs_is_the_same_for_services_settings_and_development_clusters() -> None:
+    assert set(SIGNING_ROLES) == roles.SIGNING == set(deployment.SIGNING_ROLES)
+
+
+async def test_a_gateway_says_nothing_of_the_house_s_accounts() -> None:
+    for kind in sorted(KINDS[GATEWAY]):
+        for account in (2, 0, -5):
+            fields = [account if name in ("account", "to_account") else 1 for name in records.COMMANDS[kind][1]]
+            data = records.command(kind, 0, *fields)
+            assert await fault(GATEWAY, data) == f"the gateway may not say {records.kind_name(kind)}"
 
 
 async def test_one_record_too_many_makes_the_message_none() -> None:
