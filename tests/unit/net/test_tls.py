@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -107,6 +109,17 @@ def self_signed(key: Key, folder: Path) -> Issued:
 def test_a_key_too_short_to_be_safe_is_refused(tmp_path: Path) -> None:
     weak = self_signed(rsa.generate_private_key(65_537, 1_024), tmp_path)  # noqa: S505  that is the point
     assert "can't be used" in refused(*weak)
+
+
+def test_a_key_on_a_curve_that_is_not_known_is_refused(issued: Issued) -> None:
+    """And does not end the following of the files."""
+    key = load_pem_private_key(issued.key.read_bytes(), None)
+    p_256, prime192v2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    assert der.count(p_256) == 1
+    lines = base64.encodebytes(der.replace(p_256, prime192v2)).decode()
+    issued.key.write_text(f"-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n")
+    assert "of a kind that can't be used" in refused(*issued)
 
 
 @pytest.mark.parametrize("days", [-1, 366])
@@ -229,22 +242,22 @@ async def test_a_new_pair_is_for_new_connections_and_old_ones_stay(issued: Issue
         writer.transport.abort()
 
 
+@pytest.fixture
+def logged() -> Iterator[Callable[[str], list[str]]]:
+    """What was logged of an event, each time that it was."""
+    with structlog.testing.capture_logs() as lines:
+        yield lambda event: [str(line) for line in lines if line["event"] == event]
+
+
 async def test_a_broken_pair_is_told_of_and_the_one_before_it_stays(
-    issued: Issued, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    issued: Issued, tmp_path: Path, logged: Callable[[str], list[str]]
 ) -> None:
     tls = ServerTls(issued.certificate, issued.key, look_s=0.02)
     first, key = serial(issued), issued.key.read_bytes()
-    said = ""
     async with serving(tls) as port:
-
-        def heard() -> bool:
-            nonlocal said
-            said += capfd.readouterr().out
-            return "tls.certificate_refused" in said
-
         issued.key.write_bytes(b"nonsense")
-        await until(heard)
-        assert "holds no private key" in said
+        await until(lambda: logged("tls.certificate_refused"))
+        assert "holds no private key" in logged("tls.certificate_refused")[-1]
         assert await asyncio.to_thread(served, port) == first
         issued.key.write_bytes(key)
         DevAuthority(tmp_path).issue("server")
@@ -252,27 +265,19 @@ async def test_a_broken_pair_is_told_of_and_the_one_before_it_stays(
 
 
 async def test_a_pair_that_is_mended_without_a_change_of_its_files_is_taken(
-    issued: Issued, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    issued: Issued, tmp_path: Path, logged: Callable[[str], list[str]]
 ) -> None:
     """A key that others could read is read by its owner alone: neither its time nor its size is another then."""
     tls = ServerTls(issued.certificate, issued.key, look_s=0.02)
-    said = ""
     async with serving(tls) as port:
-
-        def refusals() -> int:
-            nonlocal said
-            said += capfd.readouterr().out
-            return said.count("tls.certificate_refused")
-
         issued.key.chmod(0o644)
         pair = DevAuthority(tmp_path).issue("next")
         pair.key.chmod(0o644)
         pair.certificate.rename(issued.certificate)
         pair.key.rename(issued.key)
-        await until(lambda: "chmod 600" in said if refusals() else False)
+        await until(lambda: any("chmod 600" in line for line in logged("tls.certificate_refused")))
         await asyncio.sleep(0.2)
-        told = refusals()
-        assert told <= 2, "once for each reason, however often it is looked at"
+        assert len(logged("tls.certificate_refused")) <= 2, "once for each reason, however often it is looked at"
         issued.key.chmod(0o600)
         await until_served(port, serial(issued))
 
@@ -284,7 +289,7 @@ async def test_a_file_that_changes_before_it_is_followed_is_noticed(issued: Issu
         await until_served(port, serial(issued))
 
 
-async def test_a_certificate_that_ends_soon_is_told_of_once_a_day(issued: Issued, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_certificate_that_ends_soon_is_told_of_once_a_day(issued: Issued, logged: Callable[[str], list[str]]) -> None:
     begins_s = x509.load_pem_x509_certificate(issued.certificate.read_bytes()).not_valid_before_utc.timestamp()
     now_s, looks = begins_s + 340 * DAY_S, 0
 
@@ -293,20 +298,20 @@ async def test_a_certificate_that_ends_soon_is_told_of_once_a_day(issued: Issued
         looks += 1
         return now_s
 
-    async def a_few_looks() -> int:
+    async def told_after_a_few_looks() -> int:
         seen = looks
         await until(lambda: looks > seen + 20)
-        return capfd.readouterr().out.count("tls.certificate_expires")
+        return len(logged("tls.certificate_expires"))
 
     tls = ServerTls(issued.certificate, issued.key, look_s=0.002, clock_s=clock_s)
     tls.start()
     try:
         assert 24.9 < tls.expires_in_s / DAY_S < 25.1
-        assert await a_few_looks() == 0
+        assert await told_after_a_few_looks() == 0
         now_s += 12 * DAY_S
-        assert await a_few_looks() == 1
-        assert await a_few_looks() == 0
+        assert await told_after_a_few_looks() == 1
+        assert await told_after_a_few_looks() == 1
         now_s += DAY_S
-        assert await a_few_looks() == 1
+        assert await told_after_a_few_looks() == 2
     finally:
         tls.stop()
