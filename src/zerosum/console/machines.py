@@ -10,17 +10,29 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Final, TypeVar, final
 
+from zerosum.core import records
 from zerosum.errors import ZerosumError
 from zerosum.gateway.entry import Entry, Event
+from zerosum.views.reasons import reason_name
 from zerosum.views.views import Views
 
 ANSWER_S: Final = 20.0
+
+KIND_MASK: Final = 0xFF
 
 T = TypeVar("T")
 
 
 class OutcomeUnknown(ZerosumError):
     """A command may have been done or not: whoever asked for it is to look, or to ask for it again."""
+
+
+class Declined(ZerosumError):
+    """The exchange refused a command: nothing was done. `reason`: its code; the text says why."""
+
+    def __init__(self, text: str, reason: int) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @final
@@ -47,6 +59,12 @@ class Machines:
         self._loop.call_soon_threadsafe(submit)
         return self._waited(answered)
 
+    def do(self, command: bytes) -> None:
+        """As send. Declined, Busy, OutcomeUnknown."""
+        for event in self.send(command):
+            if event[0] & KIND_MASK == records.REFUSED:
+                raise Declined(f"the exchange refused it: {reason_name(event[5])}.", event[5])
+
     def see(self, look: Callable[[Views], T]) -> T:
         """What `look` finds in the views; it does not wait for anything."""
         seen: Future[T] = Future()
@@ -59,9 +77,6 @@ class Machines:
 
         self._loop.call_soon_threadsafe(in_loop)
         return self._waited(seen)
-
-    def now_us(self) -> int:
-        return self._entry.now_us()
 
     def _waited(self, future: Future[T]) -> T:
         try:

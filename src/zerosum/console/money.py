@@ -156,6 +156,7 @@ class MoneyPages:
         return [
             Action("withdrawal.approve", f"{path}/approve", TREASURERS, self.approve, by_whom=True),
             Action("withdrawal.refuse", f"{path}/refuse", TREASURERS, self.refuse, gives_reason=True),
+            Action("withdrawal.return-unrecorded", f"{path}/return", TREASURERS, self.return_unrecorded, takes_two=True),
             Action("deposit.reverse", "/deposits/{account:int}/{id:int}/reverse", TREASURERS, self.reverse_deposit, takes_two=True),
             Action("adjustment", "/adjustments", TREASURERS, self.adjust, Adjustment, takes_two=True),
         ]
@@ -246,13 +247,17 @@ class MoneyPages:
         form: InState = asked.form
         book = self.treasury.book
         found = [held for held in book.undone() if held.record.state in OPEN] if form.open else book.every()
-        return {"withdrawals": [shown_order(held) for held in found]}
+        unrecorded = [{"holder": holder, "id": number, **each._asdict()} for holder, number, each in self.treasury.unrecorded()]
+        return {"withdrawals": [shown_order(held) for held in found], "unrecorded": unrecorded}
 
     def approve(self, holder: int, id: int, by: str) -> Json:  # noqa: A002  as it is called in the path
         return shown_order(self.treasury.approve(holder, id, by))
 
     def refuse(self, holder: int, id: int, reason: str) -> Json:  # noqa: A002
         return shown_order(self.treasury.refuse(holder, id, reason))
+
+    def return_unrecorded(self, holder: int, id: int) -> Json:  # noqa: A002
+        return self.treasury.return_unrecorded(holder, id)
 
     def reverse_deposit(self, account: int, id: int) -> Json:  # noqa: A002
         return self.treasury.reverse_deposit(account, id)

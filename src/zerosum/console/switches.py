@@ -15,9 +15,7 @@ from zerosum.console.machines import Machines
 from zerosum.core import codes, records
 from zerosum.core.records import text_words
 from zerosum.errors import ZerosumError
-from zerosum.gateway.entry import Event
 from zerosum.views.accounts import OPEN
-from zerosum.views.reasons import reason_name
 from zerosum.views.views import Views
 
 KIND_MASK: Final = 0xFF
@@ -28,8 +26,8 @@ CANCEL_ID: Final = text_words("killswitch", 5)
 FindOpen = Callable[[Views], list[tuple[int, int]]]
 
 
-class SwitchRefused(ZerosumError):
-    """The exchange did not do it; the text says why."""
+class NotListed(ZerosumError):
+    """There is no symbol of that name."""
 
 
 class Canceled(NamedTuple):
@@ -47,13 +45,13 @@ class Switches:
     # ------------------------------------------------------------------ accounts
 
     def block_account(self, account_id: int) -> Canceled:
-        """Suspend it and cancel its orders. SwitchRefused, Busy, OutcomeUnknown."""
+        """Suspend it and cancel its orders. Declined, Busy, OutcomeUnknown."""
         self.set_account_status(account_id, codes.SUSPENDED)
         return self.cancel_of_account(account_id)
 
     def set_account_status(self, account_id: int, status: int) -> None:
-        """SwitchRefused, Busy, OutcomeUnknown."""
-        self._do(records.command(records.SET_ACCOUNT_STATUS, 0, account_id, status))
+        """Declined, Busy, OutcomeUnknown."""
+        self._machines.do(records.command(records.SET_ACCOUNT_STATUS, 0, account_id, status))
 
     def cancel_of_account(self, account_id: int) -> Canceled:
         return self._cancel(lambda views: [place for place in open_places(views) if place[0] == account_id])
@@ -61,28 +59,28 @@ class Switches:
     # ------------------------------------------------------------------ symbols
 
     def set_symbol_status(self, name: str, status: int) -> None:
-        """SwitchRefused, Busy, OutcomeUnknown."""
-        self._do(records.command(records.SET_SYMBOL_STATUS, 0, self._symbol(name), status))
+        """NotListed, Declined, Busy, OutcomeUnknown."""
+        self._machines.do(records.command(records.SET_SYMBOL_STATUS, 0, self._symbol(name), status))
 
     def block_symbol(self, name: str) -> Canceled:
-        """Halt it and cancel all orders there. SwitchRefused, Busy, OutcomeUnknown."""
+        """Halt it and cancel all orders there. NotListed, Declined, Busy, OutcomeUnknown."""
         self.set_symbol_status(name, codes.HALT)
         return self.cancel_of_symbol(name)
 
     def cancel_of_symbol(self, name: str) -> Canceled:
-        """SwitchRefused, Busy, OutcomeUnknown."""
+        """NotListed, Declined, Busy, OutcomeUnknown."""
         number = self._symbol(name)
         return self._cancel(lambda views: [place for place in open_places(views) if place[1] == number])
 
     def set_market_status(self, status: int) -> int:
-        """Of every symbol; how many there are. SwitchRefused, Busy, OutcomeUnknown."""
+        """Of every symbol; how many there are. Declined, Busy, OutcomeUnknown."""
         numbers = self._machines.see(lambda views: [listing.symbol.symbol for listing in views.listings.by_number])
         for number in numbers:
-            self._do(records.command(records.SET_SYMBOL_STATUS, 0, number, status))
+            self._machines.do(records.command(records.SET_SYMBOL_STATUS, 0, number, status))
         return len(numbers)
 
     def block_market(self) -> Canceled:
-        """Halt every symbol, and cancel all orders. SwitchRefused, Busy, OutcomeUnknown."""
+        """Halt every symbol, and cancel all orders. Declined, Busy, OutcomeUnknown."""
         self.set_market_status(codes.HALT)
         return self._cancel(open_places)
 
@@ -91,7 +89,7 @@ class Switches:
     def _symbol(self, name: str) -> int:
         listing = self._machines.see(lambda views: views.listings.by_name.get(name))
         if listing is None:
-            raise SwitchRefused(f"symbol: {name} is not listed.")
+            raise NotListed(f"symbol: {name} is not listed.")
         return listing.symbol.symbol
 
     def _cancel(self, find: FindOpen) -> Canceled:
@@ -105,13 +103,6 @@ class Switches:
                 events = self._machines.send(command)
                 canceled += sum(event[0] & KIND_MASK == records.DONE for event in events)
         return Canceled(canceled, len(self._machines.see(find)))
-
-    def _do(self, command: bytes) -> list[Event]:
-        events = self._machines.send(command)
-        for event in events:
-            if event[0] & KIND_MASK == records.REFUSED:
-                raise SwitchRefused(f"the exchange refused it: {reason_name(event[5])}.")
-        return events
 
 
 def open_places(views: Views) -> list[tuple[int, int]]:

@@ -6,29 +6,29 @@ Money in and out: what users ask for, what operators decide, and what the venue'
 
     deposits come from a program with a key of its own, each with a reference, and are credited once
 
-Always true: an order stands in the book before money is set aside for it, and what became of the money is asked of the core, so that a
-process that dies in between leaves nothing that can't be finished; nobody approves twice; what is settled or returned is so once.
+Always true: an order stands in the book before money is set aside for it, and what is to be done to the money is done until the core
+says that it was, so that a process that dies in between leaves nothing that can't be finished; nobody approves twice; what is settled or
+returned is so once; what the limit of a day has counted is taken back once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from functools import partial
+from contextlib import suppress
 from typing import Any, Final, final
 
 import structlog
 
-from zerosum.console.machines import Machines
-from zerosum.console.switches import SwitchRefused
+from zerosum.console.machines import Declined, Machines, OutcomeUnknown
 from zerosum.core import codes, records
 from zerosum.core.listings import Asset
 from zerosum.core.records import text_words
 from zerosum.errors import ZerosumError
 from zerosum.gateway.decimals import Scale
-from zerosum.gateway.entry import Event
+from zerosum.gateway.entry import Busy
 from zerosum.gateway.errors import TOO_PRECISE
-from zerosum.identity.documents import Changed
+from zerosum.identity.documents import Changed, DocumentsFailed
 from zerosum.identity.vault import Held
 from zerosum.identity.withdrawals import (
     APPROVED,
@@ -41,6 +41,7 @@ from zerosum.identity.withdrawals import (
     RETURNED,
     SENDING,
     SETTLED,
+    DepositRecord,
     OrderRecord,
     Rule,
     RuleText,
@@ -48,12 +49,10 @@ from zerosum.identity.withdrawals import (
     WithdrawalRefused,
     id_of,
 )
-from zerosum.views.reasons import reason_name
+from zerosum.views.accounts import Withdrawal
 from zerosum.views.views import Views
 
-KIND_MASK: Final = 0xFF
 REFERENCE_CHARS_MAX: Final = 128
-GIVEN_BACK: Final = (CANCELED, REFUSED, RETURNED)
 LEFT_US: Final = 60_000_000
 FINISH_EVERY_S: Final = 2.0
 
@@ -98,12 +97,15 @@ class Treasury:
         self, account: int, asset_name: str, amount: str, network: str, address: str, memo: str, *, order_id: str, client: str,
         secured_us: int, wallet: bool = False,
     ) -> Held[OrderRecord]:  # fmt: skip
-        """WithdrawalRefused, SwitchRefused, Busy, OutcomeUnknown. The same `order_id` again is the same withdrawal."""
+        """
+        WithdrawalRefused, Declined and Busy: it is not made. OutcomeUnknown and Changed: it may be. The same `order_id` again is the same
+        withdrawal.
+        """
         asset = self.asset(asset_name)
         atoms, rule = self.atoms(asset, amount), self.rule(asset)
         holder = account | codes.WALLET_BIT if wallet else account
         number = id_of("withdrawal", account, order_id) if order_id else secrets.randbits(60) | 1
-        held = self.book.get(holder, number)
+        held = self.book.get(holder, number) or self.book.get(holder ^ codes.WALLET_BIT, number)
         if held is None:
             self.book.check(account, asset.name, network, address, memo, secured_us)
             day = self.book.count(account, asset.name, atoms, rule)
@@ -116,36 +118,46 @@ class Treasury:
             except Changed:
                 self.book.uncount(account, asset.name, atoms, day)
                 raise
-        elif (held.record.asset, held.record.atoms, held.record.address, held.record.memo) != (asset.name, atoms, address, memo):
-            raise WithdrawalRefused("withdrawOrderId: it was used for another withdrawal.")
+            except DocumentsFailed as error:
+                raise OutcomeUnknown(f"whether the withdrawal was asked for is not known: {error}") from error
+        elif (int(held.owner), *what_of(held.record)) != (holder, asset.name, atoms, network, address, memo):
+            raise WithdrawalRefused("order_id: it was used for another withdrawal.")
         if held.record.state == FAILED:
             raise WithdrawalRefused(held.record.reason)
-        return self.set_aside(held, asset.asset) if held.record.state == REQUESTED else held
+        if held.record.state != REQUESTED:
+            return held
+        try:
+            return self.set_aside(held, asset.asset)
+        except DocumentsFailed as error:
+            raise OutcomeUnknown(f"whether the withdrawal was made is not known: {error}") from error
 
     def set_aside(self, held: Held[OrderRecord], asset: int) -> Held[OrderRecord]:
         """In the core, once however often it is asked for; and then it waits for approvals, or needs none."""
         holder, number = int(held.owner), int(held.name)
         try:
-            is_new = self._do(records.command(records.REQUEST_WITHDRAWAL, 0, holder, number, asset, held.record.atoms))
-            if not is_new and not self._machines.see(partial(is_pending, holder, number)):
-                raise SwitchRefused("another movement of this account has the same id.")
-        except SwitchRefused as refused:
-            self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.day)
-            self.book.move(held, FAILED, reason=str(refused))
+            self._machines.do(records.command(records.REQUEST_WITHDRAWAL, 0, holder, number, asset, held.record.atoms))
+        except (Declined, Busy) as error:
+            if not isinstance(error, Declined) or error.reason != codes.TRANSFER_REPEATED:
+                self.book.move(held, FAILED, reason=str(error))  # Changed: somebody who asked for the same has gone on with it
+                self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.day)
+                raise
+        try:
+            return self.book.move(held, PENDING if held.record.needs else APPROVED)
+        except Changed:
+            self.book.undo(holder, number)  # it may have failed for somebody else, and what is set aside now is to be given back
             raise
-        return self.book.move(held, PENDING if held.record.needs else APPROVED)
 
     def cancel(self, holder: int, number: int) -> Held[OrderRecord]:
         """By its owner, while nobody sends it. `finish` gives the money back: who serves users can't. WithdrawalRefused."""
         return self.book.move(self._in(holder, number, (PENDING, APPROVED)), CANCELED, reason="canceled by its owner")
 
     def move_own(self, account: int, asset_name: str, amount: str, *, to_wallet: bool) -> Json:
-        """Between an account and its funding wallet. WithdrawalRefused, SwitchRefused, Busy, OutcomeUnknown."""
+        """Between an account and its funding wallet. WithdrawalRefused, Declined, Busy, OutcomeUnknown."""
         asset = self.asset(asset_name)
         atoms = self.atoms(asset, amount)
         wallet, number = account | codes.WALLET_BIT, secrets.randbits(60) | 1
         payer, receiver = (account, wallet) if to_wallet else (wallet, account)
-        self._do(records.command(records.TRANSFER, 0, payer, number, asset.asset, atoms, receiver))
+        self._machines.do(records.command(records.TRANSFER, 0, payer, number, asset.asset, atoms, receiver))
         return {"tranId": number}
 
     # ------------------------------------------------------------------ what operators decide
@@ -162,24 +174,39 @@ class Treasury:
         """Also one that was approved and has not been sent. WithdrawalRefused."""
         return self._give_back(self._in(holder, number, (PENDING, APPROVED)), REFUSED, reason)
 
+    def return_unrecorded(self, holder: int, number: int) -> Json:
+        """Of money that is set aside, and of which the book knows no order: somebody went around the book. WithdrawalRefused."""
+        if self.book.get(holder, number) is not None:
+            raise WithdrawalRefused("there is an order for it in the book: refuse that.")
+        self._machines.do(records.command(records.RETURN_WITHDRAWAL, 0, holder, number))
+        return {"holder": holder, "id": number, "returned": True}
+
+    def unrecorded(self) -> list[tuple[int, int, Withdrawal]]:
+        """Holder and id of what is set aside, and of which the book knows no order."""
+        pending = self._machines.see(pending_in)
+        return [each for each in pending if self.book.get(each[0], each[1]) is None]
+
     def reverse_deposit(self, account: int, number: int) -> Json:
-        self._do(records.command(records.REVERSE_DEPOSIT, 0, account, number))
+        """WithdrawalRefused where it was reversed before."""
+        self._once(records.command(records.REVERSE_DEPOSIT, 0, account, number), "id: that deposit was reversed before.")
         return {"account": account, "id": number, "reversed": True}
 
     def adjust(self, source: int, target: int, asset_name: str, amount: str, number: int, ticket: str) -> Json:
+        """WithdrawalRefused where an adjustment of that id was made before."""
         asset = self.asset(asset_name)
         atoms = self.atoms(asset, amount)
         try:
             words = text_words(ticket, 2)
         except (ValueError, UnicodeEncodeError) as error:
             raise WithdrawalRefused("ticket: 1 to 16 characters of ASCII.") from error
-        self._do(records.command(records.ADJUST, 0, source, number, asset.asset, atoms, target, *words))
+        command = records.command(records.ADJUST, 0, source, number, asset.asset, atoms, target, *words)
+        self._once(command, "id: this adjustment was made before, and moved nothing now.")
         return {"id": number, "from": source, "to": target, "asset": asset.name, "atoms": atoms}
 
     # ------------------------------------------------------------------ what programs report
 
     def deposit(self, account: int, asset_name: str, amount: str, reference: str, *, wallet: bool = False) -> Json:
-        """Credited once, however often it is reported. WithdrawalRefused, SwitchRefused, Busy, OutcomeUnknown."""
+        """Credited once, however often it is reported. WithdrawalRefused, Declined, Busy, OutcomeUnknown."""
         asset = self.asset(asset_name)
         atoms = self.atoms(asset, amount)
         if not 1 <= len(reference) <= REFERENCE_CHARS_MAX or not reference.isprintable():
@@ -188,8 +215,15 @@ class Treasury:
             raise WithdrawalRefused(f"account: a user's, {codes.FIRST_USER} or more; the wallet of one is asked for by `wallet`.")
         holder = account | codes.WALLET_BIT if wallet else account
         number = id_of("deposit", holder, reference)
-        is_new = self._do(records.command(records.DEPOSIT, 0, holder, number, asset.asset, atoms))
-        return {"account": account, "id": number, "asset": asset.name, "atoms": atoms, "new": is_new}
+        self.book.report(reference, DepositRecord(holder, asset.name, atoms))
+        try:
+            self._machines.do(records.command(records.DEPOSIT, 0, holder, number, asset.asset, atoms))
+        except Declined as declined:
+            if declined.reason != codes.TRANSFER_REPEATED:
+                self.book.forget_report(reference)
+                raise
+            return {"account": account, "id": number, "asset": asset.name, "atoms": atoms, "new": False}
+        return {"account": account, "id": number, "asset": asset.name, "atoms": atoms, "new": True}
 
     def send(self, holder: int, number: int) -> Held[OrderRecord]:
         """It is about to be sent, by who was told so and nobody else: it can't be canceled or refused any more. WithdrawalRefused."""
@@ -200,35 +234,33 @@ class Treasury:
         held = self._in(holder, number, (SENDING, SETTLED))
         if held.record.state == SETTLED and held.record.reference != reference:
             raise WithdrawalRefused("it was settled with another reference.")
-        self._do(records.command(records.SETTLE_WITHDRAWAL, 0, holder, number))
-        return held if held.record.state == SETTLED else self.book.move(held, SETTLED, reference=reference)
+        if held.record.state == SETTLED:
+            return held
+        with suppress(WithdrawalRefused):  # it was, and the book has not been told
+            self._once(records.command(records.SETTLE_WITHDRAWAL, 0, holder, number), "it was settled before.")
+        return self.book.move(held, SETTLED, reference=reference)
 
     def give_back(self, holder: int, number: int, reason: str) -> Held[OrderRecord]:
         """It could not be sent, and will not be. WithdrawalRefused."""
         return self._give_back(self._in(holder, number, (SENDING,)), RETURNED, reason)
 
-    def finish(self) -> int:
-        """Of each that is undone: what a process that died has left half done, and what is to be given back. How many there were."""
-        done = 0
+    def finish(self) -> None:
+        """Of each that is undone: what a process that died has left half done, and what is to be given back."""
         for held in self.book.undone():
             try:
-                done += self._finish(held)
-            except (ZerosumError, Changed) as error:  # the others are finished all the same
+                self._finish(held)
+            except (ZerosumError, Changed, Busy) as error:  # the others are finished all the same
                 _log.warning("withdrawal.unfinished", holder=held.owner, id=held.name, state=held.record.state, error=str(error))
-        return done
 
-    def _finish(self, held: Held[OrderRecord]) -> bool:
-        """Whether there was something to do."""
-        state, left = held.record.state, False
+    def _finish(self, held: Held[OrderRecord]) -> None:
+        state = held.record.state
         if state == REQUESTED and self.book.now_us() >= held.record.requested_us + LEFT_US:  # else whoever asked for it is about to do so
             self.set_aside(held, self.asset(held.record.asset).asset)
-            left = True
-        if state in GIVEN_BACK and self._machines.see(partial(is_pending, int(held.owner), int(held.name))):
+        if state in OPEN:
+            return
+        if state != SETTLED:
             self._return(held)
-            left = True
-        if state not in OPEN:
-            self.book.done(held)
-        return left
+        self.book.done(held)
 
     # ------------------------------------------------------------------ how it is done
 
@@ -246,18 +278,27 @@ class Treasury:
         return moved
 
     def _return(self, held: Held[OrderRecord]) -> None:
-        holder = int(held.owner)
-        if self._do(records.command(records.RETURN_WITHDRAWAL, 0, holder, int(held.name))):
-            self.book.uncount(holder & codes.ACCOUNT_MAX, held.record.asset, held.record.atoms, held.record.day)
+        """What is set aside, if it is still: the core says whether. What has failed was not, mostly, and counts no more."""
+        holder, record = int(held.owner), held.record
+        try:
+            self._once(records.command(records.RETURN_WITHDRAWAL, 0, holder, int(held.name)), "it was returned before.")
+        except WithdrawalRefused:
+            return
+        except Declined as declined:
+            if declined.reason != codes.UNKNOWN_MOVEMENT or record.state != FAILED:
+                raise
+            return
+        if record.state != FAILED:
+            self.book.uncount(holder & codes.ACCOUNT_MAX, record.asset, record.atoms, record.day)
 
-    def _do(self, command: bytes) -> bool:
-        """Whether it was done now; False: it had been before. SwitchRefused."""
-        for event in self._machines.send(command):
-            if event[0] & KIND_MASK == records.REFUSED:
-                if event[5] == codes.TRANSFER_REPEATED:
-                    return False
-                raise SwitchRefused(f"the exchange refused it: {reason_of(event)}.")
-        return True
+    def _once(self, command: bytes, again: str) -> None:
+        """WithdrawalRefused, with the text `again`, where it was done before. Declined, Busy, OutcomeUnknown."""
+        try:
+            self._machines.do(command)
+        except Declined as declined:
+            if declined.reason == codes.TRANSFER_REPEATED:
+                raise WithdrawalRefused(again) from declined
+            raise
 
 
 async def keep_finishing(treasury: Treasury) -> None:
@@ -266,15 +307,19 @@ async def keep_finishing(treasury: Treasury) -> None:
         await asyncio.sleep(FINISH_EVERY_S)
         try:
             await asyncio.to_thread(treasury.finish)
-        except ZerosumError as error:
-            _log.warning("withdrawals.unfinished", error=str(error))
+        except Exception as error:  # noqa: BLE001  whatever it is, the next time may do
+            _log.error("withdrawals.unfinished", error=str(error), exc_info=not isinstance(error, ZerosumError))
 
 
-def is_pending(holder: int, number: int, views: Views) -> bool:
-    """Whether the money of a withdrawal is still set aside."""
-    account = views.account(holder)
-    return account is not None and number in account.pending
+def pending_in(views: Views) -> list[tuple[int, int, Withdrawal]]:
+    return [
+        (account.account_id, number, withdrawal)
+        for shard in views.shards
+        for account in shard.accounts.by_id.values()
+        for number, withdrawal in account.pending.items()
+    ]
 
 
-def reason_of(event: Event) -> str:
-    return reason_name(event[5])
+def what_of(record: OrderRecord) -> tuple[str, int, str, str, str]:
+    """By which one withdrawal is told from another."""
+    return record.asset, record.atoms, record.network, record.address, record.memo

@@ -23,11 +23,11 @@ from zerosum.identity.sealing import MasterKey
 from zerosum.identity.sessions import OPERATOR_SESSIONS, USER_SESSIONS, Sessions
 from zerosum.identity.trail import ENTRIES, Entry, Trail
 from zerosum.identity.vault import Kind, Vault
-from zerosum.identity.withdrawals import ADDRESSES, DAYS, ORDERS, UNDONE
+from zerosum.identity.withdrawals import ADDRESSES, DAYS, DEPOSITS, ORDERS, UNDONE
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
     KEYS, KEYS_OF_ACCOUNT, USERS, OPERATORS, USER_SESSIONS, OPERATOR_SESSIONS, ATTEMPTS, PROPOSALS, ENTRIES, ADDRESSES, ORDERS, DAYS,
-    UNDONE,
+    UNDONE, DEPOSITS,
 )  # fmt: skip
 """All that there are."""
 

@@ -45,6 +45,7 @@ CANCELED: Final = "canceled"
 FAILED: Final = "failed"
 SETTLED: Final = "settled"
 RETURNED: Final = "returned"
+NEVER_US: Final = 3_600_000_000
 OPEN: Final = (REQUESTED, PENDING, APPROVED, SENDING)
 
 
@@ -122,6 +123,15 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
 class UndoneRecord(msgspec.Struct, frozen=True):
     holder: int
     number: int
+    since_us: int
+
+
+class DepositRecord(msgspec.Struct, frozen=True):
+    """What a reference was reported for."""
+
+    holder: int
+    asset: str
+    atoms: int
 
 
 class DayRecord(msgspec.Struct, frozen=True):
@@ -133,6 +143,9 @@ ADDRESSES: Final = Kind("address", AddressRecord)
 ORDERS: Final = Kind("withdrawal", OrderRecord)
 DAYS: Final = Kind("withdrawal-day", DayRecord)
 """Owner: the account; name: a hash of where it goes, the transfer id, the asset."""
+
+DEPOSITS: Final = Kind("deposit", DepositRecord)
+"""Owner: a hash of the reference."""
 
 UNDONE: Final = Kind("withdrawal-undone", UndoneRecord)
 NOBODYS: Final = ""
@@ -177,6 +190,22 @@ class WithdrawalBook:
     def usable_from_us(self, record: AddressRecord) -> int:
         return record.added_us + int(self.cool_down_s * 1_000_000)
 
+    # ------------------------------------------------------------------ deposits
+
+    def report(self, reference: str, record: DepositRecord) -> None:
+        """Before it is credited. WithdrawalRefused where the reference was reported for something else."""
+        owner = reference_name(reference)
+        with suppress(Changed):
+            self._vault.put(DEPOSITS, owner, "", record)
+            return
+        held = self._vault.get(DEPOSITS, owner)
+        if held is None or held.record != record:
+            raise WithdrawalRefused("reference: it was reported for another account, wallet, asset or amount.")
+
+    def forget_report(self, reference: str) -> None:
+        """It was not credited, and can be reported for something else."""
+        self._vault.remove(DEPOSITS, reference_name(reference), "")
+
     # ------------------------------------------------------------------ orders
 
     def check(self, account: int, asset: str, network: str, address: str, memo: str, secured_us: int) -> None:
@@ -209,15 +238,14 @@ class WithdrawalBook:
         """What was counted on that day, and did not go out after all."""
 
         def less(record: DayRecord) -> DayRecord:
-            return DayRecord(day, record.atoms - atoms) if record.day == day else record
+            return DayRecord(day, max(0, record.atoms - atoms)) if record.day == day else record
 
         self._vault.change(DAYS, str(account), asset, less)
 
     def open_order(self, account: int, order_id: int, record: OrderRecord) -> Held[OrderRecord]:
         """Changed: there is one of that id."""
-        with suppress(Changed):
-            self._vault.put(UNDONE, NOBODYS, undone_name(account, order_id), UndoneRecord(account, order_id))
         now_us = self.now_us()
+        self.undo(account, order_id)
         record = msgspec.structs.replace(record, requested_us=now_us, changed_us=now_us)
         return self._vault.put(ORDERS, str(account), str(order_id), record)
 
@@ -232,11 +260,21 @@ class WithdrawalBook:
         """All that there have been, the oldest first."""
         return sorted(self._vault.every(ORDERS), key=lambda held: held.record.requested_us)
 
+    def undo(self, holder: int, number: int) -> None:
+        """There is something to do about it."""
+        with suppress(Changed):  # it is noted already
+            self._vault.put(UNDONE, NOBODYS, undone_name(holder, number), UndoneRecord(holder, number, self.now_us()))
+
     def undone(self) -> list[Held[OrderRecord]]:
-        """Those that there is something to do about, the oldest first. One whose order can't be found or read stays undone."""
-        names = [held.record for held in self._vault.of_owner(UNDONE, NOBODYS)]
-        found = [self.get(each.holder, each.number) for each in names]
-        return sorted((held for held in found if held is not None), key=lambda held: held.record.requested_us)
+        """Those that there is something to do about, the oldest first."""
+        found = []
+        for noted in self._vault.of_owner(UNDONE, NOBODYS):
+            held = self.get(noted.record.holder, noted.record.number)
+            if held is not None:
+                found.append(held)
+            elif self.now_us() > noted.record.since_us + NEVER_US:  # who was to write the order has died before
+                self._vault.remove(UNDONE, NOBODYS, noted.name)
+        return sorted(found, key=lambda held: held.record.requested_us)
 
     def done(self, held: Held[OrderRecord]) -> None:
         """It has ended, and the money is where it belongs."""
@@ -253,6 +291,10 @@ class WithdrawalBook:
 
     def now_us(self) -> int:
         return int(self._clock_s() * 1_000_000)
+
+
+def reference_name(reference: str) -> str:
+    return sha256(reference.encode()).hexdigest()
 
 
 def undone_name(holder: int, number: int) -> str:

@@ -21,9 +21,10 @@ from tests.support.venue import ANN, BOB, Venue, open_venue
 from zerosum.console.doors import WithdrawalSettings
 from zerosum.core import records
 from zerosum.core.codes import WALLET_BIT
+from zerosum.gateway.entry import Busy
 from zerosum.identity.keys import DEPOSIT, KEYS, PAYOUT, READ, TRADE, WITHDRAW, Wanted
 from zerosum.identity.people import USERS
-from zerosum.identity.withdrawals import ADDRESSES, ORDERS, rule_text
+from zerosum.identity.withdrawals import ADDRESSES, DAYS, ORDERS, rule_text
 
 START = 10**12
 BTC = 10**8
@@ -79,6 +80,12 @@ def free(venue: Venue, account: int, asset: int = 0) -> int:
     return found.balances[asset][0] if found is not None and asset in found.balances else 0
 
 
+def counted(venue: Venue, account: int) -> int:
+    """Of today's limit."""
+    held = venue.identities.vault.get(DAYS, str(account), "BTC")
+    return held.record.atoms if held is not None else 0
+
+
 async def until_free(venue: Venue, account: int, atoms: int) -> None:
     deadline = time.monotonic() + 30
     while free(venue, account) != atoms:
@@ -102,7 +109,7 @@ async def with_address(user: Browser) -> None:
     assert added.status_code == 200, added.text
 
 
-async def asks(user: Browser, amount: str, **also: Any) -> httpx.Response:
+async def asks(user: Browser, amount: str, /, **also: Any) -> httpx.Response:
     form = {**TO, "amount": amount, "password": PASSWORD}
     return await user.send("POST", "/withdrawals", form | also)
 
@@ -205,14 +212,83 @@ async def test_a_withdrawal_goes_to_an_address_of_the_book_of_an_asset_that_can_
 
 
 async def test_more_than_an_account_has_is_not_set_aside_nor_counted(venue: Venue) -> None:
+    """Also of several that ask for the same at a time: none of them takes back what another has counted."""
     poor = 1003
     await ask(venue.embedded, records.command(records.OPEN_ACCOUNT, 0, poor))
     user = await venue.user("cat", poor)
     await with_address(user)
-    for _ in range(3):
-        assert "INSUFFICIENT_BALANCE" in (await asks(user, "10", order_id="mine")).json()["msg"].upper().replace(" ", "_")
+    for burst in range(3):
+        answers = await asyncio.gather(*(asks(user, "10", order_id=f"mine {burst}") for _ in range(6)))
+        assert {each.status_code for each in answers} <= {400, 409}
+        assert "INSUFFICIENT_BALANCE" in "".join(each.text for each in answers)
+    assert counted(venue, poor) == 0
+    assert "INSUFFICIENT_BALANCE" in (await asks(user, "10", order_id="mine 0")).text, "it is the same, and has failed"
     await ask(venue.embedded, records.command(records.DEPOSIT, 0, poor, 1, 0, 10 * BTC))
     assert (await asks(user, "10")).status_code == 200
+    assert counted(venue, poor) == 10 * BTC
+
+
+async def test_what_the_exchange_has_no_room_for_is_not_made(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+
+    def full(command: bytes) -> None:
+        raise Busy("settlement is behind")
+
+    treasury = venue.embedded.money.treasury
+    with monkeypatch.context() as patch:
+        patch.setattr(treasury._machines, "do", full)
+        refused = await asks(user, "1", order_id="mine")
+        assert (refused.status_code, counted(venue, ANN)) == (503, 0)
+        await asyncio.sleep(2.5)  # what is undone is looked at meanwhile
+    assert "settlement is behind" in (await asks(user, "1", order_id="mine")).text
+    assert free(venue, ANN) == START
+    assert (await asks(user, "1")).status_code == 200
+
+
+async def test_money_is_given_back_once_the_exchange_has_room_again(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    asked = (await asks(user, "1")).json()
+    treasury = venue.embedded.money.treasury
+    with monkeypatch.context() as patch:
+
+        def broken(command: bytes) -> None:
+            raise RuntimeError("whatever it is")
+
+        patch.setattr(treasury._machines, "do", broken)
+        await user.send("DELETE", f"/withdrawals/{at(asked)}")
+        await asyncio.sleep(2.5)
+        assert free(venue, ANN) == START - BTC
+    await until_free(venue, ANN, START)
+    assert counted(venue, ANN) == 0
+
+
+async def test_money_that_was_set_aside_for_one_that_failed_is_given_back(venue: Venue) -> None:
+    """Of two that ask for the same, one is refused, and the other is not: a deposit came in between."""
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    asked = (await asks(user, "1")).json()
+    book, vault = venue.embedded.money.treasury.book, venue.identities.vault
+
+    def failed() -> None:
+        held = book.get(ANN, asked["id"])
+        assert held is not None
+        vault.put(ORDERS, held.owner, held.name, msgspec.structs.replace(held.record, state="failed"), held.version)
+
+    await asyncio.to_thread(failed)
+    await until_free(venue, ANN, START)
+
+
+async def test_what_was_set_aside_around_the_book_is_seen_and_given_back_by_two(venue: Venue) -> None:
+    one, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
+    await ask(venue.embedded, records.command(records.REQUEST_WITHDRAWAL, 0, ANN, 5, 0, BTC))
+    (found,) = (await one.send("GET", "/withdrawals")).json()["unrecorded"]
+    assert (found["holder"], found["id"], found["atoms"]) == (ANN, 5, BTC)
+    proposed = (await one.send("POST", f"/withdrawals/{ANN}/5/return", {"reason": "nobody asked for it"})).json()
+    assert (await other.send("POST", f"/proposals/{proposed['proposal']}/approve")).json()["result"]["returned"] is True
+    assert free(venue, ANN) == START
+    assert (await one.send("GET", "/withdrawals")).json()["unrecorded"] == []
 
 
 async def test_the_same_name_for_a_withdrawal_is_the_same_withdrawal(venue: Venue) -> None:
@@ -221,7 +297,10 @@ async def test_the_same_name_for_a_withdrawal_is_the_same_withdrawal(venue: Venu
     first, again = [(await asks(user, "0.25", order_id="rent")).json() for _ in range(2)]
     assert first == again
     assert free(venue, ANN) == START - BTC // 4
-    assert "another withdrawal" in (await asks(user, "0.26", order_id="rent")).json()["msg"]
+    lightning = {"network": "LIGHTNING"}
+    assert (await user.send("POST", "/addresses", {**TO, **lightning, "password": PASSWORD})).status_code == 200
+    for differs in ({"amount": "0.26"}, lightning, {"wallet": "funding"}):
+        assert "another withdrawal" in (await asks(user, "0.25", order_id="rent", **differs)).json()["msg"]
     both = await asyncio.gather(*(asks(user, "0.25", order_id="both") for _ in range(2)))
     assert {each.status_code for each in both} <= {200, 409}
     assert free(venue, ANN) == START - BTC // 2
@@ -323,12 +402,15 @@ async def test_a_deposit_is_credited_once_however_often_it_is_reported(venue: Ve
     answers = [(await program.own("POST", "/admin/v1/deposits", body)).json() for _ in range(3)]
     assert [each["new"] for each in answers] == [True, False, False]
     assert free(venue, ANN) == START + 3 * BTC // 2
-    differs = await program.own("POST", "/admin/v1/deposits", body.replace(b"1.5", b"1.6"))
-    assert differs.status_code == 400
+    elsewhere = {b'"1.5"': b'"1.6"', b"1001": b"1002", b'"BTC"': b'"USDT"', b'"reference"': b'"wallet":"funding","reference"'}
+    for this, other in elsewhere.items():
+        refused = await program.own("POST", "/admin/v1/deposits", body.replace(this, other))
+        assert "reported for another" in refused.json()["msg"], other
     for wrong in (b"1003", b"0", b"-1", b"4", b"%d" % (ANN | WALLET_BIT)):
         refused = await program.own("POST", "/admin/v1/deposits", body.replace(b"1001", wrong).replace(b"txid:0", b"txid:1"))
         assert refused.status_code == 400, wrong
-    assert free(venue, ANN) == START + 3 * BTC // 2
+    assert (await program.own("POST", "/admin/v1/deposits", body.replace(b"txid:0", b"txid:1"))).json()["new"], "it is free again"
+    assert free(venue, ANN) == START + 3 * BTC
 
 
 async def test_the_venues_programs_do_what_their_key_is_for_from_where_it_is_good_and_nothing_else(venue: Venue) -> None:
@@ -355,10 +437,11 @@ async def test_a_deposit_is_reversed_by_two_and_once(venue: Venue) -> None:
     program = await Program.of(venue, venue.admin, 0, DEPOSIT)
     made = (await program.own("POST", "/admin/v1/deposits", b'{"account":1001,"asset":"BTC","amount":"2","reference":"r"}')).json()
     reverse = f"/deposits/{ANN}/{made['id']}/reverse"
-    for expected in (True, True):
+    for again in (False, True):
         proposed = (await one.send("POST", reverse, {"reason": "the chain reorganised"})).json()
         assert "it is your own" in (await one.send("POST", f"/proposals/{proposed['proposal']}/approve")).json()["msg"]
-        assert (await other.send("POST", f"/proposals/{proposed['proposal']}/approve")).json()["result"]["reversed"] is expected
+        done = (await other.send("POST", f"/proposals/{proposed['proposal']}/approve")).json()
+        assert ("reversed before" in done["msg"]) if again else done["result"]["reversed"]
         assert free(venue, ANN) == START
 
 
@@ -377,6 +460,9 @@ async def test_an_adjustment_takes_two_and_names_its_ticket(venue: Venue) -> Non
     assert free(venue, BOB) == START
     done = await other.send("POST", f"/proposals/{proposed['proposal']}/approve")
     assert done.json()["result"] == {"id": 77, "from": ANN, "to": BOB, "asset": "BTC", "atoms": 3 * BTC}
+    again = (await one.send("POST", "/adjustments", form | {"ticket": "SUP-1043"})).json()
+    assert "made before" in (await other.send("POST", f"/proposals/{again['proposal']}/approve")).json()["msg"]
+    assert {each["id"]: each["state"] for each in (await one.send("GET", "/proposals")).json()["proposals"]}[again["proposal"]] == "failed"
     assert (free(venue, ANN), free(venue, BOB)) == (START - 3 * BTC, START + 3 * BTC)
 
 
