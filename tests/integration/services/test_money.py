@@ -215,16 +215,18 @@ async def test_more_than_an_account_has_is_not_set_aside_nor_counted(venue: Venu
     """Also of several that ask for the same at a time: none of them takes back what another has counted."""
     poor = 1003
     await ask(venue.embedded, records.command(records.OPEN_ACCOUNT, 0, poor))
+    await ask(venue.embedded, records.command(records.DEPOSIT, 0, poor, 1, 0, 5 * BTC))
     user = await venue.user("cat", poor)
     await with_address(user)
+    assert (await asks(user, "5")).status_code == 200
     for burst in range(3):
-        answers = await asyncio.gather(*(asks(user, "10", order_id=f"mine {burst}") for _ in range(6)))
+        answers = await asyncio.gather(*(asks(user, "5", order_id=f"mine {burst}") for _ in range(6)))
         assert {each.status_code for each in answers} <= {400, 409}
         assert "INSUFFICIENT_BALANCE" in "".join(each.text for each in answers)
-    assert counted(venue, poor) == 0
-    assert "INSUFFICIENT_BALANCE" in (await asks(user, "10", order_id="mine 0")).text, "it is the same, and has failed"
-    await ask(venue.embedded, records.command(records.DEPOSIT, 0, poor, 1, 0, 10 * BTC))
-    assert (await asks(user, "10")).status_code == 200
+    assert counted(venue, poor) == 5 * BTC
+    assert "INSUFFICIENT_BALANCE" in (await asks(user, "5", order_id="mine 0")).text, "it is the same, and has failed"
+    await ask(venue.embedded, records.command(records.DEPOSIT, 0, poor, 2, 0, 10 * BTC))
+    assert (await asks(user, "5")).status_code == 200
     assert counted(venue, poor) == 10 * BTC
 
 
