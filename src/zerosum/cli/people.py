@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
@@ -18,9 +16,8 @@ from zerosum.cli.account import AccountArgument
 from zerosum.cli.identities import ClusterOption, Opened, opened_identities
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
-from zerosum.identity.people import ROLES, People, Person
+from zerosum.identity.people import ROLES, TEMPORARY_BYTES, People, Person
 
-TEMPORARY_BYTES: Final = 18
 MACHINE: Final = "machine"
 
 NameArgument = Annotated[str, typer.Argument(help="The name to log in with: small letters, digits and ._@+-.")]
@@ -34,11 +31,11 @@ def create_user(
     name: NameArgument, account: AccountArgument, data: DataOption = None, config: ConfigOption = None, cluster: ClusterOption = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Make a user for an account. The password that is printed is good for one login, which changes it."""
+    """Make a user for an account. The password that is printed is to be changed at the first login."""
     with opened_identities(data, config, cluster) as opened:
         opened.check_account(account)
         password = secrets.token_urlsafe(TEMPORARY_BYTES)
-        with noted(opened, "user.create", f"user {name}"):
+        with opened.identities.trail.noted(by=MACHINE, action="user.create", about=f"user {name}"):
             person = opened.identities.users.create(name, password, account_id=account, must_change=True)
     tell(person, password, as_json)
 
@@ -53,13 +50,13 @@ def create_operator(
     as_json: JsonOption = False,
 ) -> None:
     """
-    Make an operator. The password that is printed is good for one login, which changes it and sets up a second factor.
+    Make an operator. The password that is printed is to be changed at the first login, which also sets up a second factor.
 
     Two admins are the least to begin with: what gives an operator more than before takes two of them.
     """
     with opened_identities(data, config, cluster) as opened:
         password = secrets.token_urlsafe(TEMPORARY_BYTES)
-        with noted(opened, "operator.create", f"operator {name}"):
+        with opened.identities.trail.noted(by=MACHINE, action="operator.create", about=f"operator {name}"):
             person = opened.identities.operators.create(name, password, roles=tuple(role), must_change=True)
     tell(person, password, as_json)
 
@@ -68,7 +65,7 @@ def create_operator(
 def reset_user(
     name: NameArgument, data: DataOption = None, config: ConfigOption = None, cluster: ClusterOption = False, as_json: JsonOption = False
 ) -> None:  # fmt: skip
-    """Let in somebody who has lost password or second factor: all sessions end, and a password for one login is printed."""
+    """Let in somebody who has lost password or second factor: all sessions end, and a password to begin with is printed."""
     with opened_identities(data, config, cluster) as opened:
         reset(opened, opened.identities.users, name, as_json)
         opened.identities.user_sessions.revoke_all(name)
@@ -78,7 +75,7 @@ def reset_user(
 def reset_operator(
     name: NameArgument, data: DataOption = None, config: ConfigOption = None, cluster: ClusterOption = False, as_json: JsonOption = False
 ) -> None:  # fmt: skip
-    """Let in somebody who has lost password or second factor: all sessions end, and a password for one login is printed."""
+    """Let in somebody who has lost password or second factor: all sessions end, and a password to begin with is printed."""
     with opened_identities(data, config, cluster) as opened:
         reset(opened, opened.identities.operators, name, as_json)
         opened.identities.operator_sessions.revoke_all(name)
@@ -106,25 +103,16 @@ def deactivate_operator(
 ) -> None:  # fmt: skip
     """Put an operator out: all sessions end, and none begins."""
     with opened_identities(data, config, cluster) as opened:
-        with noted(opened, "operator.deactivate", f"operator {name}"):
+        with opened.identities.trail.noted(by=MACHINE, action="operator.deactivate", about=f"operator {name}"):
             opened.identities.operators.set_active(name, False)
         opened.identities.operator_sessions.revoke_all(name)
     typer.echo(f"{name} is out")
 
 
-@contextmanager
-def noted(opened: Opened, action: str, about: str) -> Iterator[None]:
-    """In the trail before it is done, and after."""
-    opened.identities.trail.append(by=MACHINE, action=action, about=about)
-    yield
-    opened.identities.trail.append(by=MACHINE, action=action, about=about, outcome="done")
-
-
 def reset(opened: Opened, people: People, name: str, as_json: bool) -> None:
     password = secrets.token_urlsafe(TEMPORARY_BYTES)
-    with noted(opened, f"{people.kind.name}.reset", f"{people.kind.name} {name}"):
-        people.remove_second_factor(name)
-        person = people.reset_password(name, password)
+    with opened.identities.trail.noted(by=MACHINE, action=f"{people.kind.name}.reset", about=f"{people.kind.name} {name}"):
+        person = people.reset(name, password)
     tell(person, password, as_json)
 
 
@@ -132,7 +120,7 @@ def tell(person: Person, password: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"name": person.name, "temporary_password": password}))
     else:
-        typer.echo(f"name      {person.name}\npassword  {password}\nIt is good for one login, which changes it, and is not shown again.")
+        typer.echo(f"name      {person.name}\npassword  {password}\nIt is to be changed at the first login, and is not shown again.")
 
 
 def show(people: list[Person], as_json: bool) -> None:

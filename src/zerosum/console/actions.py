@@ -89,19 +89,12 @@ class Actions:
     def _do(self, action: Action, arguments: Json, by: str, client: str, **also: Any) -> Json:
         about = about_of(arguments)
         shown = {name: value for name, value in arguments.items() if name not in SECRET}
-        self._trail.append(by=by, client=client, action=action.name, about=about, detail={**shown, **also})
-        try:
+        with self._trail.noted(by=by, client=client, action=action.name, about=about, detail={**shown, **also}) as told:
             given = {name: value for name, value in arguments.items() if name != "reason" or action.gives_reason}
             if action.by_whom:
                 given["by"] = by
             result = action.run(**given)
-        except BaseException as error:
-            self._trail.append(
-                by=by, client=client, action=action.name, about=about, outcome=f"failed: {type(error).__name__}: {error}"[:500]
-            )
-            raise
-        told = {name: value for name, value in result.items() if name not in SECRET}
-        self._trail.append(by=by, client=client, action=action.name, about=about, detail=told, outcome="done")
+            told.update({name: value for name, value in result.items() if name not in SECRET})
         return result
 
     # ------------------------------------------------------------------ what takes two

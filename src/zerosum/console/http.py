@@ -17,11 +17,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol, cast, final
+from typing import Annotated, Any, Final, NamedTuple, Protocol, cast, final
 from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -138,6 +139,23 @@ class Empty(msgspec.Struct, forbid_unknown_fields=True):
     """Nothing is asked for."""
 
 
+NUMBER_MAX: Final = (1 << 63) - 1
+Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+"""What fits a record's word."""
+
+
+class NumberConvertor(Convertor[int]):
+    """A part of a path, as `{name:number}`: what is longer than any number that fits is no such part."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+
+register_url_convertor("number", NumberConvertor())
+
+
 Handler = Callable[[Asked], "Answered | Any"]
 
 
@@ -230,6 +248,8 @@ class Console:
         self._charge(client, endpoint.weight if endpoint is not None else 1)
         if endpoint is None:
             raise WRONG_METHOD.of({"allow": ", ".join(methods)})
+        if any(isinstance(part, int) and part > NUMBER_MAX for part in request.path_params.values()):
+            raise NOT_FOUND.of()
         body = await request.body()
         if len(body) > BODY_BYTES_MAX:
             raise TOO_LARGE.of()

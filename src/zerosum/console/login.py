@@ -7,13 +7,13 @@ stolen session must not be enough for asks for the password (and a code) again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, final
 
 import msgspec
 
 from zerosum.console.access import ANYONE, Access
-from zerosum.console.http import NOT_THERE, Answered, Asked, Endpoint
+from zerosum.console.http import NOT_THERE, Answered, Asked, Endpoint, bad_request
+from zerosum.console.notes import Notes
 from zerosum.identity.keys import KeyInfo
 from zerosum.identity.people import People, Person
 from zerosum.identity.sessions import Session, Sessions, csrf_of
@@ -21,8 +21,6 @@ from zerosum.identity.sessions import Session, Sessions, csrf_of
 LOGIN_WEIGHT = 100
 
 Json = dict[str, Any]
-Tell = Callable[[Asked, str, Json], None]
-"""Of what a person did: who asked, what, and more of it."""
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,15 +48,15 @@ class Code(msgspec.Struct, forbid_unknown_fields=True):
 
 @final
 class LoginPages:
-    """`tell`: writes down what a person did. `ready`, `unready`: who may ask, with all set up, and before."""
+    """`ready`, `unready`: who may ask, with all set up, and before."""
 
-    def __init__(self, people: People, sessions: Sessions, root: str, ready: Access, unready: Access, tell: Tell) -> None:
+    def __init__(self, people: People, sessions: Sessions, root: str, ready: Access, unready: Access, notes: Notes) -> None:
         self._people = people
         self._sessions = sessions
         self._root = root
         self._ready = ready
         self._unready = unready
-        self._tell = tell
+        self._notes = notes
 
     def endpoints(self) -> list[Endpoint]:
         root = self._root
@@ -78,13 +76,13 @@ class LoginPages:
     def log_in(self, asked: Asked) -> Answered:
         form: Login = asked.form
         asked.person = self._people.log_in(form.name, form.password, form.code, asked.client)
-        self._tell(asked, "login", {})
         begun = self._sessions.begin(asked.person.name, asked.client, asked.agent)
+        self._notes.tell(asked, "login", {})  # and without, nobody is told the token
         return Answered({"csrf": begun.csrf, "person": shown(asked.person)}, begin=begun.token)
 
     def log_out(self, asked: Asked) -> Answered:
         self._sessions.revoke(asked.who.name, id_of(asked))
-        self._tell(asked, "logout", {})
+        self._notes.tell(asked, "logout", {})
         return Answered({}, end=True)
 
     def session(self, asked: Asked) -> Json:
@@ -96,21 +94,24 @@ class LoginPages:
 
     def end_others(self, asked: Asked) -> Json:
         ended = self._sessions.revoke_all(asked.who.name, but=id_of(asked))
-        self._tell(asked, "sessions.end", {"ended": ended})
+        self._notes.tell(asked, "sessions.end", {"ended": ended})
         return {"ended": ended}
 
     def end_session(self, asked: Asked) -> Json:
         if not self._sessions.revoke(asked.who.name, asked.parts["id"]):
             raise NOT_THERE.of()
-        self._tell(asked, "sessions.end", {"ended": 1})
+        self._notes.tell(asked, "sessions.end", {"ended": 1})
         return {"ended": 1}
 
     def change_password(self, asked: Asked) -> Json:
         form: NewPassword = asked.form
         self._people.check_again(asked.who.name, form.password, form.code, asked.client)
-        self._tell(asked, "password.change", {})
-        person = self._people.change_password(asked.who.name, form.new_password)
-        return {"person": shown(person), "ended": self._sessions.revoke_all(person.name, but=id_of(asked))}
+        if form.new_password == form.password:
+            raise bad_request("new_password: it is the one that you have.")
+        with self._notes.noted(asked, "password.change", {}):
+            person = self._people.change_password(asked.who.name, form.new_password)
+            ended = self._sessions.revoke_all(person.name, but=id_of(asked))
+        return {"person": shown(person), "ended": ended}
 
     def begin_second_factor(self, asked: Asked) -> Json:
         form: Again = asked.form
@@ -119,16 +120,18 @@ class LoginPages:
 
     def confirm_second_factor(self, asked: Asked) -> Json:
         form: Code = asked.form
-        codes = self._people.confirm_second_factor(asked.who.name, form.code)
-        self._tell(asked, "second-factor.set", {})
-        return {"recovery_codes": codes, "ended": self._sessions.revoke_all(asked.who.name, but=id_of(asked))}
+        with self._notes.noted(asked, "second-factor.set", {}):
+            codes = self._people.confirm_second_factor(asked.who.name, form.code)
+            ended = self._sessions.revoke_all(asked.who.name, but=id_of(asked))
+        return {"recovery_codes": codes, "ended": ended}
 
     def remove_second_factor(self, asked: Asked) -> Json:
         form: Again = asked.form
         self._people.check_again(asked.who.name, form.password, form.code, asked.client)
-        self._tell(asked, "second-factor.remove", {})
-        person = self._people.remove_second_factor(asked.who.name)
-        return {"person": shown(person), "ended": self._sessions.revoke_all(person.name, but=id_of(asked))}
+        with self._notes.noted(asked, "second-factor.remove", {}):
+            person = self._people.remove_second_factor(asked.who.name)
+            ended = self._sessions.revoke_all(person.name, but=id_of(asked))
+        return {"person": shown(person), "ended": ended}
 
 
 def id_of(asked: Asked) -> str:

@@ -4,16 +4,18 @@ The endpoints of money in and out: users' (with a session, or with an API key in
 
 from __future__ import annotations
 
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Final
 
 import msgspec
 
 from zerosum.console.access import TREASURERS, USER, OfKey, OfService, operators
 from zerosum.console.actions import ROOT as ADMIN
 from zerosum.console.actions import Action, Reason
-from zerosum.console.http import NOT_THERE, Asked, Endpoint
+from zerosum.console.http import NOT_THERE, Asked, Endpoint, Number
 from zerosum.console.login import LOGIN_WEIGHT, Again, Json
 from zerosum.console.machines import Machines
+from zerosum.console.notes import Notes
 from zerosum.console.treasury import Treasury
 from zerosum.console.users import ROOT as USERS
 from zerosum.core.codes import ACCOUNT_MAX, WALLET_BIT
@@ -91,7 +93,7 @@ class InState(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reported(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    account: int
+    account: Number
     asset: str
     amount: str
     reference: str
@@ -107,9 +109,9 @@ class NotSent(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Adjustment(Reason, kw_only=True):
-    id: int
-    source: int
-    target: int
+    id: Number
+    source: Number
+    target: Number
     asset: str
     amount: str
     ticket: str
@@ -123,7 +125,7 @@ class MoneyPages:
         self.treasury = treasury
         self._users = users
         self._keys = keys
-        self._trail = trail
+        self._notes = Notes(trail)
 
     def of_users(self) -> list[Endpoint]:
         return [
@@ -132,7 +134,7 @@ class MoneyPages:
             Endpoint("DELETE", f"{USERS}/addresses/{{name}}", self.remove_address, USER),
             Endpoint("GET", f"{USERS}/withdrawals", self.withdrawals, USER),
             Endpoint("POST", f"{USERS}/withdrawals", self.withdraw, USER, NewWithdrawal, WITHDRAWAL_WEIGHT),
-            Endpoint("DELETE", f"{USERS}/withdrawals/{{holder:int}}/{{id:int}}", self.cancel, USER),
+            Endpoint("DELETE", f"{USERS}/withdrawals/{{holder:number}}/{{id:number}}", self.cancel, USER),
             Endpoint("POST", f"{USERS}/wallet-transfers", self.move_own, USER, WalletTransfer),
             Endpoint("GET", f"{USERS}/balances", self.balances, USER),
             Endpoint("POST", f"{SAPI}/capital/withdraw/apply", self.apply, OfKey(WITHDRAW), Apply, WITHDRAWAL_WEIGHT),
@@ -146,18 +148,18 @@ class MoneyPages:
             Endpoint("GET", f"{ADMIN}/withdrawals", self.every_withdrawal, operators(VIEWER, SUPPORT, TREASURY), InState),
             Endpoint("POST", f"{ADMIN}/deposits", self.deposit, OfService(DEPOSIT), Reported),
             Endpoint("GET", f"{ADMIN}/payouts", self.payouts, OfService(PAYOUT)),
-            Endpoint("POST", f"{ADMIN}/payouts/{{holder:int}}/{{id:int}}/send", self.send, OfService(PAYOUT)),
-            Endpoint("POST", f"{ADMIN}/payouts/{{holder:int}}/{{id:int}}/settle", self.settle, OfService(PAYOUT), Sent),
-            Endpoint("POST", f"{ADMIN}/payouts/{{holder:int}}/{{id:int}}/return", self.give_back, OfService(PAYOUT), NotSent),
+            Endpoint("POST", f"{ADMIN}/payouts/{{holder:number}}/{{id:number}}/send", self.send, OfService(PAYOUT)),
+            Endpoint("POST", f"{ADMIN}/payouts/{{holder:number}}/{{id:number}}/settle", self.settle, OfService(PAYOUT), Sent),
+            Endpoint("POST", f"{ADMIN}/payouts/{{holder:number}}/{{id:number}}/return", self.give_back, OfService(PAYOUT), NotSent),
         ]
 
     def actions(self) -> list[Action]:
-        path = "/withdrawals/{holder:int}/{id:int}"
+        path = "/withdrawals/{holder:number}/{id:number}"
         return [
             Action("withdrawal.approve", f"{path}/approve", TREASURERS, self.approve, by_whom=True),
             Action("withdrawal.refuse", f"{path}/refuse", TREASURERS, self.refuse, gives_reason=True),
             Action("withdrawal.return-unrecorded", f"{path}/return", TREASURERS, self.return_unrecorded, takes_two=True),
-            Action("deposit.reverse", "/deposits/{account:int}/{id:int}/reverse", TREASURERS, self.reverse_deposit, takes_two=True),
+            Action("deposit.reverse", "/deposits/{account:number}/{id:number}/reverse", TREASURERS, self.reverse_deposit, takes_two=True),
             Action("adjustment", "/adjustments", TREASURERS, self.adjust, Adjustment, takes_two=True),
         ]
 
@@ -170,16 +172,16 @@ class MoneyPages:
         form: NewAddress = asked.form
         self._users.check_again(asked.who.name, form.password, form.code, asked.client)
         asset = self.treasury.asset(form.asset)
-        self._tell(asked, "address.add", {"asset": asset.name, "network": form.network, "address": form.address})
-        held = self.treasury.book.add_address(
-            asked.who.account_id, asset.name, form.network, form.address, form.memo, form.label
-        )  # fmt: skip
+        with self._notes.noted(asked, "address.add", {"asset": asset.name, "network": form.network, "address": form.address}):
+            held = self.treasury.book.add_address(
+                asked.who.account_id, asset.name, form.network, form.address, form.memo, form.label
+            )  # fmt: skip
         return self._shown_address(held)
 
     def remove_address(self, asked: Asked) -> Json:
         if not self.treasury.book.remove_address(asked.who.account_id, asked.parts["name"]):
             raise NOT_THERE.of()
-        self._tell(asked, "address.remove", {"address": asked.parts["name"]})
+        self._notes.tell(asked, "address.remove", {"address": asked.parts["name"]})
         return {}
 
     def withdrawals(self, asked: Asked) -> Json:
@@ -188,19 +190,20 @@ class MoneyPages:
     def withdraw(self, asked: Asked) -> Json:
         form: NewWithdrawal = asked.form
         self._users.check_again(asked.who.name, form.password, form.code, asked.client)
-        self._tell(asked, "withdrawal.request", {"asset": form.asset, "amount": form.amount, "address": form.address})
-        held = self.treasury.request(
-            asked.who.account_id, form.asset, form.amount, form.network, form.address, form.memo, order_id=form.order_id,
-            client=asked.client, secured_us=self._secured_us(asked.who.account_id), wallet=is_wallet(form.wallet),
-        )  # fmt: skip
+        with self._notes.noted(asked, "withdrawal.request", {"asset": form.asset, "amount": form.amount, "address": form.address}) as told:
+            held = self.treasury.request(
+                asked.who.account_id, form.asset, form.amount, form.network, form.address, form.memo, order_id=form.order_id,
+                client=asked.client, secured_us=self._secured_us(asked.who.account_id), wallet=is_wallet(form.wallet),
+            )  # fmt: skip
+            told.update({"id": held.name, "state": held.record.state})
         return shown_order(held)
 
     def cancel(self, asked: Asked) -> Json:
         holder = asked.parts["holder"]
         if holder & ACCOUNT_MAX != asked.who.account_id:
             raise NOT_THERE.of()
-        self._tell(asked, "withdrawal.cancel", {"id": asked.parts["id"]})
-        return shown_order(self.treasury.cancel(holder, asked.parts["id"]))
+        with self._notes.noted(asked, "withdrawal.cancel", {"id": asked.parts["id"]}):
+            return shown_order(self.treasury.cancel(holder, asked.parts["id"]))
 
     def move_own(self, asked: Asked) -> Json:
         form: WalletTransfer = asked.form
@@ -215,11 +218,12 @@ class MoneyPages:
     def apply(self, asked: Asked) -> Json:
         form: Apply = asked.form
         key = asked.program
-        self._tell(asked, "withdrawal.request", {"asset": form.coin, "amount": form.amount, "address": form.address})
-        held = self.treasury.request(
-            key.account_id, form.coin, form.amount, form.network, form.address, form.addressTag, order_id=form.withdrawOrderId,
-            client=asked.client, secured_us=self._secured_us(key.account_id), wallet=form.walletType == 1,
-        )  # fmt: skip
+        with self._notes.noted(asked, "withdrawal.request", {"asset": form.coin, "amount": form.amount, "address": form.address}) as told:
+            held = self.treasury.request(
+                key.account_id, form.coin, form.amount, form.network, form.address, form.addressTag, order_id=form.withdrawOrderId,
+                client=asked.client, secured_us=self._secured_us(key.account_id), wallet=form.walletType == 1,
+            )  # fmt: skip
+            told.update({"id": held.name, "state": held.record.state})
         return {"id": held.name}
 
     def history(self, asked: Asked) -> list[Json]:
@@ -270,29 +274,30 @@ class MoneyPages:
     def deposit(self, asked: Asked) -> Json:
         form: Reported = asked.form
         about = {"account": form.account, "asset": form.asset, "amount": form.amount, "reference": form.reference}
-        self._trail.append(by=asked.by, client=asked.client, action="deposit", about=f"account {form.account}", detail=about)
-        return self.treasury.deposit(form.account, form.asset, form.amount, form.reference, wallet=is_wallet(form.wallet))
+        with self._notes.noted(asked, "deposit", about, f"account {form.account}") as told:
+            done = self.treasury.deposit(form.account, form.asset, form.amount, form.reference, wallet=is_wallet(form.wallet))
+            told.update(done)
+        return done
 
     def payouts(self, asked: Asked) -> Json:
         return {"payouts": [shown_order(held) for held in self.treasury.book.undone() if held.record.state in (APPROVED, SENDING)]}
 
     def send(self, asked: Asked) -> Json:
-        self._of_program(asked, "withdrawal.send", {})
-        return shown_order(self.treasury.send(asked.parts["holder"], asked.parts["id"]))
+        with self._of_program(asked, "withdrawal.send", {}):
+            return shown_order(self.treasury.send(asked.parts["holder"], asked.parts["id"]))
 
     def settle(self, asked: Asked) -> Json:
         form: Sent = asked.form
-        self._of_program(asked, "withdrawal.settle", {"reference": form.reference})
-        return shown_order(self.treasury.settle(asked.parts["holder"], asked.parts["id"], form.reference))
+        with self._of_program(asked, "withdrawal.settle", {"reference": form.reference}):
+            return shown_order(self.treasury.settle(asked.parts["holder"], asked.parts["id"], form.reference))
 
     def give_back(self, asked: Asked) -> Json:
         form: NotSent = asked.form
-        self._of_program(asked, "withdrawal.return", {"reason": form.reason})
-        return shown_order(self.treasury.give_back(asked.parts["holder"], asked.parts["id"], form.reason))
+        with self._of_program(asked, "withdrawal.return", {"reason": form.reason}):
+            return shown_order(self.treasury.give_back(asked.parts["holder"], asked.parts["id"], form.reason))
 
-    def _of_program(self, asked: Asked, action: str, detail: dict[str, Any]) -> None:
-        about = f"account {asked.parts['holder']}"
-        self._trail.append(by=asked.by, client=asked.client, action=action, about=about, detail={"id": asked.parts["id"], **detail})
+    def _of_program(self, asked: Asked, action: str, detail: Json) -> AbstractContextManager[Json]:
+        return self._notes.noted(asked, action, {"id": asked.parts["id"], **detail}, f"account {asked.parts['holder']}")
 
     def _secured_us(self, account: int) -> int:
         """When a password or a second factor of the account was changed last, or a key made that may withdraw."""
@@ -309,11 +314,6 @@ class MoneyPages:
     def _shown_address(self, held: Held[AddressRecord]) -> Json:
         found: Json = msgspec.to_builtins(held.record)
         return {"name": held.name, **found, "usable_ms": self.treasury.book.usable_from_us(held.record) // 1_000}
-
-    def _tell(self, asked: Asked, action: str, detail: dict[str, Any]) -> None:
-        by = f"user {asked.who.name}" if asked.person is not None else asked.by
-        account = asked.who.account_id if asked.person is not None else asked.program.account_id
-        self._trail.append(by=by, client=asked.client, action=action, about=f"account {account}", detail=detail)
 
 
 def is_wallet(text: str) -> bool:

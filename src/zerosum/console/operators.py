@@ -14,14 +14,15 @@ import msgspec
 
 from zerosum.console.access import ADMINS, ANY_OPERATOR, MARKETERS, SUPPORTERS, SWITCHES, UNREADY_OPERATOR, operators
 from zerosum.console.actions import ROOT, Action, Actions, Reason
-from zerosum.console.http import NOT_THERE, Asked, Endpoint
+from zerosum.console.http import NOT_THERE, Asked, Endpoint, Number
 from zerosum.console.login import LoginPages, shown, shown_key, shown_session
 from zerosum.console.machines import Machines
 from zerosum.console.money import MoneyPages
+from zerosum.console.notes import Notes
 from zerosum.console.switches import Canceled, Switches
 from zerosum.core import codes
 from zerosum.identity.keys import Keys
-from zerosum.identity.people import ADMIN, SUPPORT, VIEWER, People, PeopleError
+from zerosum.identity.people import ADMIN, SUPPORT, TEMPORARY_BYTES, VIEWER, People, PeopleError
 from zerosum.identity.proposals import Proposals
 from zerosum.identity.sessions import Sessions
 from zerosum.identity.trail import Trail
@@ -33,7 +34,6 @@ TRAIL_PAGE: Final = 200
 STATUSES: Final = {"trading": codes.TRADING, "halt": codes.HALT, "break": codes.BREAK}
 STATUS_NAMES: Final = {code: name for name, code in STATUSES.items()}
 ACCOUNT_STATUSES: Final = {codes.ACTIVE: "active", codes.SUSPENDED: "suspended", codes.CLOSED: "closed"}
-TEMPORARY_BYTES: Final = 18
 
 
 class NewOperator(Reason, kw_only=True):
@@ -47,7 +47,7 @@ class Roles(Reason, kw_only=True):
 
 class NewUser(Reason, kw_only=True):
     name: str
-    account: int
+    account: Number
 
 
 class Status(Reason, kw_only=True):
@@ -55,11 +55,11 @@ class Status(Reason, kw_only=True):
 
 
 class After(msgspec.Struct, forbid_unknown_fields=True):
-    after: int = 0
+    after: Number = 0
 
 
 class OfAccount(msgspec.Struct, forbid_unknown_fields=True):
-    account: int
+    account: Number
 
 
 @final
@@ -76,7 +76,7 @@ class OperatorPages:
         self._keys = keys
         self._trail = trail
         self._switches = Switches(machines)
-        self._login = LoginPages(operators, operator_sessions, ROOT, ANY_OPERATOR, UNREADY_OPERATOR, self._tell)
+        self._login = LoginPages(operators, operator_sessions, ROOT, ANY_OPERATOR, UNREADY_OPERATOR, Notes(trail))
         self._money = money
         self.actions = Actions([*self._actions(), *money.actions()], trail, proposals)
 
@@ -91,7 +91,7 @@ class OperatorPages:
             Endpoint("GET", f"{ROOT}/users", self.list_users, support),
             Endpoint("GET", f"{ROOT}/users/{{user}}/sessions", self.list_user_sessions, support),
             Endpoint("GET", f"{ROOT}/keys", self.list_keys, support, OfAccount),
-            Endpoint("GET", f"{ROOT}/accounts/{{account:int}}", self.account, ANY_OPERATOR),
+            Endpoint("GET", f"{ROOT}/accounts/{{account:number}}", self.account, ANY_OPERATOR),
             Endpoint("GET", f"{ROOT}/symbols", self.list_symbols, ANY_OPERATOR),
         ]
 
@@ -111,18 +111,15 @@ class OperatorPages:
             Action("user.end-sessions", "/users/{user}/sessions", SUPPORTERS, self.end_user_sessions, method="DELETE"),
             Action("key.revoke", "/keys/{key}", SUPPORTERS, self.revoke_key, method="DELETE"),
             # Switches.
-            Action("account.block", "/accounts/{account:int}/block", SUPPORTERS, self.block_account),
-            Action("account.unblock", "/accounts/{account:int}/unblock", SUPPORTERS, self.unblock_account),
-            Action("account.cancel-orders", "/accounts/{account:int}/orders", SWITCHES, self.cancel_of_account, method="DELETE"),
+            Action("account.block", "/accounts/{account:number}/block", SUPPORTERS, self.block_account),
+            Action("account.unblock", "/accounts/{account:number}/unblock", SUPPORTERS, self.unblock_account),
+            Action("account.cancel-orders", "/accounts/{account:number}/orders", SWITCHES, self.cancel_of_account, method="DELETE"),
             Action("symbol.status", "/symbols/{symbol}/status", MARKETERS, self.set_symbol_status, Status),
             Action("symbol.block", "/symbols/{symbol}/block", MARKETERS, self.block_symbol),
             Action("symbol.cancel-orders", "/symbols/{symbol}/orders", MARKETERS, self.cancel_of_symbol, method="DELETE"),
             Action("market.block", "/market/block", MARKETERS, self.block_market),
             Action("market.unblock", "/market/unblock", MARKETERS, self.unblock_market),
         ]
-
-    def _tell(self, asked: Asked, action: str, detail: Json) -> None:
-        self._trail.append(by=asked.by, client=asked.client, action=action, about=f"operator {asked.by}", detail=detail, outcome="done")
 
     # ------------------------------------------------------------------ operators
 
@@ -153,10 +150,8 @@ class OperatorPages:
         return {"users": [{**shown(person), "active": person.active} for person in self._users.everybody()]}
 
     def create_user(self, name: str, account: int) -> Json:
-        if self._machines.see(lambda views: views.account(account)) is None:
+        if not codes.FIRST_USER <= account <= codes.ACCOUNT_MAX or self._machines.see(lambda views: views.account(account)) is None:
             raise PeopleError(f"account: there is no account {account}.")
-        if any(person.account_id == account for person in self._users.everybody()):
-            raise PeopleError(f"account: {account} has a user already.")
         password = secrets.token_urlsafe(TEMPORARY_BYTES)
         person = self._users.create(name, password, account_id=account, must_change=True)
         return {"user": shown(person), "temporary_password": password}
@@ -166,16 +161,16 @@ class OperatorPages:
 
     def deactivate_user(self, user: str) -> Json:
         person = self._users.set_active(user, False)
-        return {"user": shown(person), "ended": self._user_sessions.revoke_all(user)}
+        ended = self._user_sessions.revoke_all(user)
+        return {"user": shown(person), "ended": ended, "revoked": self._keys.revoke_all(person.account_id)}
 
     def reset_user(self, user: str) -> Json:
         return self._reset(self._users, self._user_sessions, user)
 
     def _reset(self, people: People, sessions: Sessions, name: str) -> Json:
-        """Of somebody who has lost password or second factor: a password for one login, and no factor until a new one is set up."""
+        """Of somebody who has lost password or second factor: a password that is to be changed, and no factor until one is set up."""
         password = secrets.token_urlsafe(TEMPORARY_BYTES)
-        people.remove_second_factor(name)
-        person = people.reset_password(name, password)
+        person = people.reset(name, password)
         return {"person": shown(person), "ended": sessions.revoke_all(name), "temporary_password": password}
 
     def list_user_sessions(self, asked: Asked) -> Json:

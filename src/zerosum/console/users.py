@@ -7,11 +7,12 @@ power over it asks for the password (and a code) again.
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from typing import Final, final
 
 from zerosum.console.access import UNREADY_USER, USER
 from zerosum.console.http import NOT_THERE, Asked, Endpoint
 from zerosum.console.login import LOGIN_WEIGHT, Again, Json, LoginPages, shown_key
+from zerosum.console.notes import Notes
 from zerosum.identity.keys import READ, TRADE, Keys, Wanted
 from zerosum.identity.people import People
 from zerosum.identity.sessions import Sessions
@@ -33,8 +34,8 @@ class UserPages:
     def __init__(self, users: People, sessions: Sessions, keys: Keys, trail: Trail) -> None:
         self._users = users
         self._keys = keys
-        self._trail = trail
-        self._login = LoginPages(users, sessions, ROOT, USER, UNREADY_USER, self._tell)
+        self._notes = Notes(trail)
+        self._login = LoginPages(users, sessions, ROOT, USER, UNREADY_USER, self._notes)
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -53,16 +54,15 @@ class UserPages:
         wanted = Wanted(
             asked.who.account_id, form.permissions, form.public_key, form.addresses, form.label, form.expires_ms * 1_000
         )  # fmt: skip
-        self._tell(asked, "key.create", {"label": form.label, "permissions": list(form.permissions), "addresses": list(form.addresses)})
-        made = self._keys.create(wanted)
+        detail = {"label": form.label, "permissions": list(form.permissions), "addresses": list(form.addresses)}
+        with self._notes.noted(asked, "key.create", detail) as told:
+            made = self._keys.create(wanted)
+            told["key"] = made.api_key[:8]
         return {"key": made.api_key, "secret": made.secret or None}
 
     def revoke_key(self, asked: Asked) -> Json:
         key = self._keys.get(asked.parts["key"])
         if key is None or key.account_id != asked.who.account_id:
             raise NOT_THERE.of()
-        self._tell(asked, "key.revoke", {"key": key.api_key[:8]})
-        return {"key": shown_key(self._keys.revoke(key.api_key))}
-
-    def _tell(self, asked: Asked, action: str, detail: dict[str, Any]) -> None:
-        self._trail.append(by=f"user {asked.who.name}", client=asked.client, action=action, detail=detail, outcome="done")
+        with self._notes.noted(asked, "key.revoke", {"key": key.api_key[:8]}):
+            return {"key": shown_key(self._keys.revoke(key.api_key))}

@@ -124,6 +124,13 @@ class Keys:
             raise KeysError(f"there is no API key {api_key!r} in {self._vault.where}.")
         return info_of(held)
 
+    def revoke_all(self, account: int) -> int:
+        """Of an account; how many were good."""
+        good = [key for key in self.list(account) if not key.revoked_us]
+        for key in good:
+            self.revoke(key.api_key)
+        return len(good)
+
     def get(self, api_key: str) -> KeyInfo | None:
         held = self._vault.get(KEYS, api_key) if looks_like_a_key(api_key) else None
         return info_of(held) if held is not None else None

@@ -35,6 +35,8 @@ ADMIN: Final = "admin"
 ROLES: Final = (VIEWER, SUPPORT, MARKET, TREASURY, ADMIN)
 
 RECOVERY_CODES: Final = 8
+TEMPORARY_BYTES: Final = 18
+"""Of a password that somebody is given, and changes."""
 
 _is_name: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}").fullmatch
 
@@ -106,7 +108,9 @@ class People:
     def create(
         self, name: str, password: str, *, account_id: int = 0, roles: tuple[str, ...] = (), must_change: bool = False
     ) -> Person:  # fmt: skip
-        """PeopleError, WeakPassword."""
+        """PeopleError, WeakPassword. An account has one user at most."""
+        if account_id and any(person.account_id == account_id for person in self.everybody()):
+            raise PeopleError(f"account: {account_id} has a user already.")
         if _is_name(name) is None:
             raise PeopleError(f"name {name!r}: 3 to 64 small letters, digits and ._@+-, a letter or a digit first.")
         check_roles(roles)
@@ -183,19 +187,21 @@ class People:
 
     def change_password(self, name: str, password: str) -> Person:
         """Of who has shown to be that person. WeakPassword, PeopleError."""
-        return self._set_password(name, password, must_change=False)
-
-    def reset_password(self, name: str, password: str) -> Person:
-        """By somebody else: good for one login, which is to change it. WeakPassword, PeopleError."""
-        return self._set_password(name, password, must_change=True)
-
-    def _set_password(self, name: str, password: str, *, must_change: bool) -> Person:
         check_strength(password, name)
-        hashed = self._passwords.hashed(password)
-        now_us = self._now_us()
-        return self._change(
-            name, lambda record: msgspec.structs.replace(record, password=hashed, must_change=must_change, secured_us=now_us)
-        )
+        hashed, now_us = self._passwords.hashed(password), self._now_us()
+        return self._change(name, lambda record: msgspec.structs.replace(record, password=hashed, must_change=False, secured_us=now_us))
+
+    def reset(self, name: str, password: str) -> Person:
+        """Of who has lost password or second factor: a password to be changed first of all, and no factor. WeakPassword, PeopleError."""
+        check_strength(password, name)
+        hashed, now_us = self._passwords.hashed(password), self._now_us()
+
+        def anew(record: PersonRecord) -> PersonRecord:
+            return msgspec.structs.replace(
+                record, password=hashed, must_change=True, totp_secret=b"", totp_pending=b"", recovery=(), secured_us=now_us
+            )
+
+        return self._change(name, anew)
 
     def begin_second_factor(self, name: str) -> str:
         """Its URI, for an authenticator application; good once a code of it was shown. PeopleError."""

@@ -15,13 +15,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, final
 
 import msgspec
+import structlog
 
 from zerosum.errors import ZerosumError
-from zerosum.identity.documents import Changed
+from zerosum.identity.documents import Changed, DocumentsFailed
 from zerosum.identity.vault import Kind, Vault
 
 PAGE: Final = 1_000  # entries of one owner in the store
@@ -29,6 +31,8 @@ DIGITS: Final = 12
 TRIES: Final = 100
 FIRST: Final = "0" * 64
 DETAIL_CHARS_MAX: Final = 4_096
+
+_log: Final = structlog.get_logger("trail")
 
 
 class TrailBroken(ZerosumError):
@@ -92,11 +96,46 @@ class Trail:
             return self._last
         raise TrailBroken("no entry can be written: others are always faster, or entries can't be opened.")
 
+    @contextmanager
+    def noted(
+        self, *, by: str, action: str, about: str = "", detail: dict[str, Any] | None = None, client: str = ""
+    ) -> Iterator[dict[str, Any]]:  # fmt: skip
+        """Before it is done, and after: what became of it, with what is put into the dict. DocumentsFailed, and nothing was done."""
+        self.append(by=by, action=action, about=about, detail=detail, client=client)
+        result: dict[str, Any] = {}
+        try:
+            yield result
+        except BaseException as error:
+            self._append_after(by=by, action=action, about=about, client=client, outcome=f"failed: {type(error).__name__}: {error}"[:500])
+            raise
+        self._append_after(by=by, action=action, about=about, client=client, detail=result, outcome="done")
+
+    def _append_after(self, **entry: Any) -> None:
+        """What was done is done, and is answered as such."""
+        try:
+            self.append(**entry)
+        except (DocumentsFailed, TrailBroken) as error:
+            _log.error(
+                "trail.outcome_not_written", action=entry["action"], about=entry["about"], outcome=entry["outcome"], error=str(error)
+            )
+
     def last(self) -> Written:
-        """The newest entry: from the newest that is known here on, those of others."""
-        while (held := self._vault.get(ENTRIES, *place_of(self._last.number + 1))) is not None:
-            self._last = Written(held.record.number, held.record.hash())
+        """The newest entry. Of a trail that others have written on since, few are looked at, however many there are."""
+        if self._vault.get(ENTRIES, *place_of(self._last.number + 1)) is None:
+            return self._last
+        page, step = self._last.number // PAGE, 1
+        while self._has_page(page + step):
+            page, step = page + step, step * 2
+        while step > 1:
+            step //= 2
+            if self._has_page(page + step):
+                page += step
+        newest = max((held.record for held in self._vault.of_owner(ENTRIES, str(page))), key=lambda entry: entry.number)
+        self._last = Written(newest.number, newest.hash())
         return self._last
+
+    def _has_page(self, page: int) -> bool:
+        return self._vault.get(ENTRIES, *place_of(page * PAGE)) is not None
 
     def entries(self, after: int = 0, limit: int = PAGE) -> list[Entry]:
         """Those of higher numbers, oldest first."""

@@ -18,6 +18,7 @@ from zerosum.console.doors import WithdrawalSettings, money_of, operator_console
 from zerosum.console.http import Endpoint
 from zerosum.console.machines import Machines
 from zerosum.core import records
+from zerosum.core.codes import WALLET_BIT
 from zerosum.identity.people import ROLES
 
 
@@ -56,7 +57,7 @@ def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
 
 
 def filled(path: str) -> str:
-    path = path.replace("{account:int}", str(BOB)).replace("{holder:int}", str(BOB)).replace("{id:int}", "7")
+    path = path.replace("{account:number}", str(BOB)).replace("{holder:number}", str(BOB)).replace("{id:number}", "7")
     return path.replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")
 
 
@@ -73,7 +74,7 @@ def who_may(access: Access) -> set[str]:
 async def test_the_reference_page_has_every_operators_endpoint_and_who_may_use_it(venue: Venue) -> None:
     rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1] for line in PAGE.splitlines() if line.startswith("| ")}
     for endpoint in [each for url, each in endpoints(venue) if url == venue.admin]:
-        who = rows.pop(f"{endpoint.method} `{endpoint.path.removeprefix('/admin/v1').replace(':int', '')}`")
+        who = rows.pop(f"{endpoint.method} `{endpoint.path.removeprefix('/admin/v1').replace(':number', '')}`")
         assert set(who.removesuffix(", two of them").split(", ")) == who_may(endpoint.access), endpoint.path
     assert not [row for row in rows if " `/" in row and "below" not in row], "of endpoints that are not there"
 
@@ -189,6 +190,9 @@ async def test_a_changed_password_ends_all_other_sessions(venue: Venue) -> None:
     assert (await user.send("POST", "/password", change)).status_code == 401
     weak = {"password": PASSWORD, "new_password": "x" * 20}
     assert "guessed early" in (await user.send("POST", "/password", weak)).json()["msg"]
+    same = {"password": PASSWORD, "new_password": PASSWORD}
+    assert "the one that you have" in (await user.send("POST", "/password", same)).json()["msg"]
+    assert [outcome.partition(":")[0] for _, action, outcome in venue.actions() if action == "password.change"] == ["begun", "failed"]
     done = await user.send("POST", "/password", change | {"password": PASSWORD})
     assert (done.status_code, done.json()["ended"]) == (200, 1)
     assert (await again.send("GET", "/session")).status_code == 401
@@ -198,11 +202,45 @@ async def test_a_changed_password_ends_all_other_sessions(venue: Venue) -> None:
 
 async def test_a_user_who_was_deactivated_is_out_at_once(venue: Venue) -> None:
     user, support = await venue.user("ann", ANN), await venue.operator("sue", "support")
-    assert (await support.send("POST", "/users/ann/deactivate", {"reason": "asked for"})).json()["ended"] == 1
+    key = (await user.send("POST", "/keys", {"password": PASSWORD, "label": "bot"})).json()["key"]
+    done = (await support.send("POST", "/users/ann/deactivate", {"reason": "asked for"})).json()
+    assert (done["ended"], done["revoked"]) == (1, 1)
+    found = venue.identities.keys.get(key)
+    assert found is not None
+    assert found.revoked_us > 0
     assert (await user.send("GET", "/session")).status_code == 401
     assert (await user.log_in("ann")).status_code == 401
     assert (await support.send("POST", "/users/ann/activate", {})).status_code == 200
     assert (await user.log_in("ann")).status_code == 200
+
+
+async def test_a_user_is_made_for_an_account_that_has_none_and_for_no_wallet(venue: Venue) -> None:
+    support = await venue.operator("sue", "support")
+    await ask(venue.embedded, records.command(records.DEPOSIT, 0, BOB | WALLET_BIT, 5, 0, 100))
+    await venue.user("ann", ANN)
+    for account, said in (
+        (BOB | WALLET_BIT, "there is no account"),
+        (2, "there is no account"),
+        (9_999, "there is no account"),
+        (ANN, "has a user already"),
+    ):
+        refused = await support.send("POST", "/users", {"name": "eve", "account": account})
+        assert said in refused.json()["msg"], account
+    assert (await support.send("POST", "/users", {"name": "bob", "account": BOB})).status_code == 200
+
+
+async def test_a_number_that_fits_no_record_is_none(venue: Venue) -> None:
+    """Before anybody is asked who they are, and after."""
+    user, treasurer = await venue.user("ann", ANN), await venue.operator("tom", "treasury", "support")
+    for number in ("9" * 5_000, "9" * 20, str(1 << 63), "-1"):
+        async with httpx.AsyncClient(timeout=60) as http:
+            said = await http.delete(f"{venue.public}/account/v1/withdrawals/{number}/1")
+            assert (said.status_code, said.json()["code"]) == (404, -1020)
+        assert (await user.send("DELETE", f"/withdrawals/1/{number}")).status_code == 404
+        assert (await treasurer.send("POST", f"/accounts/{number[:30]}/block", {})).status_code == 404
+    for beyond in (1 << 63, 1 << 70, -1):
+        form = {"id": beyond, "source": ANN, "target": BOB, "asset": "BTC", "amount": "3", "ticket": "T", "reason": "a number too large"}
+        assert (await treasurer.send("POST", "/adjustments", form)).status_code == 400
 
 
 # ---------------------------------------------------------------------- API keys of one's own

@@ -340,7 +340,7 @@ def test_what_makes_no_sense_is_refused_with_what_would(users: People, operators
 def test_a_password_that_was_reset_is_to_be_changed(users: People, clock: Clock) -> None:
     created = users.create("ann", PASSWORD)
     clock.now_s += 60
-    reset = users.reset_password("ann", PASSWORD + "-2")
+    reset = users.reset("ann", PASSWORD + "-2")
     assert (reset.must_change, reset.secured_us > created.secured_us) == (True, True)
     with pytest.raises(LoginRefused):
         users.log_in("ann", PASSWORD, "", HERE)

@@ -9,8 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from zerosum.identity import trail as trail_module
+from zerosum.identity.documents import DocumentsFailed
 from zerosum.identity.identities import Identities
 from zerosum.identity.trail import ENTRIES, FIRST, Entry, Trail, TrailBroken, Written, place_of
 
@@ -51,6 +53,49 @@ def test_pages_follow_each_other(trail: Trail, monkeypatch: pytest.MonkeyPatch) 
     assert trail.verify() == written[-1]
     assert [entry.number for entry in trail.entries(after=2)] == [3, 4, 5, 6, 7, 8]
     assert [entry.number for entry in trail.entries(after=2, limit=3)] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3, 4, 5, 6, 90, 91, 92])
+def test_the_newest_is_found_without_looking_at_all(
+    trail: Trail, identities: Identities, entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail_module, "PAGE", 3)
+    written = write(trail, *"a" * entries)
+    other, looks = Trail(identities.vault), 0
+    get = identities.vault.get
+
+    def counted(*place: str) -> object:
+        nonlocal looks
+        looks += 1
+        found: object = get(*place)  # type: ignore[arg-type]  # of any kind
+        return found
+
+    monkeypatch.setattr(identities.vault, "get", counted)
+    assert other.last() == written[-1]
+    assert looks < 15
+    assert other.append(by="bob", action="next").number == entries + 1
+
+
+def test_what_becomes_of_it_is_written_too(trail: Trail) -> None:
+    with trail.noted(by="ann", action="one", about="account 7") as told:
+        assert [entry.outcome for entry in trail.entries()] == ["begun"]
+        told["result"] = 5
+    with pytest.raises(KeyError), trail.noted(by="ann", action="two"):
+        raise KeyError("x")
+    entries = trail.entries()
+    assert [(entry.action, entry.outcome) for entry in entries] == [
+        ("one", "begun"), ("one", "done"), ("two", "begun"), ("two", "failed: KeyError: 'x'"),
+    ]  # fmt: skip
+    assert entries[1].detail == '{"result": 5}'
+
+
+def test_what_is_done_is_not_undone_by_a_trail_that_fails_after_it(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise DocumentsFailed("the disk is full")
+
+    with structlog.testing.capture_logs() as logged, trail.noted(by="ann", action="one"):
+        monkeypatch.setattr(trail, "append", full)
+    assert [(line["event"], line["outcome"]) for line in logged] == [("trail.outcome_not_written", "done")]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
