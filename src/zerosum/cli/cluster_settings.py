@@ -4,6 +4,7 @@ The settings of a cluster's service, as the plain values that each part needs.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -87,8 +88,14 @@ def signing_key(settings: Settings, role: str) -> SigningKey | None:
     if file is None:
         raise ConfigError("cluster.signers is set, and cluster.signing_key_file is not: name the file of this service's key.")
     key = SigningKey(bytes.fromhex(read_secret(file, "cluster.signing_key_file")))
-    mine = {signer.key for signer in map(signer_of, settings.cluster.signers) if signer.role == role}
-    if bytes(key.verify_key) not in mine:
+    mine = {signer.key: signer for signer in map(signer_of, settings.cluster.signers) if signer.role == role}
+    signer = mine.get(bytes(key.verify_key))
+    if signer is not None and 0 < signer.until_us <= time.time_ns() // 1_000:
+        raise ConfigError(
+            f"cluster.signing_key_file is {file}, which was good until {signer.until_us} us: what it signs does not count any more. Name"
+            f" the file of the key that {role} has now."
+        )
+    if signer is None:
         raise ConfigError(
             f"cluster.signing_key_file is {file}, whose public half is none that cluster.signers has for {role}: what it signs would not"
             " count. Name another file, or put its line there."

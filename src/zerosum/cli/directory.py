@@ -54,7 +54,8 @@ def data_option(root: Path) -> str:
 
 def holds_exchange(directory: DataDir) -> bool:
     """
-    Whether there is a log, or what is only made from one: then its loss is for the log to tell. Or the socket of a gateway, which has none.
+    Whether there is a log, or what is only made from one: then its loss is for the log to tell. Or the socket of a cluster's console,
+    which has none.
     """
     holds_log = any(directory.log.glob("*.seg")) or directory.settled.exists() or directory.snapshots.exists()
     return holds_log or (directory.root / admin.NAME).exists()

@@ -169,7 +169,7 @@ def gateway(
     operations_port: PortOption = None,
     ready_file: ReadyFileOption = None,
 ) -> None:
-    """Run a gateway: REST and the WebSocket API for clients, and the operator's socket in its data directory."""
+    """Run a gateway: REST and the WebSocket API for clients."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings, sockets = frame.settings, frame.sockets
@@ -199,7 +199,7 @@ def admin(
     operations_port: PortOption = None,
     ready_file: ReadyFileOption = None,
 ) -> None:
-    """Run the operators' console: on a listener that no client is to reach. One or several."""
+    """Run the operators' console, on a listener that no client is to reach, and the socket of their commands. One or several."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings = frame.settings

@@ -167,7 +167,7 @@ class Admin(Listener):
 
 
 class Tls(Section):
-    """With a certificate, REST and WebSockets speak TLS, and nothing else; health and metrics stay plain."""
+    """With a certificate, REST, WebSockets and the operators' console speak TLS, and nothing else; health and metrics stay plain."""
 
     certificate_file: Path | None = Field(
         default=None,

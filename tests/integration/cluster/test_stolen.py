@@ -57,29 +57,31 @@ async def account_of(deployment: DevDeployment, user: User) -> Any:
         await connection.close()
 
 
-def forged_fill() -> bytes:
-    """As the engine would say it next, of an order that there is."""
+def forged_fill(order_id: int) -> bytes:
+    """As the engine would say it next."""
     words = records.LINK_WORDS + len(records.LINKS[records.OUTCOME_FILL][1])
     head = int(records.head(records.OUTCOME_FILL, words)) | 1 << 32
-    fields = (head, 1, 1, 0, 0, 1, 0, 1, 900, 100_000)
+    fields = (head, 1, 1, 0, 0, order_id, 0, 1, 900, 100_000)
     return b"".join(field.to_bytes(8, "little") for field in fields[:words]).ljust(words * 8, b"\0")
 
 
 async def test_a_stolen_gateway_can_neither_deposit_nor_report_fills(deployment: DevDeployment, users: list[User]) -> None:
+    (gateway,) = deployment.of_role("gateway")
+    connection = await WebSocketConnection.open(HOST, gateway.ports()["websocket"])
+    placed = await asked(connection, users[0], "order.place", **ORDER)
+    await connection.close()
     before = await account_of(deployment, users[0])
     deposit = records.command(records.DEPOSIT, 0, ACCOUNTS[0], 999, USDT, 10**15)
-    for data in (deposit, records.command(records.OPEN_ACCOUNT, 0, 7777), forged_fill()):
+    for data in (deposit, records.command(records.OPEN_ACCOUNT, 0, 7777), forged_fill(placed["orderId"])):
         await send(deployment, "gateway", data, "gateway")
         await send(deployment, "gateway", data, None)
-    await asyncio.sleep(0.5)
-    after = await account_of(deployment, users[0])
-    assert after["balances"] == before["balances"]
     (ubscore,) = deployment.of_role("ubscore")
     deadline = time.monotonic() + 30
-    while "the gateway may not say DEPOSIT" not in ubscore.said():
+    while not all(f"the gateway may not say {kind}" in ubscore.said() for kind in ("DEPOSIT", "OPEN_ACCOUNT", "OUTCOME_FILL")):
         assert time.monotonic() < deadline, ubscore.last_words()
         await asyncio.sleep(0.1)
     assert "it is not signed" in ubscore.said()
+    assert (await account_of(deployment, users[0]))["balances"] == before["balances"]
 
 
 async def test_nor_can_whoever_runs_the_brokers(deployment: DevDeployment, users: list[User]) -> None:

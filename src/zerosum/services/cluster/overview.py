@@ -1,5 +1,5 @@
 """
-What operators ask about a cluster, answered by a gateway from its views and the record. The questions are those of services/overview.py.
+What operators ask about a cluster, answered by their console from its views and the record: the questions of services/overview.py.
 
 Of the house's accounts, which each shard has, the record tells: together, as they were settled.
 """

@@ -8,7 +8,8 @@ Who sent a message to a machine: each role signs what it sends, and a machine ta
     message | signature : 64 | signer : 8          over the stream's name and the whole message: Ed25519
 
 The brokers hold each role's user to its topics, but `commands` has many writers, and whoever runs the brokers writes what they like. So
-without this a stolen gateway could deposit, or report fills as an engine. With it, it can do what users could do, and no more.
+without this a stolen gateway could deposit, or report fills as an engine. With it, it can do what users could do, and no more; but for a
+message that is damaged, which stops the machine that reads it, whoever wrote it.
 
 A signer can be good until a time: of messages that the stream has from then on, it signs none. It is not taken out while messages that it
 signed are kept, or a replay would not take what was taken then.
