@@ -13,19 +13,19 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from zerosum.cli.cluster_settings import cql_settings, gateway_settings, operators_of, role_settings, snapshot_settings
+from zerosum.cli.cluster_settings import gateway_settings, operators_of, role_settings, snapshot_settings
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption
 from zerosum.errors import ConfigError
 from zerosum.log.disk import OsDisk
 from zerosum.ops.metrics import Metrics
+from zerosum.ops.named_files import EVERYWHERE
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.copies import Copies, Copy, Kept
 from zerosum.services.cluster.gateway_service import GatewayService
-from zerosum.services.cluster.joining import database_of
 from zerosum.services.cluster.settlement import Settlement
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
@@ -107,9 +107,7 @@ def settlement(
     """Run settlement: the durable, queryable record in the database. One copy for each stream of events."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        wait_s = frame.settings.cluster.wait_s
-        session, deployment = await database_of(cql_settings(frame.settings), frame.topology, frame.topics, wait_s, frame.say)
-        frame.running.push_async_callback(session.close)
+        session, deployment = await frame.database()
         store, wired = CqlRowStore(session, deployment.epoch), wiring(frame)
         accounts = [
             partial(account_settlement, frame, wired, number, store) for number in numbers_of(shards, frame.topology.shards, "shards")
@@ -123,7 +121,9 @@ def settlement(
     def patience_s(settings: Settings) -> float:
         return settings.cluster.settle_gather_s
 
-    run_service("settlement", start, data, config, ports(operations=operations_port), ready_file, patience_s=patience_s)
+    run_service(
+        "settlement", start, data, config, ports(operations=operations_port), ready_file, patience_s=patience_s, uses=("kafka", "database")
+    )
 
 
 @cli.command("auditor")
@@ -160,10 +160,7 @@ def gateway(
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings, sockets = frame.settings, frame.sockets
-        session, deployment = await database_of(
-            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
-        )  # fmt: skip
-        frame.running.push_async_callback(session.close)
+        session, deployment = await frame.database()
         service = GatewayService(
             gateway_settings(settings), frame.link, session, deployment, sockets["rest"], sockets["websocket"], frame.say
         )  # fmt: skip
@@ -176,7 +173,7 @@ def gateway(
         return service.stopped
 
     options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)
-    run_service("gateway", start, data, config, options, ready_file, ("rest", "websocket", "operations"))
+    run_service("gateway", start, data, config, options, ready_file, ("rest", "websocket", "operations"), uses=EVERYWHERE)
 
 
 # ------------------------------------------------------------------ copies

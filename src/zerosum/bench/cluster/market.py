@@ -11,15 +11,13 @@ from typing import Any, Final
 from zerosum.bench.gateway_users import ORDERS_MAX, User, submit
 from zerosum.core import records
 from zerosum.devcluster.deployment import DevDeployment
-from zerosum.devcluster.ports import HOST
 from zerosum.gateway.auth import TRADE, USER_DATA
 from zerosum.gateway.cluster_keys import REFRESH_S, ClusterKeys
 from zerosum.gateway.keys import load_master_key
 from zerosum.services.datadir import DataDir
 from zerosum.services.listing_file import load_listing
-from zerosum.settlement.cql.session import CqlSettings, Session
+from zerosum.settlement.cql.session import Session
 
-KEYSPACE: Final = "zerosum"
 KEYS_KNOWN_S: Final = 3 * REFRESH_S  # after which every gateway knows a key that was made
 
 BTC: Final = 0
@@ -49,10 +47,6 @@ messages_per_s_max = 1_000_000
 """
 
 
-def cql_of(deployment: DevDeployment) -> CqlSettings:
-    return CqlSettings((HOST,), deployment.servers.cql_port, KEYSPACE)
-
-
 async def found_cluster_market(
     deployment: DevDeployment, table: dict[str, Any], funds: Mapping[int, Mapping[int, int]], fee_ppm: int = 0
 ) -> list[User]:
@@ -69,7 +63,7 @@ async def found_cluster_market(
         ]
         chains.append(chain)
     await submit(door, chains)
-    session = await Session.connect(cql_of(deployment))
+    session = await Session.connect(deployment.cql_settings())
     try:
         keys = ClusterKeys(session, load_master_key(deployment.master_key, environment={}))
         await keys.check_master_key()
