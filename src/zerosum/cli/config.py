@@ -13,7 +13,8 @@ import typer
 
 from zerosum.cli.options import DataOption, JsonOption
 from zerosum.cli.tables import show_table
-from zerosum.ops.settings import FILE_NAME, check, sources
+from zerosum.ops.named_files import check_files
+from zerosum.ops.settings import FILE_NAME, check, load, sources
 
 cli = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
@@ -29,9 +30,12 @@ def check_command(
     """
     Check the settings as `zerosum up --config FILE --data DIR` would have them, and show each with where it comes from; secrets are masked.
 
-    All faults come in one list, each with the setting, what is wrong and what would be right.
+    All faults come in one list, each with the setting, what is wrong and what would be right. Files that settings name must be there and
+    good; nothing of what is in them is shown.
     """
-    settings = check(*sources(data, file, os.environ, {}))
+    given = sources(data, file, os.environ, {})
+    settings = check(*given)
+    check_files(load(*given))
     if as_json:
         typer.echo(json.dumps([setting._asdict() for setting in settings], default=str))
     else:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from zerosum.cli.cluster_settings import cql_settings, front_settings, gateway_doors, operators_of, role_settings, snapshot_settings
+from zerosum.cli.cluster_settings import front_settings, gateway_doors, operators_of, role_settings, snapshot_settings
 from zerosum.cli.master_key import follow_master_key
 from zerosum.cli.options import ConfigOption, DataOption
 from zerosum.cli.service import Frame, run_service
@@ -21,16 +21,17 @@ from zerosum.cli.up import PortOption
 from zerosum.errors import ConfigError
 from zerosum.log.disk import OsDisk
 from zerosum.ops.metrics import Metrics
+from zerosum.ops.named_files import EVERYWHERE
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.copies import Copies, Copy, Kept
 from zerosum.services.cluster.front import Front
 from zerosum.services.cluster.gateway_service import ConsoleService, GatewayService
-from zerosum.services.cluster.joining import database_of
 from zerosum.services.cluster.settlement import Settlement
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
+from zerosum.settlement.cql.session import Session
 from zerosum.settlement.cql.store import CqlRowStore
 
 AUDITOR_PATIENCE_S: Final = 0.25  # see KafkaSettings
@@ -109,9 +110,7 @@ def settlement(
     """Run settlement: the durable, queryable record in the database. One copy for each stream of events."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        wait_s = frame.settings.cluster.wait_s
-        session, deployment = await database_of(cql_settings(frame.settings), frame.topology, frame.topics, wait_s, frame.say)
-        frame.running.push_async_callback(session.close)
+        session, deployment = await frame.database()
         store, wired = CqlRowStore(session, deployment.epoch), wiring(frame)
         accounts = [
             partial(account_settlement, frame, wired, number, store) for number in numbers_of(shards, frame.topology.shards, "shards")
@@ -125,7 +124,9 @@ def settlement(
     def patience_s(settings: Settings) -> float:
         return settings.cluster.settle_gather_s
 
-    run_service("settlement", start, data, config, ports(operations=operations_port), ready_file, patience_s=patience_s)
+    run_service(
+        "settlement", start, data, config, ports(operations=operations_port), ready_file, patience_s=patience_s, uses=("kafka", "database")
+    )
 
 
 @cli.command("auditor")
@@ -162,12 +163,7 @@ def gateway(
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings, sockets = frame.settings, frame.sockets
-        session, deployment = await database_of(
-            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
-        )  # fmt: skip
-        frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say)
-        frame.running.push_async_callback(front.stop)
+        session, front = await front_of(frame)
         service = GatewayService(front, session, sockets["rest"], sockets["websocket"], gateway_doors(settings))
         await service.start()
         add_front(frame, front)
@@ -176,7 +172,7 @@ def gateway(
         return front.stopped
 
     options = ports(rest=rest_port, websocket=websocket_port, operations=operations_port)
-    run_service("gateway", start, data, config, options, ready_file, ("rest", "websocket", "operations"))
+    run_service("gateway", start, data, config, options, ready_file, ("rest", "websocket", "operations"), uses=EVERYWHERE)
 
 
 @cli.command("admin")
@@ -191,17 +187,23 @@ def admin(
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings = frame.settings
-        session, deployment = await database_of(
-            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
-        )  # fmt: skip
-        frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say)
-        frame.running.push_async_callback(front.stop)
+        _, front = await front_of(frame)
         await ConsoleService(front, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies)).start()
         add_front(frame, front)
         return front.stopped
 
-    run_service("admin", start, data, config, ports(admin=admin_port, operations=operations_port), ready_file, ("admin", "operations"))
+    options = ports(admin=admin_port, operations=operations_port)
+    run_service("admin", start, data, config, options, ready_file, ("admin", "operations"), uses=EVERYWHERE)
+
+
+async def front_of(frame: Frame) -> tuple[Session, Front]:
+    """Of a gateway or a console, stopped with it."""
+    session, deployment = await frame.database()
+    front = Front(front_settings(frame.settings), frame.link, session, deployment, frame.say)
+    frame.running.push_async_callback(front.stop)
+    frame.also_renewed.append(front.renew)
+    frame.running.callback(frame.also_renewed.clear)  # before it stops
+    return session, front
 
 
 # ------------------------------------------------------------------ copies

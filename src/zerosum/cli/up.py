@@ -37,6 +37,7 @@ from zerosum.ops import logging
 from zerosum.ops.descriptors import ensure_descriptors
 from zerosum.ops.health import LoopDelay, Readiness
 from zerosum.ops.metrics import Metrics
+from zerosum.ops.named_files import check_files
 from zerosum.ops.operations import OperationsServer
 from zerosum.ops.settings import Given
 from zerosum.ops.settings_model import Settings
@@ -80,6 +81,7 @@ def up_command(
     if demo is not None:
         options["demo.enabled"] = Given(demo, "--demo" if demo else "--no-demo")
     settings = load_settings(data, config, options)
+    check_files(settings, sections=("",))
     if ready_file is not None:
         check_ready_file(ready_file)
     logging.configure(level=settings.logging.level, format=settings.logging.format, lines_max=settings.logging.lines_max)

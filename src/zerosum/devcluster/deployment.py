@@ -4,7 +4,7 @@ A whole cluster on this machine: the servers, and every service as a process.
     servers --> topics and schema --> ubscore --> settlement --> matching --> auditor --> gateways          stopped the other way round
 
     folder/servers        see cluster.py           folder/zerosum.toml   the settings of all services
-    folder/secrets        the password of each role's user of Kafka
+    folder/secrets        the password of each role's user of Kafka, and of the database
     folder/gateway1 ...   data directories: `zerosum account open 1001 --data folder/gateway1`
 """
 
@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from zerosum.devcluster.cluster import DevCluster, secret_in
-from zerosum.devcluster.kafka import ADMIN
+from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.process import ServerFailed, dies_with_parent
+from zerosum.devcluster.security import ADMIN, secret_in
 from zerosum.devcluster.server import Server
 from zerosum.devcluster.services import Service, clean_environment
 from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
+from zerosum.settlement.cql.session import CqlLogin, CqlSettings, role_of
 
 NAME: Final = "zerosum"  # of the deployment
 ROLES: Final = ("ubscore", "settlement", "matching", "auditor", "gateway", "admin")
@@ -39,12 +41,16 @@ partitions = {partitions}
 [kafka]
 servers = [{kafka}]
 user = "{user}"  # a service goes by a user of its own: see its environment
-password_file = "{password_file}"
+password_file = "{kafka_password_file}"
+ca_file = "{ca_file}"
 replication = {replication}
 in_sync = {in_sync}
 
 [database]
 port = {cql_port}
+user = "{user}"
+password_file = "{database_password_file}"
+ca_file = "{ca_file}"
 replication = 1
 
 [logging]
@@ -79,7 +85,7 @@ class DevDeployment:
         self.config = self.folder / "zerosum.toml"
         self.master_key = self.folder / "master.key"
         self._report = report
-        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, asks_users=True, lasts=self.shape.lasts)
+        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, guarded=True, lasts=self.shape.lasts)
         self.services = list(self._services())
 
     def _services(self) -> Iterator[Service]:
@@ -98,17 +104,30 @@ class DevDeployment:
         return Service(f"{role}{number}", role, self.folder, self.config, options, self.environment(role))
 
     def environment(self, role: str) -> dict[str, str]:
-        """What makes a service a role's: the user that the brokers let write what that role writes."""
-        return {"ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
+        """What makes a service a role's: whom Kafka and the database let do what that role does."""
+        return {
+            "ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self.password_file(user_of(NAME, role))),
+            "ZEROSUM_DATABASE_USER": role_of(NAME, role),
+            "ZEROSUM_DATABASE_PASSWORD_FILE": str(self.password_file(role_of(NAME, role))),
+        }  # fmt: skip
 
     def kafka_settings(self, role: str | None = None) -> KafkaSettings:
         """As a role's user reaches Kafka, or as the admin."""
-        file = self.servers.kafka_password_file if role is None else self._password_file(role)
-        login = Login(ADMIN if role is None else user_of(NAME, role), secret_in(file))
-        return KafkaSettings(self.servers.kafka_servers, NAME, login=login)
+        admin = self.servers.security.kafka
+        user = ADMIN if role is None else user_of(NAME, role)
+        login = Login(user, admin.password if role is None else secret_in(self.password_file(user)))
+        return KafkaSettings(self.servers.kafka_servers, NAME, login=login, ca=admin.ca_file.read_text())
 
-    def _password_file(self, role: str) -> Path:
-        return self.folder / "secrets" / f"{user_of(NAME, role)}.password"
+    def cql_settings(self, role: str | None = None) -> CqlSettings:
+        """As a role reaches the database, or as the admin."""
+        admin = self.servers.security.database
+        user = ADMIN if role is None else role_of(NAME, role)
+        login = CqlLogin(user, admin.password if role is None else secret_in(self.password_file(user)))
+        return CqlSettings((HOST,), self.servers.cql_port, NAME, login=login, ca=admin.ca_file.read_text())
+
+    def password_file(self, user: str) -> Path:
+        """Of a role's user of Kafka, or its role of the database."""
+        return self.folder / "secrets" / f"{user}.password"
 
     @property
     def processes(self) -> list[Service | Server]:
@@ -137,7 +156,7 @@ class DevDeployment:
         """Returns when all of them serve."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.servers.start()
-        self.servers.make_users({user_of(NAME, role): secret_in(self._password_file(role)) for role in ROLES})
+        self.servers.make_users(self._passwords(user_of), self._passwords(role_of))
         self._write_settings()
         self._report("making topics and tables ...")
         self.zerosum("cluster", "init", "--config", str(self.config))
@@ -146,6 +165,10 @@ class DevDeployment:
             service.start()
         for service in self.services:
             service.wait()
+
+    def _passwords(self, user_of_role: Callable[[str, str], str]) -> dict[str, str]:
+        users = [user_of_role(NAME, role) for role in ROLES]
+        return {user: secret_in(self.password_file(user)) for user in users}
 
     def stop(self) -> None:
         for service in reversed(self.services):
@@ -167,10 +190,11 @@ class DevDeployment:
 
     def _write_settings(self) -> None:
         secret_in(self.master_key)
-        shape = self.shape
+        shape, security = self.shape, self.servers.security
         text = SETTINGS.format(
             master_key=self.master_key, shards=shape.shards, partitions=shape.partitions, replication=shape.brokers,
-            user=ADMIN, password_file=self.servers.kafka_password_file, in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
+            user=ADMIN, kafka_password_file=security.kafka_password_file, database_password_file=security.database_password_file,
+            ca_file=security.ca_file, in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
             kafka=", ".join(f'"{server}"' for server in self.servers.kafka_servers.split(",")),
         )  # fmt: skip
         self.config.write_text(text + shape.settings)

@@ -63,7 +63,10 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
     assert len({setting.variable for setting in SETTINGS.values()}) == len(SETTINGS) > 40
 
 
-BESIDE = {"kafka.user": {"ZEROSUM_KAFKA_PASSWORD_FILE": "/password"}, "kafka.password_file": {"ZEROSUM_KAFKA_USER": "me"}}
+BESIDE = {
+    "kafka.user": {"ZEROSUM_KAFKA_PASSWORD_FILE": "/password"}, "kafka.password_file": {"ZEROSUM_KAFKA_USER": "me"},
+    "database.user": {"ZEROSUM_DATABASE_PASSWORD_FILE": "/password"}, "database.password_file": {"ZEROSUM_DATABASE_USER": "me"},
+}  # fmt: skip
 """What a setting does not go without."""
 
 
@@ -112,6 +115,9 @@ def test_every_setting_can_be_set_from_the_environment_to_its_example(name: str)
         ),
         ("[kafka]\nuser = 'me'", "kafka.user is set, and kafka.password_file is not: the brokers ask for both."),
         ("[kafka]\npassword_file = '/p'", "kafka.password_file is set, and kafka.user is not: the brokers ask for both."),
+        ("[database]\nuser = 'me'", "database.user is set, and database.password_file is not: the database asks for both."),
+        ("[database]\npassword_file = '/p'", "database.password_file is set, and database.user is not: the database asks for both."),
+        ("[database]\nca_file = ''", 'database.ca_file is "" in zerosum.toml, but must be a path.'),
         ("[kafka]\nuser = 'm e'", 'kafka.user is "m e" in zerosum.toml, but must be up to 64 letters, digits and _.-.'),
         ("[log]\nsegment_bytes = 1048576", "log.group_bytes_max is 1048576, but a segment of 1048576 bytes has room for"),
     ],

@@ -11,13 +11,9 @@ from typing import Any, Final
 from zerosum.bench.gateway_users import KEYS_KNOWN_S, ORDERS_MAX, User, make_users, submit
 from zerosum.core import records
 from zerosum.devcluster.deployment import DevDeployment
-from zerosum.devcluster.ports import HOST
 from zerosum.identity.cql import CqlDocuments
 from zerosum.services.datadir import DataDir
 from zerosum.services.listing_file import load_listing
-from zerosum.settlement.cql.session import CqlSettings
-
-KEYSPACE: Final = "zerosum"
 
 BTC: Final = 0
 USDT: Final = 1
@@ -47,10 +43,6 @@ messages_per_s_max = 1_000_000
 """
 
 
-def cql_of(deployment: DevDeployment) -> CqlSettings:
-    return CqlSettings((HOST,), deployment.servers.cql_port, KEYSPACE)
-
-
 async def found_cluster_market(
     deployment: DevDeployment, table: dict[str, Any], funds: Mapping[int, Mapping[int, int]], fee_ppm: int = 0
 ) -> list[User]:
@@ -67,7 +59,7 @@ async def found_cluster_market(
         ]
         chains.append(chain)
     await submit(door, chains)
-    documents = await asyncio.to_thread(CqlDocuments.connect, cql_of(deployment))
+    documents = await asyncio.to_thread(CqlDocuments.connect, deployment.cql_settings())
     users = await asyncio.to_thread(make_users, documents, deployment.master_key, funds)
     await asyncio.sleep(KEYS_KNOWN_S)
     return users
