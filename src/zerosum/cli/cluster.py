@@ -28,7 +28,7 @@ from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.kafka.topics import Topics
 from zerosum.ops.settings_model import Settings
 from zerosum.services.audit import Verdict
-from zerosum.services.cluster.access import accesses
+from zerosum.services.cluster.access import accesses, table_accesses
 from zerosum.services.cluster.audit import ClusterAudit
 from zerosum.services.cluster.joining import (
     DATABASE,
@@ -42,6 +42,7 @@ from zerosum.services.cluster.joining import (
 )
 from zerosum.services.cluster.signing import guarded
 from zerosum.services.cluster.topology import Streams
+from zerosum.settlement.cql.grants import TableGrants
 from zerosum.settlement.cql.schema import migrate
 from zerosum.settlement.cql.session import Session
 
@@ -72,7 +73,7 @@ def init(data: DataOption = None, config: ConfigOption = None) -> None:
 
 
 async def make_deployment(settings: Settings) -> list[str]:
-    """What was made. NotThere, TopicsWrong, CqlSchemaWrong, OtherDeployment."""
+    """What was made. NotThere, KafkaRefused, TopicsWrong, DatabaseRefused, CqlSchemaWrong, OtherDeployment."""
     topology, wait_s = topology_of(settings), settings.cluster.wait_s
     topics = Topics(kafka_settings(settings), partitions_by_topic(topology), replication_of(settings))
     made = await wait_for(KAFKA, topics.make, wait_s, complain)
@@ -81,12 +82,14 @@ async def make_deployment(settings: Settings) -> list[str]:
     session = await Session.connect(keyspace)
     try:
         await found_deployment(session, topology, await topics.check())
+        allowed = await make_table_grants(session, settings) if settings.database.user is not None else []
     finally:
         await session.close()
     granted = await wait_for(KAFKA, lambda: make_grants(settings), wait_s, complain) if settings.kafka.user is not None else []
     return [
         f"topics made: {', '.join(made) or 'none, all are there'}",
         *granted,
+        *allowed,
         f"migrations of the keyspace {keyspace.keyspace}: {', '.join(migrated) or 'none, it is current'}",
         f"the deployment {settings.cluster.name} has {topology.shards} shards and {topology.partitions} engine partitions",
     ]
@@ -102,6 +105,18 @@ async def make_grants(settings: Settings) -> list[str]:
             f"attention: {who} may write to {settings.cluster.name}.{topic}, and is none of them"
             for topic, who in await grants.other_writers()
         ),
+    ]
+
+
+async def make_table_grants(session: Session, settings: Settings) -> list[str]:
+    """What was granted, and who may write besides. StoreFailed."""
+    name = settings.cluster.name
+    grants = TableGrants(session, table_accesses(name))
+    made, missing = await grants.make()
+    return [
+        f"grants made for the roles {name}_<role> of the database: {made or 'none, all are there'}",
+        *(f"attention: the database has no role {role}: make it, with LOGIN and a password, and do this again" for role in missing),
+        *(f"attention: {who} may change {where} in the database, and has no business to" for where, who in await grants.other_writers()),
     ]
 
 

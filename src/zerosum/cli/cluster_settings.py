@@ -16,6 +16,7 @@ from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.log.kafka.settings import KafkaSettings, Login
 from zerosum.log.kafka.topics import Replication
+from zerosum.ops.certificates import read_certificates
 from zerosum.ops.secret_files import read_secret
 from zerosum.ops.settings_model import Settings
 from zerosum.services.cluster.control import Operators
@@ -27,7 +28,7 @@ from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.shard_end import SendSettings
 from zerosum.services.cluster.signing import Signers, signer_of
 from zerosum.services.cluster.topology import Topology
-from zerosum.settlement.cql.session import CqlSettings
+from zerosum.settlement.cql.session import CqlLogin, CqlSettings
 
 
 def topology_of(settings: Settings) -> Topology:
@@ -35,16 +36,13 @@ def topology_of(settings: Settings) -> Topology:
 
 
 def kafka_settings(settings: Settings) -> KafkaSettings:
+    """With the password and the certificates as they are in their files now. ConfigError."""
     kafka = settings.kafka
-    return KafkaSettings(",".join(kafka.servers), settings.cluster.name, kafka.delivery_s, login=login_of(settings))
-
-
-def login_of(settings: Settings) -> Login | None:
-    """ConfigError where the password can't be read, or others could."""
-    kafka = settings.kafka
-    if kafka.user is None or kafka.password_file is None:
-        return None
-    return Login(kafka.user, read_secret(kafka.password_file, "kafka.password_file"), kafka.mechanism)
+    login = None
+    if kafka.user is not None and kafka.password_file is not None:
+        login = Login(kafka.user, read_secret(kafka.password_file, "kafka.password_file"), kafka.mechanism)
+    ca = read_certificates(kafka.ca_file, "kafka.ca_file") if kafka.ca_file is not None else None
+    return KafkaSettings(",".join(kafka.servers), settings.cluster.name, kafka.delivery_s, login=login, ca=ca)
 
 
 def replication_of(settings: Settings) -> Replication:
@@ -52,8 +50,15 @@ def replication_of(settings: Settings) -> Replication:
 
 
 def cql_settings(settings: Settings) -> CqlSettings:
+    """With the password and the certificates as they are in their files now. ConfigError."""
     database = settings.database
-    return CqlSettings(database.hosts, database.port, settings.cluster.name, database.consistency, database.local_dc)
+    login = None
+    if database.user is not None and database.password_file is not None:
+        login = CqlLogin(database.user, read_secret(database.password_file, "database.password_file"))
+    ca = read_certificates(database.ca_file, "database.ca_file") if database.ca_file is not None else None
+    return CqlSettings(
+        database.hosts, database.port, settings.cluster.name, database.consistency, database.local_dc, login=login, ca=ca
+    )  # fmt: skip
 
 
 def snapshot_settings(settings: Settings, role: str) -> SnapshotSettings:

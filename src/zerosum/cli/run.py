@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import typer
 
 from zerosum.cli.cluster_settings import (
-    cql_settings,
     front_settings,
     gateway_doors,
     operators_of,
@@ -37,11 +36,11 @@ from zerosum.services.cluster.auditor import Auditor
 from zerosum.services.cluster.copies import Copies, Copy, Kept
 from zerosum.services.cluster.front import Front
 from zerosum.services.cluster.gateway_service import ConsoleService, GatewayService
-from zerosum.services.cluster.joining import database_of
 from zerosum.services.cluster.settlement import Settlement
 from zerosum.services.cluster.signing import guarded
 from zerosum.services.cluster.topology import Streams
 from zerosum.services.cluster.wiring import Wiring
+from zerosum.settlement.cql.session import Session
 from zerosum.settlement.cql.store import CqlRowStore
 
 AUDITOR_PATIENCE_S: Final = 0.25  # see KafkaSettings
@@ -120,9 +119,7 @@ def settlement(
     """Run settlement: the durable, queryable record in the database. One copy for each stream of events."""
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
-        wait_s = frame.settings.cluster.wait_s
-        session, deployment = await database_of(cql_settings(frame.settings), frame.topology, frame.topics, wait_s, frame.say)
-        frame.running.push_async_callback(session.close)
+        session, deployment = await frame.database()
         store, wired = CqlRowStore(session, deployment.epoch), wiring(frame)
         accounts = [
             partial(account_settlement, frame, wired, number, store) for number in numbers_of(shards, frame.topology.shards, "shards")
@@ -173,12 +170,7 @@ def gateway(
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings, sockets = frame.settings, frame.sockets
-        session, deployment = await database_of(
-            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
-        )  # fmt: skip
-        frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls, signing_key(settings, "gateway"))
-        frame.running.push_async_callback(front.stop)
+        session, front = await front_of(frame, "gateway")
         service = GatewayService(front, session, sockets["rest"], sockets["websocket"], gateway_doors(settings))
         await service.start()
         add_front(frame, front)
@@ -203,12 +195,7 @@ def admin(
 
     async def start(frame: Frame) -> asyncio.Future[Any]:
         settings = frame.settings
-        session, deployment = await database_of(
-            cql_settings(settings), frame.topology, frame.topics, settings.cluster.wait_s, frame.say
-        )  # fmt: skip
-        frame.running.push_async_callback(session.close)
-        front = Front(front_settings(settings), frame.link, session, deployment, frame.say, frame.tls, signing_key(settings, "admin"))
-        frame.running.push_async_callback(front.stop)
+        session, front = await front_of(frame, "admin")
         service = ConsoleService(
             front, session, frame.sockets["admin"], frozenset(settings.gateway.trusted_proxies), settings.data_directory,
             withdrawal_settings(settings),
@@ -218,7 +205,19 @@ def admin(
         add_tls_metrics(frame.metrics, frame.tls, admin=service.listener)
         return front.stopped
 
-    run_service("admin", start, data, config, ports(admin=admin_port, operations=operations_port), ready_file, ("admin", "operations"))
+    options = ports(admin=admin_port, operations=operations_port)
+    run_service("admin", start, data, config, options, ready_file, ("admin", "operations"))
+
+
+async def front_of(frame: Frame, role: Literal["gateway", "admin"]) -> tuple[Session, Front]:
+    """Stopped with the service."""
+    session, deployment = await frame.database()
+    key = signing_key(frame.settings, role)
+    front = Front(front_settings(frame.settings), frame.link, session, deployment, frame.say, frame.tls, key)
+    frame.running.push_async_callback(front.stop)
+    frame.also_renewed.append(front.renew)
+    frame.running.callback(frame.also_renewed.clear)  # before it stops
+    return session, front
 
 
 # ------------------------------------------------------------------ copies

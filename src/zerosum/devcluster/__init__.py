@@ -4,6 +4,7 @@ A real Kafka and a real Cassandra on this machine, for development, tests and de
     jars.py        the servers' jars, by Maven, into a cache, each held to its checksum
     process.py     one process: started, watched, ended; none outlives whoever started it
     server.py      one Java process
+    security.py    an authority and passwords, for servers that ask who somebody is
     kafka.py       a broker: its configuration, its formatted disk
     cassandra.py   the same for the database, which stands in for ScyllaDB: the same CQL
     cluster.py     all of them together, and what they are reached by
@@ -11,5 +12,6 @@ A real Kafka and a real Cassandra on this machine, for development, tests and de
     services.py    one service of a cluster as a process: `zerosum run ...`
     deployment.py  a whole cluster: the servers, and every service
 
-Not for production: one database node, heaps of some hundred megabytes, no TLS.
+Those of a whole cluster (deployment.py) speak TLS, ask who somebody is and hold everybody to what they were granted; those that are started
+alone, for other clients, ask nobody. Not for production: one database node, heaps of some hundred megabytes.
 """

@@ -4,18 +4,32 @@ One Cassandra node, which stands in for ScyllaDB: the same CQL.
     folder/cassandra.yaml   written anew at each start
     folder/data             what must not be lost
 
+Guarded, it speaks TLS, asks everybody who they are, and holds them to what they were granted. ADMIN may do everything; the one who may
+everything in every new Cassandra, by a password that everybody knows, is dropped.
+
 A write is answered once it is in the log on disk (`commitlog_sync: group`): by default it is up to ten seconds later.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
+import subprocess
+import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zerosum.devcluster import jars
+from zerosum.devcluster.ports import HOST
+from zerosum.devcluster.process import ServerFailed, dies_with_parent
+from zerosum.devcluster.security import ADMIN, Admin, Guard
 from zerosum.devcluster.server import Java, Program, Server
+
+if TYPE_CHECKING:
+    from zerosum.settlement.cql.session import CqlSettings, Session
 
 READY_S: Final = 2.0
 OPTIONS_REQUEST: Final = bytes((4, 0, 0, 0, 5, 0, 0, 0, 0))  # CQL protocol 4: a frame of OPTIONS
@@ -34,8 +48,7 @@ listen_address: 127.0.0.1
 rpc_address: 127.0.0.1
 storage_port: {storage_port}
 native_transport_port: {port}
-authenticator: AllowAllAuthenticator
-authorizer: AllowAllAuthorizer
+{security}
 auto_bootstrap: false
 hinted_handoff_enabled: false
 auto_snapshot: false
@@ -71,6 +84,27 @@ user_defined_functions_enabled: false
 storage_compatibility_mode: NONE
 """
 
+UNGUARDED: Final = """\
+authenticator: AllowAllAuthenticator
+authorizer: AllowAllAuthorizer\
+"""
+GUARDED: Final = """\
+authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+role_manager: CassandraRoleManager
+client_encryption_options:
+  enabled: true
+  optional: false
+  require_client_auth: false
+  ssl_context_factory:
+    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory
+  keystore: {tls_file}\
+"""
+LOGBACK: Final = jars.SERVERS / "cassandra" / "logback.xml"
+FIRST_USER: Final = "cassandra"  # made by a node that knows nobody yet, with this as its password too
+USERS_S: Final = 60.0
+USERS_POLL_S: Final = 0.05
+
 OPTIONS: Final = (
     "-Xms256m", "-Xmx1g", "-Xss512k", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
     "-Djava.net.preferIPv4Stack=true", "-Djava.awt.headless=true", "-Djdk.attach.allowAttachSelf=true",
@@ -78,6 +112,7 @@ OPTIONS: Final = (
     # A node that is alone waits for nobody.
     "-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=0", "-Dcassandra.superuser_setup_delay_ms=0",
     "-Dcassandra.memtable.row_overhead_size=180",  # it is measured at each start otherwise
+    "-Dcassandra.auth_bcrypt_gensalt_log2_rounds=4",  # enough for passwords that are random
 )  # fmt: skip
 
 # What Cassandra reaches of Java's own modules: from its documentation for Java 17.
@@ -103,35 +138,99 @@ class Ports(NamedTuple):
     jmx: int
 
 
-def node(folder: Path, ports: Ports, java: Java) -> Server:
+def node(folder: Path, ports: Ports, java: Java, guard: Guard | None) -> Server:
+    """In `folder`. Without `guard` it asks nobody who they are."""
     data = folder / "data"
     (folder / "triggers").mkdir(parents=True, exist_ok=True)
     data.mkdir(exist_ok=True)
     configuration = folder / "cassandra.yaml"
-    configuration.write_text(CONFIGURATION.format(data=data, port=ports.cql, storage_port=ports.storage))
+    security = GUARDED.format(tls_file=guard.tls_file) if guard is not None else UNGUARDED
+    configuration.write_text(CONFIGURATION.format(data=data, port=ports.cql, storage_port=ports.storage, security=security))
     # The options of all nodes are the same: an archive of classes is good for those that it was made with.
     arguments = (
         f"-Dcassandra.config=file:{configuration}", f"-Dcassandra.storagedir={data}", f"-Dcassandra.triggers_dir={folder / 'triggers'}",
         f"-Dcassandra.jmx.local.port={ports.jmx}",
     )  # fmt: skip
-    return Server("Cassandra", program(java, arguments), folder, ports.cql, partial(is_ready, ports.cql))
+    return Server("Cassandra", program(java, arguments, guard), folder, ports.cql, partial(is_ready, ports.cql, guard))
 
 
-def program(java: Java, own: tuple[str, ...]) -> Program:
+def program(java: Java, own: tuple[str, ...], guard: Guard | None) -> Program:
     options = (
-        *OPTIONS, *java.options,
-        *(f"--add-exports={each}=ALL-UNNAMED" for each in EXPORTED), *(f"--add-opens={each}=ALL-UNNAMED" for each in OPENED),
-        f"-Dlogback.configurationFile=file:{jars.SERVERS / 'cassandra' / 'logback.xml'}",
+        *OPTIONS, *java.options, *reached(), f"-Dlogback.configurationFile=file:{LOGBACK}",
     )  # fmt: skip
-    return Program("cassandra", java.library, options, own, "org.apache.cassandra.service.CassandraDaemon")
+    name = "cassandra" if guard is None else "cassandra-guarded"  # it loads more classes
+    return Program(name, java.library, options, own, "org.apache.cassandra.service.CassandraDaemon")
 
 
-def is_ready(port: int) -> bool:
+def reached() -> list[str]:
+    return [*(f"--add-exports={each}=ALL-UNNAMED" for each in EXPORTED), *(f"--add-opens={each}=ALL-UNNAMED" for each in OPENED)]
+
+
+def is_ready(port: int, guard: Guard | None) -> bool:
     """Whether it answers a request, and does not only listen."""
     try:
-        with socket.create_connection(("127.0.0.1", port), READY_S) as connection:
+        with ExitStack() as undo:
+            connection = undo.enter_context(socket.create_connection(("127.0.0.1", port), READY_S))
+            if guard is not None:
+                context = ssl.create_default_context(cafile=guard.admin.ca_file)
+                connection = undo.enter_context(context.wrap_socket(connection, server_hostname="127.0.0.1"))
             connection.sendall(OPTIONS_REQUEST)
             head = connection.recv(9)
     except OSError:
         return False
     return len(head) == len(OPTIONS_REQUEST) and head[4] == SUPPORTED
+
+
+def reload_certificates(folder: Path, java: Java, jmx_port: int) -> None:
+    """What stands in its file now is for connections that are made from now on. ServerFailed."""
+    command = [
+        *dies_with_parent(), "java", "-XX:TieredStopAtLevel=1", *reached(), f"-Duser.home={folder}", f"-Dcassandra.storagedir={folder}",
+        f"-Dlogback.configurationFile=file:{LOGBACK}", "-cp", jars.class_path(java.library),
+        "org.apache.cassandra.tools.NodeTool", "-h", HOST, "-p", str(jmx_port), "reloadssl",
+    ]  # fmt: skip
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise ServerFailed(f"Cassandra does not load its certificate anew:\n{done.stdout[-2000:]}")
+
+
+def make_users(port: int, admin: Admin, passwords: dict[str, str]) -> None:
+    """Let each of these roles in with its password, and ADMIN; done again, with another one. ServerFailed, StoreFailed."""
+    asyncio.run(_make_users(port, admin, passwords))
+
+
+async def _make_users(port: int, admin: Admin, passwords: dict[str, str]) -> None:
+
+    session = await _admitted(port, admin)
+    try:
+        await session.run(f"DROP ROLE IF EXISTS {FIRST_USER}")
+        known = {role for role, *_ in await session.run("LIST ROLES")}
+        for name, password in passwords.items():
+            verb = "ALTER" if name in known else "CREATE"
+            await session.run(f"{verb} ROLE \"{name}\" WITH LOGIN = true AND PASSWORD = '{password}'")
+    finally:
+        await session.close()
+
+
+async def _admitted(port: int, admin: Admin) -> Session:
+    """As ADMIN, who is made at the first start by FIRST_USER. That one is made some time after the node begins to answer."""
+    from zerosum.settlement.cql.session import DatabaseRefused, Session
+
+    first, deadline = cql_settings(port, admin._replace(password=FIRST_USER), FIRST_USER), time.monotonic() + USERS_S
+    while True:
+        try:
+            return await Session.connect(cql_settings(port, admin), keyspace=False)
+        except DatabaseRefused as error:
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"Cassandra lets neither {ADMIN} nor {FIRST_USER} in: {error}") from error
+        try:
+            session = await Session.connect(first, keyspace=False)
+            await session.run(f"CREATE ROLE {ADMIN} WITH SUPERUSER = true AND LOGIN = true AND PASSWORD = '{admin.password}'")
+            await session.close()
+        except DatabaseRefused:
+            await asyncio.sleep(USERS_POLL_S)
+
+
+def cql_settings(port: int, admin: Admin, user: str = ADMIN) -> CqlSettings:
+    from zerosum.settlement.cql.session import CqlLogin, CqlSettings
+
+    return CqlSettings((HOST,), port, login=CqlLogin(user, admin.password), ca=admin.ca_file.read_text())

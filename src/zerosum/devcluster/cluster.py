@@ -22,8 +22,10 @@ from typing import IO, Final, NamedTuple, final
 
 from zerosum.devcluster import cassandra, jars, kafka
 from zerosum.devcluster.ports import HOST, free_ports, is_free
+from zerosum.devcluster.security import ADMIN, TLS, Security, certify, wait_for_certificate
 from zerosum.devcluster.server import SHORT_LIVED, Java, Server
 from zerosum.errors import ZerosumError
+from zerosum.net.authority import DevAuthority, write_private
 
 LOCK: Final = "lock"
 PORTS_OF_BROKER: Final = 2
@@ -44,24 +46,23 @@ class Plan(NamedTuple):
 @final
 class DevCluster:
     """
-    `servers`: the brokers, then the database. `asks_users`: who they are, and holds them to what they may (see kafka.py); the admin's
-    password is in a file then. `lasts`: they are to be quick after a while, and not at once. To be started in a process's main thread: see
-    process.py.
+    `servers`: the brokers, then the database. `guarded`: they speak TLS, ask everybody who they are, and hold them to what they may: see
+    security.py. `lasts`: they are to be quick after a while, and not at once. To be started in a process's main thread: see process.py.
     """
 
     def __init__(
-        self, folder: Path, brokers: int = 1, report: Callable[[str], None] = lambda line: None, *, asks_users: bool = False,
+        self, folder: Path, brokers: int = 1, report: Callable[[str], None] = lambda line: None, *, guarded: bool = False,
         lasts: bool = False,
     ) -> None:  # fmt: skip
         self.folder = folder.absolute()
-        self.kafka_password_file = self.folder / "kafka.password"
-        self._asks_users = asks_users
+        self._guarded = guarded
         self._options = () if lasts else SHORT_LIVED
         self._count = brokers
         self._report = report
         self._lock: IO[str] | None = None
         self.brokers: list[Server] = []
         self.database: Server
+        self.security: Security  # of those that are guarded
 
     @property
     def servers(self) -> list[Server]:
@@ -90,24 +91,48 @@ class DevCluster:
         javas = {name: Java(jars.fetched(name, self._report), self._options) for name in ("kafka", "cassandra")}
         plan = self._plan()
         ports = iter(plan.ports)
-        password = secret_in(self.kafka_password_file) if self._asks_users else None
+        if self._guarded:
+            self.security = Security(self.folder)
         nodes = [kafka.Node(number, next(ports), next(ports)) for number in range(1, self._count + 1)]
-        self.brokers = [
-            kafka.broker(
-                node, nodes, self.folder / f"kafka{node.number}", plan.cluster_id, javas["kafka"], password
-            ) for node in nodes
-        ]  # fmt: skip
-        self.database = cassandra.node(self.folder / "cassandra", cassandra.Ports(*ports), javas["cassandra"])
+        self.brokers = [self._broker(node, nodes, plan, javas["kafka"]) for node in nodes]
+        folder = self.folder / "cassandra"
+        guard = self.security.of_database(folder) if self._guarded else None
+        self._database_ports = cassandra.Ports(*ports)
+        self.database = cassandra.node(folder, self._database_ports, javas["cassandra"], guard)
         for server in self.servers:
             self._report(f"starting {server.name} on port {server.port} ...")
             server.start()
         for server in self.servers:
             server.wait()
+        if self._guarded:
+            self.make_users({}, {})
 
-    def make_users(self, passwords: dict[str, str]) -> None:
-        """Kafka's, by name; done again, with other passwords. ServerFailed."""
-        admin = secret_in(self.kafka_password_file)
-        kafka.make_users(self.kafka_servers, admin, {kafka.ADMIN: admin, **passwords})
+    def _broker(self, node: kafka.Node, nodes: list[kafka.Node], plan: Plan, java: Java) -> Server:
+        folder = self.folder / f"kafka{node.number}"
+        guard = self.security.of_broker(folder) if self._guarded else None
+        return kafka.broker(node, nodes, folder, plan.cluster_id, java, guard)
+
+    def make_users(self, kafka_passwords: dict[str, str], database_passwords: dict[str, str]) -> None:
+        """By name; done again, with other passwords. ServerFailed."""
+        kafka.make_users(self.kafka_servers, self.security.kafka, {ADMIN: self.security.kafka.password, **kafka_passwords})
+        cassandra.make_users(self.cql_port, self.security.database, database_passwords)
+
+    def renew_certificates(self, authority: DevAuthority) -> None:
+        """Of all servers, while they run, by an authority that `security.ca_file` has, beside the one before. ServerFailed."""
+        for number in range(1, self._count + 1):
+            kafka.reload_certificates(self.kafka_servers, self.security.kafka, number, {"truststore": self.security.ca_file})
+        for number, broker in enumerate(self.brokers, start=1):
+            folder = self.folder / f"kafka{number}"
+            # In another file: a broker that finds both changed does not believe the one by the other.
+            fresh = folder / f"tls-{secrets.token_hex(4)}.pem"
+            certify(authority, folder.name, fresh)
+            kafka.reload_certificates(self.kafka_servers, self.security.kafka, number, {"keystore": fresh})
+            wait_for_certificate(broker.port, authority)
+            write_private(folder / TLS, fresh.read_bytes())  # for its next start
+        folder = self.folder / "cassandra"
+        certify(authority, folder.name, folder / TLS)
+        cassandra.reload_certificates(folder, Java(jars.fetched("cassandra")), self._database_ports.jmx)
+        wait_for_certificate(self.cql_port, authority)
 
     def stop(self) -> None:
         """Cleanly, all at once."""
@@ -162,15 +187,6 @@ class DevCluster:
             plan = plan._replace(ports=free_ports(count))
         path.write_text(json.dumps(plan._asdict()))
         return plan
-
-
-def secret_in(file: Path) -> str:
-    """Made where there is none, for its owner alone."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32) + "\n")
-    return file.read_text().strip()
 
 
 def holder(folder: Path) -> int:

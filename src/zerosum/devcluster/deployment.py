@@ -4,7 +4,7 @@ A whole cluster on this machine: the servers, and every service as a process.
     servers --> topics and schema --> ubscore --> settlement --> matching --> auditor --> gateways          stopped the other way round
 
     folder/servers        see cluster.py           folder/zerosum.toml   the settings of all services
-    folder/secrets        the password of each role's user of Kafka, and what it signs with
+    folder/secrets        the password of each role's user of Kafka and of the database, and what it signs with
     folder/admin1 ...     data directories: `zerosum account open 1001 --data folder/admin1`
 """
 
@@ -20,12 +20,14 @@ from typing import Final, final
 
 from nacl.signing import SigningKey
 
-from zerosum.devcluster.cluster import DevCluster, secret_in
-from zerosum.devcluster.kafka import ADMIN
+from zerosum.devcluster.cluster import DevCluster
+from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.process import ServerFailed, clean_environment, dies_with_parent
+from zerosum.devcluster.security import ADMIN, secret_in
 from zerosum.devcluster.server import Server
 from zerosum.devcluster.services import Service
 from zerosum.log.kafka.settings import KafkaSettings, Login, user_of
+from zerosum.settlement.cql.session import CqlLogin, CqlSettings, role_of
 
 NAME: Final = "zerosum"  # of the deployment
 SIGNING_ROLES: Final = ("ubscore", "matching", "gateway", "admin")
@@ -43,12 +45,16 @@ signers = [{signers}]
 [kafka]
 servers = [{kafka}]
 user = "{user}"  # a service goes by a user of its own: see its environment
-password_file = "{password_file}"
+password_file = "{kafka_password_file}"
+ca_file = "{ca_file}"
 replication = {replication}
 in_sync = {in_sync}
 
 [database]
 port = {cql_port}
+user = "{user}"
+password_file = "{database_password_file}"
+ca_file = "{ca_file}"
 replication = 1
 
 [logging]
@@ -83,7 +89,7 @@ class DevDeployment:
         self.config = self.folder / "zerosum.toml"
         self.master_key = self.folder / "master.key"
         self._report = report
-        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, asks_users=True, lasts=self.shape.lasts)
+        self.servers = DevCluster(self.folder / "servers", self.shape.brokers, report, guarded=True, lasts=self.shape.lasts)
         self.services = list(self._services())
 
     def _services(self) -> Iterator[Service]:
@@ -102,17 +108,33 @@ class DevDeployment:
         return Service(f"{role}{number}", role, self.folder, self.config, options, self.environment(role))
 
     def environment(self, role: str) -> dict[str, str]:
-        """What makes a service a role's: the user that the brokers let write what that role writes."""
-        found = {"ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self._password_file(role))}
+        """What makes a service a role's: whom Kafka and the database let do what that role does, and what it signs with."""
+        found = {
+            "ZEROSUM_KAFKA_USER": user_of(NAME, role), "ZEROSUM_KAFKA_PASSWORD_FILE": str(self.password_file(user_of(NAME, role))),
+            "ZEROSUM_DATABASE_USER": role_of(NAME, role),
+            "ZEROSUM_DATABASE_PASSWORD_FILE": str(self.password_file(role_of(NAME, role))),
+        }  # fmt: skip
         if role in SIGNING_ROLES:
             found["ZEROSUM_CLUSTER_SIGNING_KEY_FILE"] = str(self._signing_key_file(role))
         return found
 
     def kafka_settings(self, role: str | None = None) -> KafkaSettings:
         """As a role's user reaches Kafka, or as the admin."""
-        file = self.servers.kafka_password_file if role is None else self._password_file(role)
-        login = Login(ADMIN if role is None else user_of(NAME, role), secret_in(file))
-        return KafkaSettings(self.servers.kafka_servers, NAME, login=login)
+        admin = self.servers.security.kafka
+        user = ADMIN if role is None else user_of(NAME, role)
+        login = Login(user, admin.password if role is None else secret_in(self.password_file(user)))
+        return KafkaSettings(self.servers.kafka_servers, NAME, login=login, ca=admin.ca_file.read_text())
+
+    def cql_settings(self, role: str | None = None) -> CqlSettings:
+        """As a role reaches the database, or as the admin."""
+        admin = self.servers.security.database
+        user = ADMIN if role is None else role_of(NAME, role)
+        login = CqlLogin(user, admin.password if role is None else secret_in(self.password_file(user)))
+        return CqlSettings((HOST,), self.servers.cql_port, NAME, login=login, ca=admin.ca_file.read_text())
+
+    def password_file(self, user: str) -> Path:
+        """Of a role's user of Kafka, or its role of the database."""
+        return self.folder / "secrets" / f"{user}.password"
 
     def _signing_key_file(self, role: str) -> Path:
         return self.folder / "secrets" / f"{role}.signing"
@@ -124,9 +146,6 @@ class DevDeployment:
             key = SigningKey(bytes.fromhex(secret_in(self._signing_key_file(role))))
             lines.append(f'"{role}:{bytes(key.verify_key).hex()}"')
         return ", ".join(lines)
-
-    def _password_file(self, role: str) -> Path:
-        return self.folder / "secrets" / f"{user_of(NAME, role)}.password"
 
     @property
     def processes(self) -> list[Service | Server]:
@@ -155,7 +174,7 @@ class DevDeployment:
         """Returns when all of them serve."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.servers.start()
-        self.servers.make_users({user_of(NAME, role): secret_in(self._password_file(role)) for role in ROLES})
+        self.servers.make_users(self._passwords(user_of), self._passwords(role_of))
         self._write_settings()
         self._report("making topics and tables ...")
         self.zerosum("cluster", "init", "--config", str(self.config))
@@ -164,6 +183,10 @@ class DevDeployment:
             service.start()
         for service in self.services:
             service.wait()
+
+    def _passwords(self, user_of_role: Callable[[str, str], str]) -> dict[str, str]:
+        users = [user_of_role(NAME, role) for role in ROLES]
+        return {user: secret_in(self.password_file(user)) for user in users}
 
     def stop(self) -> None:
         for service in reversed(self.services):
@@ -185,11 +208,12 @@ class DevDeployment:
 
     def _write_settings(self) -> None:
         secret_in(self.master_key)
-        shape = self.shape
+        shape, security = self.shape, self.servers.security
         text = SETTINGS.format(
             signers=self._signers(),
             master_key=self.master_key, shards=shape.shards, partitions=shape.partitions, replication=shape.brokers,
-            user=ADMIN, password_file=self.servers.kafka_password_file, in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
+            user=ADMIN, kafka_password_file=security.kafka_password_file, database_password_file=security.database_password_file,
+            ca_file=security.ca_file, in_sync=max(1, shape.brokers - 1), cql_port=self.servers.cql_port,
             kafka=", ".join(f'"{server}"' for server in self.servers.kafka_servers.split(",")),
         )  # fmt: skip
         self.config.write_text(text + shape.settings)

@@ -4,7 +4,7 @@ A Kafka broker that is its own controller (KRaft), one of one or of three.
     folder/server.properties   written anew at each start
     folder/data                formatted once, here: Kafka's own tool for that takes seconds, so what it made once is kept in the cache
 
-With a password, the broker asks everybody who they are (SASL) and holds them to what they were granted (ACLs). ADMIN may do everything.
+Guarded, the broker speaks TLS, asks everybody who they are (SASL), and holds them to what they were granted (ACLs). ADMIN may do all.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import base64
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from zerosum.devcluster import jars
-from zerosum.devcluster.process import ServerFailed, dies_with_parent
+from zerosum.devcluster.process import POLL_S, ServerFailed, dies_with_parent
+from zerosum.devcluster.security import ADMIN, Admin, Guard
 from zerosum.devcluster.server import Java, Program, Server
 
 if TYPE_CHECKING:
@@ -70,8 +72,11 @@ log.cleaner.dedupe.buffer.size=8388608
 group.initial.rebalance.delay.ms=0
 """
 
-ADMIN: Final = "admin"
 SECURITY: Final = """
+ssl.keystore.type=PEM
+ssl.keystore.location={tls_file}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca_file}
 listener.name.clients.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
 listener.name.controller.sasl.enabled.mechanisms=PLAIN
 sasl.mechanism.inter.broker.protocol=PLAIN
@@ -93,33 +98,36 @@ class Node(NamedTuple):
     controller_port: int
 
 
-def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, java: Java, password: str | None) -> Server:
-    """One of `nodes`, in `folder`. `password`: ADMIN's; None: it asks nobody who they are. ServerFailed."""
+def broker(node: Node, nodes: list[Node], folder: Path, cluster_id: str, java: Java, guard: Guard | None) -> Server:
+    """One of `nodes`, in `folder`. Without `guard` it asks nobody who they are. ServerFailed."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "server.properties"
     configuration.touch()
     configuration.chmod(0o600)
-    configuration.write_text(configured(node, nodes, folder / "data", password))
+    configuration.write_text(configured(node, nodes, folder / "data", guard))
     if not (folder / "data").exists():
         format_disk(folder, node, cluster_id, java.library)
     return Server(
         f"Kafka broker {node.number}",
-        program(java, configuration),
+        program(java, configuration, guard),
         folder,
         node.port,
-        partial(is_ready, f"127.0.0.1:{node.port}", len(nodes), password),
+        partial(is_ready, f"127.0.0.1:{node.port}", len(nodes), guard),
     )
 
 
-def program(java: Java, configuration: Path) -> Program:
+def program(java: Java, configuration: Path, guard: Guard | None) -> Program:
     options = (*OPTIONS, *java.options, f"-Dlog4j2.configurationFile=file:{jars.SERVERS / 'kafka' / 'log4j2.properties'}")
-    return Program("kafka", java.library, options, (), "kafka.Kafka", (str(configuration),))
+    name = "kafka" if guard is None else "kafka-guarded"  # it loads more classes
+    return Program(name, java.library, options, (), "kafka.Kafka", (str(configuration),))
 
 
-def configured(node: Node, nodes: list[Node], data: Path, password: str | None = None) -> str:
-    security = SECURITY.format(plain=PLAIN.format(password=password)) if password is not None else ""
+def configured(node: Node, nodes: list[Node], data: Path, guard: Guard | None = None) -> str:
+    security = ""
+    if guard is not None:
+        security = SECURITY.format(plain=PLAIN.format(password=guard.admin.password), tls_file=guard.tls_file, ca_file=guard.admin.ca_file)
     return security + CONFIGURATION.format(
-        protocol="SASL_PLAINTEXT" if password is not None else "PLAINTEXT",
+        protocol="SASL_SSL" if guard is not None else "PLAINTEXT",
         node=node.number, port=node.port, controller_port=node.controller_port, data=data, replication=len(nodes),
         in_sync=max(1, len(nodes) - 1), voters=",".join(f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes),
     )  # fmt: skip
@@ -159,18 +167,18 @@ def new_id() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-def is_ready(server: str, brokers: int, password: str | None) -> bool:
+def is_ready(server: str, brokers: int, guard: Guard | None) -> bool:
     """Whether it answers, and knows that all of them are there."""
     from confluent_kafka import KafkaException
 
-    client = admin_client(server, password)
+    client = admin_client(server, guard.admin if guard is not None else None)
     try:
         return len(client.list_topics(timeout=READY_S).brokers) == brokers
     except KafkaException:
         return False
 
 
-def make_users(servers: str, password: str, passwords: dict[str, str]) -> None:
+def make_users(servers: str, admin: Admin, passwords: dict[str, str]) -> None:
     """Let each of these users in with its password; done again, with another one. ServerFailed."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's own way to export them
@@ -180,7 +188,7 @@ def make_users(servers: str, password: str, passwords: dict[str, str]) -> None:
         UserScramCredentialUpsertion,
     )
 
-    client = admin_client(servers, password)  # let go, it would take what is under way with it
+    client = admin_client(servers, admin)  # let go, it would take what is under way with it
     proof = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
     wanted: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(user, proof, secret.encode()) for user, secret in passwords.items()
@@ -192,10 +200,42 @@ def make_users(servers: str, password: str, passwords: dict[str, str]) -> None:
         raise ServerFailed(f"Kafka does not take its users: {error.args[0].str()}.") from error
 
 
-def admin_client(servers: str, password: str | None) -> AdminClient:
+def reload_certificates(servers: str, admin: Admin, broker: int, files: dict[str, Path]) -> None:
+    """
+    What stands in these files now, a keystore or a truststore, is for connections of clients that are made from now on. The broker does it
+    somewhat later than it says; a truststore goes first. ServerFailed.
+    """
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library's own way to export them
+        AlterConfigOpType,
+        ConfigEntry,
+        ConfigResource,
+        ResourceType,
+    )
+
+    client = admin_client(servers, admin)
+    values = {f"ssl.{store}.{key}": value for store, file in files.items() for key, value in (("type", "PEM"), ("location", str(file)))}
+    entries = [
+        ConfigEntry(f"listener.name.clients.{name}", value, incremental_operation=AlterConfigOpType.SET) for name, value in values.items()
+    ]
+    wanted, deadline = ConfigResource(ResourceType.BROKER, str(broker), incremental_configs=entries), time.monotonic() + USERS_S
+    while True:
+        try:
+            for done in client.incremental_alter_configs([wanted]).values():
+                done.result(USERS_S)
+        except KafkaException as error:  # a keystore by an authority that it has not loaded yet
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"Kafka does not load its certificates anew: {error.args[0].str()}.") from error
+        else:
+            return
+        time.sleep(POLL_S)
+
+
+def admin_client(servers: str, admin: Admin | None) -> AdminClient:
     from confluent_kafka.admin import AdminClient
 
     own: dict[str, Any] = {"bootstrap.servers": servers, "log_level": 0, "allow.auto.create.topics": False}
-    if password is not None:
-        own |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": ADMIN, "sasl.password": password}
+    if admin is not None:
+        own |= {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.username": ADMIN, "sasl.password": admin.password}
+        own["ssl.ca.location"] = str(admin.ca_file)
     return AdminClient(own)

@@ -59,7 +59,7 @@ class CqlDocuments:
 
     @classmethod
     def connect(cls, settings: CqlSettings) -> CqlDocuments:
-        """DocumentsFailed, KeyspaceMissing, CqlSchemaWrong."""
+        """DocumentsFailed, DatabaseRefused, KeyspaceMissing, CqlSchemaWrong."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="identities", daemon=True)
         thread.start()
@@ -73,6 +73,10 @@ class CqlDocuments:
     @property
     def where(self) -> str:
         return f"the keyspace {self._session.settings.keyspace}"
+
+    async def renew(self, settings: CqlSettings) -> None:
+        """From whatever event loop. StoreFailed, DatabaseRefused: it goes on as it was."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._session.renew(settings), self._loop))
 
     def close(self) -> None:
         self._wait(self._session.close())

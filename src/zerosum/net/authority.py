@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,7 +52,7 @@ class DevAuthority:
         self.folder = folder
         self.certificate_file = folder / "ca.pem"
         folder.mkdir(parents=True, exist_ok=True)
-        key_file = folder / "ca.key"
+        self.key_file = key_file = folder / "ca.key"
         if not key_file.exists() and not self.certificate_file.exists():
             self._make(key_file)
         try:
@@ -67,7 +68,8 @@ class DevAuthority:
 
     def _make(self, key_file: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, AUTHORITY_NAME)])
+        # Each has a name of its own: of two that have one name, some who check certificates (Java) find the wrong one.
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{AUTHORITY_NAME} {secrets.token_hex(4)}")])
         usage = x509.KeyUsage(
             digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
             key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,

@@ -22,6 +22,8 @@ FOR_OPERATORS: Final[frozenset[Role]] = frozenset({"up", "admin"})
 WITH_IDENTITIES: Final[frozenset[Role]] = FOR_CLIENTS | FOR_OPERATORS
 """Those that open API keys and all that is sealed with the master key."""
 OF_A_CLUSTER: Final[frozenset[Role]] = frozenset(ROLES) - {"up"}
+WITH_DATABASE: Final[frozenset[Role]] = frozenset({"gateway", "admin", "settlement", "cluster"})
+"""Those that reach the database of a cluster."""
 SIGNING: Final[frozenset[Role]] = frozenset({"gateway", "admin", "ubscore", "matching"})
 """Those that sign what they send, and are told whose signatures count."""
 THAT_RUN: Final[frozenset[Role]] = frozenset(ROLES) - {"cluster"}

@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt
 from zerosum.errors import ConfigError
 from zerosum.identity.sealing import KEYS_MAX
 from zerosum.ops.master_keys import weakness
-from zerosum.ops.roles import FOR_CLIENTS, FOR_OPERATORS, OF_A_CLUSTER, THAT_RUN, WITH_IDENTITIES, Role, public_listeners
+from zerosum.ops.roles import FOR_CLIENTS, FOR_OPERATORS, OF_A_CLUSTER, THAT_RUN, WITH_DATABASE, WITH_IDENTITIES, Role, public_listeners
 from zerosum.ops.secret_files import OTHERS, open_folder, read_secret
 from zerosum.ops.settings_files import FILES
 from zerosum.ops.settings_model import SETTINGS, Setting, Settings, shown, value_of
@@ -61,6 +61,7 @@ def risks(settings: Settings, variables: Mapping[str, str], role: Role, user: in
         )
     if role in OF_A_CLUSTER:
         yield from _of_a_cluster(settings)
+        yield from _of_its_servers(settings, role)
     if role in THAT_RUN:
         yield from _of_the_process(settings, user)
 
@@ -225,10 +226,10 @@ def _is_bound(setting: Setting) -> bool:
     return setting.type in (int, float) and setting.key != "port" and any(isinstance(each, Ge | Gt) for each in setting.field.metadata)
 
 
-# -- what is lost with one machine
+# -- who may say what, and what is lost with one machine
 
 
-def _of_a_cluster(settings: Settings) -> Iterator[Risk]:
+def _of_its_servers(settings: Settings, role: Role) -> Iterator[Risk]:
     kafka, database = settings.kafka, settings.database
     if kafka.user is None:
         yield Risk(
@@ -236,6 +237,30 @@ def _of_a_cluster(settings: Settings) -> Iterator[Risk]:
             "kafka.user is not set: whoever reaches the brokers can trade and deposit as anybody",
             "Set kafka.user and kafka.password_file, and have the brokers ask for them.",
         )
+    if kafka.ca_file is None:
+        yield Risk(
+            ("kafka.ca_file",),
+            "kafka.ca_file is not set: whoever is on the network between can read and change what is said to the brokers",
+            "Set kafka.ca_file, and have the brokers speak TLS.",
+        )
+    if role not in WITH_DATABASE:
+        return
+    if database.user is None:
+        yield Risk(
+            ("database.user",),
+            "database.user is not set: whoever reaches the database can change the record, and make API keys",
+            "Set database.user and database.password_file, and have the database ask for them.",
+        )
+    if database.ca_file is None:
+        yield Risk(
+            ("database.ca_file",),
+            "database.ca_file is not set: whoever is on the network between can read and change what is said to the database",
+            "Set database.ca_file, and have the database speak TLS.",
+        )
+
+
+def _of_a_cluster(settings: Settings) -> Iterator[Risk]:
+    kafka, database = settings.kafka, settings.database
     if not settings.cluster.signers:
         yield Risk(
             ("cluster.signers",),

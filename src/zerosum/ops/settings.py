@@ -285,12 +285,13 @@ def _conflicts(settings: Settings, given: Mapping[str, Given]) -> Iterator[Findi
             f"kafka.in_sync is {settings.kafka.in_sync}, and kafka.replication is {settings.kafka.replication}: no message could ever be"
             " acknowledged.\n  Set kafka.in_sync to that or less, or kafka.replication to more.",
         )
-    if (settings.kafka.user is None) != (settings.kafka.password_file is None):
-        named, missing = ("user", "password_file") if settings.kafka.user is not None else ("password_file", "user")
-        yield Finding(
-            ("kafka.user", "kafka.password_file"),
-            f"kafka.{named} is set, and kafka.{missing} is not: the brokers ask for both.\n  Set kafka.{missing}, or neither.",
-        )
+    for section, asks, logs_in in (("kafka", "the brokers ask", settings.kafka), ("database", "the database asks", settings.database)):
+        if (logs_in.user is None) != (logs_in.password_file is None):
+            named, missing = ("user", "password_file") if logs_in.user is not None else ("password_file", "user")
+            yield Finding(
+                (f"{section}.user", f"{section}.password_file"),
+                f"{section}.{named} is set, and {section}.{missing} is not: {asks} for both.\n  Set {section}.{missing}, or neither.",
+            )
     if settings.archive.policy != "keep" and settings.snapshots.keep < 2:
         yield Finding(
             ("archive.policy", "snapshots.keep"),

@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 from zerosum.errors import ConfigError
 from zerosum.identity.sealing import KEYS_MAX
 from zerosum.net.tls import load_pair
-from zerosum.ops.roles import OF_A_CLUSTER, SIGNING, WITH_IDENTITIES, Role
+from zerosum.ops.certificates import read_certificates
+from zerosum.ops.roles import OF_A_CLUSTER, SIGNING, WITH_DATABASE, WITH_IDENTITIES, Role
 from zerosum.ops.secret_files import read_secret
 from zerosum.ops.settings_model import Settings, value_of
 
@@ -74,6 +75,15 @@ def key_fault(path: Path, setting: str, settings: Settings) -> str | None:
     return None
 
 
+def certificates_fault(path: Path, setting: str, settings: Settings) -> str | None:
+    """Those who vouch for servers, one of them still good."""
+    try:
+        read_certificates(path, setting)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def folder_fault(path: Path, setting: str, settings: Settings) -> str | None:
     """A folder to write into; or one that can be made."""
     there = path.absolute()
@@ -114,6 +124,9 @@ FILES: Final = (
     NamedFile("tls.key_file", judged_with_its_certificate, WITH_IDENTITIES),
     NamedFile("cluster.signing_key_file", key_fault, SIGNING),
     NamedFile("kafka.password_file", secret_fault, OF_A_CLUSTER),
+    NamedFile("kafka.ca_file", certificates_fault, OF_A_CLUSTER, is_secret=False),
+    NamedFile("database.password_file", secret_fault, WITH_DATABASE),
+    NamedFile("database.ca_file", certificates_fault, WITH_DATABASE, is_secret=False),
 )
 
 

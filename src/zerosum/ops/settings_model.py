@@ -321,6 +321,11 @@ class Kafka(Section):
         examples=["/run/secrets/kafka"],
     )
     mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256"] = Field(default="SCRAM-SHA-512", description="How the password is proved")
+    ca_file: Path | None = Field(
+        default=None,
+        description="Who vouches for the brokers, in PEM; set: TLS, and their certificates must be for the names that they are reached by",
+        examples=["/etc/zerosum/kafka-ca.pem"],
+    )
 
 
 class Database(Section):
@@ -336,6 +341,21 @@ class Database(Section):
     )
     replication: Annotated[int, Field(ge=1, le=15)] = Field(
         default=3, description="Nodes of a data center that have each row; for a keyspace that `zerosum cluster init` makes"
+    )
+    user: User = Field(
+        default=None,
+        description="The role that the database knows this process as; unset: a database that asks nobody",
+        examples=["zerosum_gateway"],
+    )
+    password_file: Path | None = Field(
+        default=None,
+        description="Where that role's password is, in a file that only its owner can read",
+        examples=["/run/secrets/database"],
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="Who vouches for the nodes, in PEM; set: TLS, and their certificates must be for the addresses that they have",
+        examples=["/etc/zerosum/database-ca.pem"],
     )
 
 

@@ -21,7 +21,8 @@ Every setting that there is, commented out at its default: take away the # befor
 docs/reference/configuration.md says more. Check what you made of it with `zerosum config check FILE --role ROLE`.
 
 Profile prod has to have: profile = "prod", master_key_file outside of the data directory, and for `zerosum up` demo.enabled = false.
-A cluster's services have to have besides: kafka.user and kafka.password_file, cluster.signers, cluster.operators and operators_needed.
+A cluster's services have to have besides: user, password_file and ca_file of [kafka], and where they use the database of [database];
+cluster.signers, cluster.operators and operators_needed.
 """
 
 

@@ -104,3 +104,30 @@ def test_the_version_and_the_help_of_every_command(cli: Cli) -> None:
         said = cli(*command.split(), "-h")
         assert said.code == 0
         assert said.out == cli(*command.split(), "--help").out
+
+
+def test_files_that_settings_name_must_be_good_and_are_not_shown(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("none\n")
+    secret = tmp_path / "password"
+    secret.touch(mode=0o644)
+    secret.write_text("opensesame\n")
+    (tmp_path / "s.toml").write_text("[kafka]\nuser = 'me'\npassword_file = 'password'\nca_file = 'ca.pem'\n")
+    said = cli("config", "check", "s.toml", "--role", "auditor")
+    assert said.code == 1
+    assert "kafka.ca_file is ca.pem, in which there is no certificate in PEM" in said.err
+    assert "kafka.password_file is password, which others than its owner may read or write (mode 0644)" in said.err
+    assert "opensesame" not in said.err + said.out
+    secret.chmod(0o600)
+    (tmp_path / "s.toml").write_text("[kafka]\nuser = 'me'\npassword_file = 'password'\n")
+    shown = cli("config", "check", "s.toml", "--role", "auditor")
+    assert (shown.code, "opensesame" in shown.out) == (0, False)
+
+
+def test_an_exchange_does_not_start_with_a_master_key_that_others_can_read(cli: Cli, tmp_path: Path) -> None:
+    key = tmp_path / "open.key"
+    key.touch(mode=0o644)
+    key.write_text("0f1e" * 16)
+    (tmp_path / "s.toml").write_text("master_key_file = 'open.key'\n")
+    said = cli("up", "--config", "s.toml", "--data", "fresh")
+    assert (said.code, "master_key_file is open.key, which others than its owner may read" in said.err) == (1, True)
+    assert not (tmp_path / "fresh").exists()

@@ -29,14 +29,13 @@ from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.bench.e2e_settled import DoesNotHold
 from zerosum.bench.gateway_users import User
-from zerosum.devcluster.deployment import ROLES, DevDeployment, Shape
+from zerosum.devcluster.deployment import ROLES, SIGNING_ROLES, DevDeployment, Shape
 from zerosum.devcluster.ports import HOST
+from zerosum.devcluster.security import TLS
 from zerosum.devcluster.services import Service
-from zerosum.log.kafka.settings import user_of
 
 PAGES: Final = ("metrics", "readyz", "healthz")
 ORDER: Final = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "90.00"}
-ADMIN: Final = "the password of the brokers' admin"
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +59,25 @@ def own_pids(deployment: DevDeployment) -> list[int]:
 def secrets_of(deployment: DevDeployment, users: list[User]) -> tuple[list[Secret], dict[str, set[str]]]:
     """All that there are, and the files that are there for one. A later secret has its line here."""
     folder = deployment.folder
+    security = deployment.servers.security
     in_files = {
         "the master key": deployment.master_key,
-        ADMIN: deployment.servers.kafka_password_file,
-        **{f"the password of {role}": folder / "secrets" / f"{user_of('zerosum', role)}.password" for role in ROLES},
+        "the password of the brokers' admin": security.kafka_password_file,
+        "the password of the database's admin": security.database_password_file,
+        **{path.name: path for path in (folder / "secrets").iterdir()},
     }
     found = [Secret(name, path.read_text().strip()) for name, path in in_files.items()]
+    found += [Secret(f"the key of {path.parent.name}", key_in(path)) for path in (*folder.rglob(TLS), security.authority.key_file)]
     found.append(Secret("the master key of another exchange", os.environ["ZEROSUM_MASTER_KEY"]))
     meant: dict[str, set[str]] = {}
     for name, path in in_files.items():
         meant.setdefault(str(path.relative_to(folder)), set()).add(name)
     return [*found, *(Secret(f"the secret of account {user.account}", user.secret) for user in users)], meant
+
+
+def key_in(path: Path) -> str:
+    """A line of the private key that is in a file in PEM."""
+    return path.read_text().partition("PRIVATE KEY-----\n")[2].splitlines()[0]
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -112,7 +119,7 @@ async def test_no_secret_is_in_anything_that_a_cluster_leaves_behind(deployment:
     for path in (*deployment.folder.glob("*.log"), *(server.log for server in deployment.servers.servers), deployment.config):
         found += leaks(path.name, path.read_bytes(), known)
     assert found == []
-    assert len(known) == 3 + len(ROLES) + len(users)
+    assert len(known) == 4 + 2 * len(ROLES) + len(SIGNING_ROLES) + 3 + len(users)  # and the keys of a broker, the database, the authority
     assert any("order" in path.read_text() or "ready" in path.read_text() for path in deployment.folder.glob("*.log"))
 
 

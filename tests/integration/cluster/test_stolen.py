@@ -16,9 +16,9 @@ from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, USDT, found_cluster_market
 from zerosum.bench.gateway_users import User
 from zerosum.core import records
-from zerosum.devcluster.cluster import secret_in
 from zerosum.devcluster.deployment import DevDeployment, Shape
 from zerosum.devcluster.ports import HOST
+from zerosum.devcluster.security import secret_in
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.messages import TRAILER_BYTES, pack, unpack, with_trailer
 from zerosum.services.cluster.signing import SigningStream

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from zerosum.errors import ConfigError
+from zerosum.net.authority import DevAuthority
 from zerosum.ops.settings import Given, resolve
 
 Case = dict[str, Any]
@@ -19,8 +22,15 @@ USER: Final = 1000
 KEY: Final = hashlib.sha256(b"a master key of the tests").hexdigest()
 
 
+@cache
+def certificate() -> str:
+    """Of an authority, good for some years."""
+    with tempfile.TemporaryDirectory() as folder:
+        return DevAuthority(Path(folder)).certificate_file.read_text()
+
+
 def filled(text: str, folder: Path) -> str:
-    return text.replace("{tmp}", str(folder)).replace("{key}", KEY)
+    return text.replace("{tmp}", str(folder)).replace("{key}", KEY).replace("{certificate}", certificate())
 
 
 def lay(case: Case, folder: Path) -> Path:

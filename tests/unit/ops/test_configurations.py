@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.ops.configurations import CASES, KEY, USER, Case, refused
+from tests.unit.ops.configurations import CASES, KEY, USER, Case, certificate, refused
 from zerosum.errors import ConfigError
 from zerosum.ops import settings_template
 from zerosum.ops.master_keys import weakness
@@ -55,13 +55,18 @@ def secret(path: Path, text: str) -> Path:
 
 def prod(tmp_path: Path, **more: str) -> dict[str, str]:
     """An environment that profile prod takes from every role."""
+    password, authority = str(secret(tmp_path / "password", "correct-horse")), str(secret(tmp_path / "ca.pem", certificate()))
     return {
         "ZEROSUM_PROFILE": "prod",
         "ZEROSUM_MASTER_KEY_FILE": str(secret(tmp_path / "key", KEY)),
         "ZEROSUM_DATA_DIRECTORY": str(tmp_path / "data"),
         "ZEROSUM_DEMO_ENABLED": "false",
         "ZEROSUM_KAFKA_USER": "me",
-        "ZEROSUM_KAFKA_PASSWORD_FILE": str(secret(tmp_path / "password", "correct-horse")),
+        "ZEROSUM_KAFKA_PASSWORD_FILE": password,
+        "ZEROSUM_KAFKA_CA_FILE": authority,
+        "ZEROSUM_DATABASE_USER": "me",
+        "ZEROSUM_DATABASE_PASSWORD_FILE": password,
+        "ZEROSUM_DATABASE_CA_FILE": authority,
         "ZEROSUM_CLUSTER_OPERATORS": f"alice:{KEY},bob:{KEY}",
         "ZEROSUM_CLUSTER_OPERATORS_NEEDED": "2",
         "ZEROSUM_CLUSTER_SIGNERS": f"gateway:{KEY},ubscore:{KEY}",
@@ -85,7 +90,7 @@ def test_the_files_of_deploy_are_accepted_once_what_must_be_is_filled_in(name: s
     file.write_text(text.replace("/etc/zerosum/master.key", str(secret(tmp_path / "master.key", KEY))))
     env = prod(tmp_path) if name == "production-template.toml" else {}
     if name == "prod.toml":
-        env = {name: text for name, text in prod(tmp_path).items() if "KAFKA" in name or "CLUSTER" in name}
+        env = {name: text for name, text in prod(tmp_path).items() if re.search("KAFKA|DATABASE|CLUSTER", name)}
     found = resolve(file, env, role=role, user=USER)
     assert found.settings.profile == ("dev" if name == "dev.toml" else "prod")
     assert found.settings.demo.enabled == (name == "dev.toml")

@@ -66,6 +66,8 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
 BESIDE = {
     "kafka.user": {"ZEROSUM_KAFKA_PASSWORD_FILE": "/password"},
     "kafka.password_file": {"ZEROSUM_KAFKA_USER": "me"},
+    "database.user": {"ZEROSUM_DATABASE_PASSWORD_FILE": "/password"},
+    "database.password_file": {"ZEROSUM_DATABASE_USER": "me"},
     "tls.certificate_file": {"ZEROSUM_TLS_KEY_FILE": "/key"},
     "tls.key_file": {"ZEROSUM_TLS_CERTIFICATE_FILE": "/certificate"},
 }
@@ -120,6 +122,9 @@ def test_every_setting_can_be_set_from_the_environment_to_its_example(name: str)
         ("[tls]\nminimum_version = '1.1'", 'tls.minimum_version is "1.1" in zerosum.toml, but must be "1.2" or "1.3".'),
         ("[kafka]\nuser = 'me'", "kafka.user is set, and kafka.password_file is not: the brokers ask for both."),
         ("[kafka]\npassword_file = '/p'", "kafka.password_file is set, and kafka.user is not: the brokers ask for both."),
+        ("[database]\nuser = 'me'", "database.user is set, and database.password_file is not: the database asks for both."),
+        ("[database]\npassword_file = '/p'", "database.password_file is set, and database.user is not: the database asks for both."),
+        ("[database]\nca_file = ''", 'database.ca_file is "" in zerosum.toml, but must be a path.'),
         ("[kafka]\nuser = 'm e'", 'kafka.user is "m e" in zerosum.toml, but must be up to 64 letters, digits and _.-.'),
         ("[log]\nsegment_bytes = 1048576", "log.group_bytes_max is 1048576, but a segment of 1048576 bytes has room for"),
     ],

@@ -25,7 +25,7 @@ from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.checks import check_open, check_orders, order_rows
 from zerosum.bench.cluster.load import Load, Request
-from zerosum.bench.cluster.market import ACCOUNTS, UNBOUND, cql_of
+from zerosum.bench.cluster.market import ACCOUNTS, UNBOUND
 from zerosum.bench.cluster.settled import until_settled
 from zerosum.bench.e2e_settled import DoesNotHold
 from zerosum.bench.gateway_users import User
@@ -210,7 +210,7 @@ class Chaos:
 
     async def _check(self, load: Load) -> list[Verdict]:
         deployment = self._deployment
-        session = await Session.connect(cql_of(deployment))
+        session = await Session.connect(deployment.cql_settings())
         try:
             rows = await order_rows(session, ACCOUNTS)
         finally:

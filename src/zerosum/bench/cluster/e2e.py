@@ -25,7 +25,7 @@ from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.checks import check_accepted, check_logs, check_open, check_orders, order_rows
 from zerosum.bench.cluster.load import Load
-from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, UNBOUND, cql_of, found_cluster_market
+from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, UNBOUND, found_cluster_market
 from zerosum.bench.cluster.readable import Readable
 from zerosum.bench.cluster.settled import until_settled
 from zerosum.bench.cluster.watch import Process, Watch
@@ -120,7 +120,7 @@ class ClusterIteration:
         deployment, plan, seen = self._deployment, self._plan, self._seen
         self._report("making users ...")
         users = await found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM)
-        session = await Session.connect(cql_of(deployment))
+        session = await Session.connect(deployment.cql_settings())
         try:
             self._report("a fixed sequence of orders ...")
             seen.fixed_trades = await fixed_trades(deployment, users)

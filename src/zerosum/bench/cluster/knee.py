@@ -20,7 +20,7 @@ from typing import Final
 import uvloop
 
 from zerosum.bench.cluster.load import BUSY_CODE, CROSS, MARKET, PLACE, Load
-from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, cql_of, found_cluster_market
+from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.bench.cluster.readable import Readable
 from zerosum.bench.cluster.settled import until_settled
 from zerosum.bench.cluster.watch import Watch
@@ -62,7 +62,7 @@ def find_knee(folder: Path, shape: Shape, rates: Sequence[int], seconds: float, 
 
 async def steps_of(deployment: DevDeployment, rates: Sequence[int], seconds: float, workers: int, report: Report) -> list[Step]:
     users = await found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM)
-    session = await Session.connect(cql_of(deployment))
+    session = await Session.connect(deployment.cql_settings())
     steps: list[Step] = []
     try:
         report(f"warming up: {WARM_UP_RATE} requests a second ...")

@@ -19,9 +19,6 @@ from zerosum.devcluster.ports import HOST
 from zerosum.identity.cql import CqlDocuments
 from zerosum.services.datadir import DataDir
 from zerosum.services.listing_file import load_listing
-from zerosum.settlement.cql.session import CqlSettings
-
-KEYSPACE: Final = "zerosum"
 
 BTC: Final = 0
 USDT: Final = 1
@@ -50,10 +47,6 @@ orders_per_day = 1_000_000_000
 [websocket]
 messages_per_s_max = 1_000_000
 """
-
-
-def cql_of(deployment: DevDeployment) -> CqlSettings:
-    return CqlSettings((HOST,), deployment.servers.cql_port, KEYSPACE)
 
 
 def wait_for_symbols(deployment: DevDeployment, names: set[str]) -> None:
@@ -90,7 +83,7 @@ async def found_cluster_market(
         ]
         chains.append(chain)
     await submit(door, chains)
-    documents = await asyncio.to_thread(CqlDocuments.connect, cql_of(deployment))
+    documents = await asyncio.to_thread(CqlDocuments.connect, deployment.cql_settings())
     users = await asyncio.to_thread(make_users, documents, deployment.master_key, funds)
     await asyncio.sleep(KEYS_KNOWN_S)
     return users

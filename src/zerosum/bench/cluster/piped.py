@@ -11,7 +11,7 @@ from typing import Final
 
 import uvloop
 
-from zerosum.bench.cluster.market import UNBOUND, cql_of, found_cluster_market
+from zerosum.bench.cluster.market import UNBOUND, found_cluster_market
 from zerosum.bench.cluster.settled import until_settled
 from zerosum.bench.e2e_orders import OrderSet, listing
 from zerosum.bench.e2e_pipeline import Answered, Pipeline
@@ -55,7 +55,7 @@ async def piped(
     answered = await Pipeline(orders, users, progress).run(gateway.ports()["websocket"])
     settled_after_s, behind = await until_settled(deployment)
     report("comparing trades ...")
-    session = await Session.connect(cql_of(deployment))
+    session = await Session.connect(deployment.cql_settings())
     try:
         lines = await trade_lines(session, orders)
     finally:

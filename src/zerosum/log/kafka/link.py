@@ -78,6 +78,22 @@ class KafkaLink:
             self._session = Session(self.settings, self.alive, self._warn, self._waits)
         return self._session
 
+    async def renew(self, settings: KafkaSettings) -> None:
+        """
+        Go on with another password, or other certificates to believe. A password is for connections that are made from now on; certificates
+        are believed from the beginning of a client on, so others take the place of those that there are. Nothing is lost or changes places.
+        """
+        before, self.settings = self.settings, settings
+        session = self._session if self._session is not None and self._session.failed is None else None
+        if settings.ca != before.ca:
+            if session is not None:
+                await session.renew(settings)
+            await self.reader.renew(settings)
+        elif settings.login is not None:
+            if session is not None:
+                session.set_login(settings.login)
+            self.reader.set_login(settings.login)
+
     async def close(self) -> None:
         if self._session is not None:
             self._session.close()

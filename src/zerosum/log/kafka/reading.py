@@ -4,7 +4,8 @@ The consumer of a process: a thread that fetches for all its streams, and hands 
     event loop --commands: go to an offset, pause, go on--> thread --fetched messages--> event loop: each stream's buffer
 
 A stream whose buffer is full is paused, and the others go on. No group, no commits: where a role reads on from is its own affair.
-What the thread ends of, every reader is told.
+What the thread ends of, every reader is told. Once other certificates are to be believed, another consumer goes on from where the one
+before was.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar, final
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from zerosum.errors import ZerosumError
-from zerosum.log.kafka.settings import KafkaSettings, error_text
+from zerosum.log.kafka.settings import KafkaSettings, Login, error_text
 from zerosum.log.streams import Appended, Ends
 
 POLL_S: Final = 0.02  # the most that a command waits
@@ -73,31 +74,18 @@ class Reader:
         self._alive = alive
         self._warn = warn
         self._failed: ReadingFailed | None = None
-        own = {**settings.common(warn), "group.id": settings.prefix}  # of no group; the name is needed all the same
-        self._asker = Consumer(own)  # for questions: asked of a consumer that another thread polls, they are never answered
+        self._asker = asker(settings, warn)
         self._questions = ThreadPoolExecutor(1, "kafka questions")
         self._probes = ThreadPoolExecutor(
             1, "kafka probes"
         )  # of many streams, some of which may have no leader: no question waits for them
-        self._consumer = Consumer(
-            {
-                **own,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "check.crcs": True,
-                "fetch.min.bytes": PATIENT_BYTES if settings.patience_s else 1,
-                "fetch.wait.max.ms": int(settings.patience_s * 1000) or IDLE_MS,
-                "fetch.error.backoff.ms": 50,
-                "fetch.queue.backoff.ms": 5,
-                "max.partition.fetch.bytes": min(FETCH_BYTES, settings.buffered_bytes),
-                "queued.max.messages.kbytes": settings.buffered_bytes // 1024,
-            }
-        )
+        self._consumer = consumer(settings, warn)
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._receivers: dict[Place, Receiver] = {}
         self._last_visit = 0
-        self._visits: dict[Place, int] = {}  # the thread's
+        self._visits: dict[Place, int] = {}  # the thread's, as the next two are
+        self._next: dict[Place, int] = {}  # offsets
+        self._paused: set[Place] = set()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="kafka consumer", daemon=True)
         self._thread.start()
@@ -116,10 +104,10 @@ class Reader:
         return self._last_visit
 
     def pause(self, place: Place) -> None:
-        self._commands.put(lambda: self._consumer.pause([TopicPartition(*place)]))
+        self._commands.put(partial(self._pause, place))
 
     def resume(self, place: Place) -> None:
-        self._commands.put(lambda: self._consumer.resume([TopicPartition(*place)]))
+        self._commands.put(partial(self._resume, place))
 
     async def ends(self, place: Place, *, is_probe: bool = False) -> Ends:
         """KafkaException where no broker says."""
@@ -127,6 +115,19 @@ class Reader:
         first, next_offset = await self._loop.run_in_executor(self._probes if is_probe else self._questions, ask)
         self._alive()
         return Ends(first, next_offset)
+
+    def set_login(self, login: Login) -> None:
+        """For connections that are made from now on."""
+        self._asker.set_sasl_credentials(login.user, login.password)
+        self._commands.put(lambda: self._consumer.set_sasl_credentials(login.user, login.password))
+
+    async def renew(self, settings: KafkaSettings) -> None:
+        """By new connections, from where the old ones were."""
+        self._commands.put(partial(self._go_on_with, consumer(settings, self._warn)))
+        before, self._asker = self._asker, asker(settings, self._warn)
+        for asks in (self._probes, self._questions):
+            await self._loop.run_in_executor(asks, int)  # what was asked of the old one before is answered
+        await self._loop.run_in_executor(self._questions, before.close)
 
     async def close(self) -> None:
         self._closing = True
@@ -169,8 +170,23 @@ class Reader:
         if place in self._visits:
             self._consumer.incremental_unassign([target])
         self._consumer.incremental_assign([target])
-        self._consumer.resume([target])  # a pause outlives the assignment
+        self._resume(place)  # a pause outlives the assignment
         self._visits[place] = visit
+        self._next[place] = offset
+
+    def _pause(self, place: Place) -> None:
+        self._paused.add(place)
+        self._consumer.pause([TopicPartition(*place)])
+
+    def _resume(self, place: Place) -> None:
+        self._paused.discard(place)
+        self._consumer.resume([TopicPartition(*place)])
+
+    def _go_on_with(self, another: Consumer) -> None:
+        before, self._consumer = self._consumer, another
+        another.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+        another.pause([TopicPartition(*place) for place in self._paused])
+        before.close()
 
     def _sorted(self, messages: list[Message]) -> dict[Place, Fetched]:
         """By stream."""
@@ -184,6 +200,7 @@ class Reader:
             if error is None:
                 offset = message.offset()
                 assert offset is not None, "what a stream holds has a place"
+                self._next[place] = offset + 1
                 of_place.messages.append(Appended(offset, message.timestamp()[1] * 1000, message.value() or b""))
             elif error.code() in OUT_OF_RANGE:
                 fetched[place] = of_place._replace(is_out_of_range=True)
@@ -198,3 +215,27 @@ class Reader:
             self._loop.call_soon_threadsafe(call, argument)
         except RuntimeError:  # the loop is closed
             self._closing = True
+
+
+def asker(settings: KafkaSettings, warn: Callable[[str], None]) -> Consumer:
+    """For questions: asked of a consumer that another thread polls, they are never answered."""
+    return Consumer({**settings.common(warn), "group.id": settings.prefix})  # of no group; the name is needed all the same
+
+
+def consumer(settings: KafkaSettings, warn: Callable[[str], None]) -> Consumer:
+    return Consumer(
+        {
+            **settings.common(warn),
+            "group.id": settings.prefix,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "check.crcs": True,
+            "fetch.min.bytes": PATIENT_BYTES if settings.patience_s else 1,
+            "fetch.wait.max.ms": int(settings.patience_s * 1000) or IDLE_MS,
+            "fetch.error.backoff.ms": 50,
+            "fetch.queue.backoff.ms": 5,
+            "max.partition.fetch.bytes": min(FETCH_BYTES, settings.buffered_bytes),
+            "queued.max.messages.kbytes": settings.buffered_bytes // 1024,
+        }
+    )

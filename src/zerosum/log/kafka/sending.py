@@ -3,6 +3,8 @@ Sessions of a producer. A session is idempotent: within it nothing is repeated, 
 
     send --> librdkafka's queue --> broker, replicas --> its thread --> event loop: the offset
 
+    renew: what is sent waits --> what is under way is delivered --> another producer --> what waits, in its order
+
 Once one message can't be delivered, all that is under way fails and the session is done: a message that came later must not be there
 without an earlier one. What failed may be in its stream, or come there yet.
 """
@@ -12,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar, final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from zerosum.log.kafka.settings import KafkaSettings
+from zerosum.log.kafka.settings import KafkaSettings, Login
 from zerosum.log.streams import DeliveryFailed
 
 POLL_S: Final = 0.1
@@ -70,18 +73,12 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._alive = alive
         self._waits = waits
-        self._producer = Producer(
-            {
-                **settings.common(warn),
-                "enable.idempotence": True,
-                "enable.gapless.guarantee": True,
-                "acks": "all",
-                "linger.ms": 0,  # a message is many records already
-                "message.timeout.ms": int(settings.delivery_s * 1000),
-                "queue.buffering.max.kbytes": settings.queued_bytes // 1024,
-            }
-        )
+        self._warn = warn
+        self._producer = producer(settings, warn)
         self._under_way: set[asyncio.Future[int]] = set()
+        self._all_ended = asyncio.Event()  # nothing is under way
+        self._held: deque[tuple[asyncio.Future[int], str, int, bytes]] = deque()  # until another producer is there
+        self._is_held = False
         self._ended: list[Sent] = []  # by the thread, not handed over yet
         self._closing = False
         self._thread = threading.Thread(target=self._poll, name="kafka producer", daemon=True)
@@ -92,6 +89,13 @@ class Session:
         if self.failed is not None:
             raise DeliveryFailed(self.failed)
         waits: asyncio.Future[int] = self._loop.create_future()
+        if self._is_held:
+            self._held.append((waits, topic, partition, data))
+        else:
+            self._produce(waits, topic, partition, data)
+        return await waits
+
+    def _produce(self, waits: asyncio.Future[int], topic: str, partition: int, data: bytes) -> None:
         began_us = time.time_ns() // 1000
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -103,10 +107,26 @@ class Session:
             self._producer.produce(topic, data, partition=partition, on_delivery=delivered)
         except (BufferError, KafkaException) as error:
             self._fail(f"{topic}, partition {partition}: {error}")
-            raise DeliveryFailed(str(self.failed)) from error
+            self._refuse(waits)
+            return
         self._under_way.add(waits)
+        self._all_ended.clear()
         self._waits.sent(self._loop.time())
-        return await waits
+
+    def set_login(self, login: Login) -> None:
+        """For connections that are made from now on."""
+        self._producer.set_sasl_credentials(login.user, login.password)
+
+    async def renew(self, settings: KafkaSettings) -> None:
+        """By another producer. To be called once at a time."""
+        self._is_held = True
+        if self._under_way:
+            await self._all_ended.wait()
+        if self.failed is None:
+            self._producer = producer(settings, self._warn)
+        self._is_held = False
+        while self._held:
+            self._produce(*self._held.popleft())
 
     def close(self) -> None:
         """Let go of what is under way. To be called once, in the event loop."""
@@ -125,6 +145,12 @@ class Session:
             self.failed = why
             self._closing = True
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+            while self._held:
+                self._refuse(self._held.popleft()[0])
+
+    def _refuse(self, waits: asyncio.Future[int]) -> None:
+        if not waits.done():  # somebody waits
+            waits.set_exception(DeliveryFailed(str(self.failed)))
 
     # ------------------------------------------------------------------ the thread
 
@@ -159,3 +185,19 @@ class Session:
                 waits.set_result(offset)
         if any(offset is not None for _, offset, _ in ended):
             self._alive()
+        if not self._under_way:
+            self._all_ended.set()
+
+
+def producer(settings: KafkaSettings, warn: Callable[[str], None]) -> Producer:
+    return Producer(
+        {
+            **settings.common(warn),
+            "enable.idempotence": True,
+            "enable.gapless.guarantee": True,
+            "acks": "all",
+            "linger.ms": 0,  # a message is many records already
+            "message.timeout.ms": int(settings.delivery_s * 1000),
+            "queue.buffering.max.kbytes": settings.queued_bytes // 1024,
+        }
+    )

@@ -27,6 +27,9 @@ from zerosum.errors import ZerosumError
 from zerosum.log.kafka.settings import KafkaSettings, error_text
 
 REQUEST_S: Final = 10.0
+LIST_S: Final = 5.0
+NOT_BELIEVED: Final = "certificate verify failed"
+NOT_LET_IN: Final = "_AUTHENTICATION"
 KNOWN_POLL_S: Final = 0.05
 KNOWN_TIMES: Final = 20  # in a row that all are known to whichever broker is asked
 
@@ -46,6 +49,10 @@ TRANSIENT: Final = {"usage": {"retention.ms": "600000"}}
 """Of topics that are not kept: what differs."""
 
 
+class KafkaRefused(ZerosumError):
+    """The brokers are not believed to be the ones, or do not believe that this process is who it says. Waiting does not mend it."""
+
+
 class TopicsWrong(ZerosumError):
     """The topics are not as a deployment needs them."""
 
@@ -63,11 +70,26 @@ class Topics:
     """`partitions`: by topic, without the prefix. `replication`: of those that are made, and the least that the others must have."""
 
     def __init__(self, settings: KafkaSettings, partitions: dict[str, int], replication: Replication) -> None:
+        self._settings = settings
         self._replication = replication
         self._prefix = settings.prefix
         self._partitions = {f"{settings.prefix}.{topic}": count for topic, count in partitions.items()}
         self._heard = ""  # the last that went wrong with a connection
         self._client = AdminClient(settings.common(self._hear))
+
+    def _raise_if_refused(self) -> None:
+        """KafkaRefused."""
+        if NOT_BELIEVED in self._heard:
+            raise KafkaRefused(
+                f"The certificate of Kafka at {self._settings.servers} is not believed: {self._heard}. It must be by an authority in"
+                " kafka.ca_file, and name the address that the broker is reached at."
+            )
+        if self._heard.startswith(NOT_LET_IN):
+            login = self._settings.login
+            raise KafkaRefused(
+                f"Kafka at {self._settings.servers} does not let {login.user if login is not None else 'a process without a user'} in:"
+                f" {self._heard}. See kafka.user, kafka.password_file and kafka.mechanism."
+            )
 
     def _hear(self, text: str) -> None:
         """When the client is polled. That all brokers are down is what comes last, and of no use."""
@@ -75,7 +97,7 @@ class Topics:
             self._heard = text
 
     async def make(self) -> list[str]:
-        """Make those that are missing; their names. KafkaException, TopicsWrong."""
+        """Make those that are missing; their names. KafkaException, KafkaRefused, TopicsWrong."""
         existing = await self._existing()
         wanted = [
             NewTopic(topic, count, self._replication.factor, config=self._configuration(topic))
@@ -114,8 +136,12 @@ class Topics:
             if code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicsWrong(f"A topic can't be made: {error_text(error.args[0])}") from error
 
+    async def answers(self) -> None:
+        """That a broker does, with these settings. KafkaException, KafkaRefused."""
+        await self._existing()
+
     async def check(self) -> dict[str, str]:
-        """The id of each topic: another one of the same name has another. KafkaException; TopicsWrong, with all that is."""
+        """The id of each topic: another one of the same name has another. KafkaException, KafkaRefused; TopicsWrong, with all that is."""
         found = await self._existing()
         faults = [self._fault(topic, count, found.get(topic)) for topic, count in self._partitions.items()]
         if not any(faults):
@@ -142,10 +168,12 @@ class Topics:
         return ""
 
     async def _existing(self) -> dict[str, TopicMetadata]:
+        """KafkaException, KafkaRefused."""
         try:
-            listed = await asyncio.to_thread(self._client.list_topics, timeout=REQUEST_S)
+            listed = await asyncio.to_thread(self._client.list_topics, timeout=LIST_S)
         except KafkaException as error:  # which does not say why no broker was reached
             self._client.poll(0)
+            self._raise_if_refused()
             raise KafkaException(KafkaError(error.args[0].code(), self._heard or error.args[0].str())) from error
         return {name: topic for name, topic in listed.topics.items() if topic.error is None}
 

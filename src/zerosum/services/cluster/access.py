@@ -1,7 +1,9 @@
 """
-Which topics each role reads and writes: what the brokers hold its user to. The user is <cluster.name>-<role>.
+Which topics and tables each role reads and writes: what the brokers and the database hold its user to. In Kafka the user is
+<cluster.name>-<role>, in the database <cluster.name>_<role>.
 
-Always true: nobody but UBSCore writes orders. Whoever could write them as a shard would be believed.
+Always true: nobody but UBSCore writes orders. Whoever could write them as a shard would be believed. And every table of the schema is named
+here: a role that is not said to need one has nothing of it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from typing import Final
 
 from zerosum.log.kafka.grants import Access
 from zerosum.log.kafka.settings import user_of
+from zerosum.settlement.cql import tables
+from zerosum.settlement.cql.grants import TableAccess
+from zerosum.settlement.cql.session import role_of
 
 READS: Final = {
     "gateway": ("account-events", "market-events", "usage"),
@@ -26,7 +31,29 @@ WRITES: Final = {
     "matching": ("market-events", "commands"),
 }
 
+MADE: Final = ("deployment", "schema_migrations")
+"""Written by `zerosum cluster init` alone: what belongs together."""
+RECORD: Final = (*sorted({table.name for table in tables.ALL}), "settlement_state")
+IDENTITIES: Final = ("documents", "document_changes")
+"""API keys, people, sessions, the trail: sealed."""
+
+TABLES_READ: Final = {
+    "gateway": (*MADE, *RECORD, *IDENTITIES),
+    "admin": (*MADE, *RECORD, *IDENTITIES),
+    "settlement": (*MADE, "settlement_state"),
+}
+TABLES_WRITTEN: Final = {
+    "gateway": IDENTITIES,
+    "admin": IDENTITIES,
+    "settlement": RECORD,
+}
+
 
 def accesses(name: str) -> list[Access]:
-    """Of the deployment of that name."""
+    """To topics, in the deployment of that name."""
     return [Access(user_of(name, role), reads, WRITES.get(role, ())) for role, reads in READS.items()]
+
+
+def table_accesses(name: str) -> list[TableAccess]:
+    """To tables, of every role: of most to none."""
+    return [TableAccess(role_of(name, role), TABLES_READ.get(role, ()), TABLES_WRITTEN.get(role, ())) for role in READS]

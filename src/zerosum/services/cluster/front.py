@@ -32,7 +32,7 @@ from zerosum.services.cluster.gateway import ClusterEntry, GatewaySettings
 from zerosum.services.cluster.joining import RETRY_S, RETRY_S_MAX, Deployment, NotThere
 from zerosum.services.cluster.signing import guarded
 from zerosum.services.cluster.topology import Streams
-from zerosum.settlement.cql.session import Session
+from zerosum.settlement.cql.session import CqlSettings, Session
 from zerosum.settlement.cql.store import CqlRowStore
 from zerosum.views.views import Views
 
@@ -77,7 +77,8 @@ class Front:
         store = CqlRowStore(session, deployment.epoch)
         streams = guarded(Streams(topology, link.stream), key, None, report)
         self.entry = ClusterEntry(topology, streams, self.views, store, settings.entry, clock_us, link.probe)
-        self.identities = Identities(CqlDocuments.connect(session.settings), settings.master_key, tell=tell_of_trail)
+        self._documents = CqlDocuments.connect(session.settings)
+        self.identities = Identities(self._documents, settings.master_key, tell=tell_of_trail)
         self.running.callback(self.identities.close)
         self.stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
@@ -100,6 +101,10 @@ class Front:
         for door in doors:
             await door.start()
             self.running.push_async_callback(door.stop)
+
+    async def renew(self, settings: CqlSettings) -> None:
+        """Reach identities with another password, or by other certificates. StoreFailed, DatabaseRefused: it goes on as it was."""
+        await self._documents.renew(settings)
 
     async def stop(self) -> None:
         """Answer what is under way, then let go."""

@@ -34,7 +34,10 @@ FILE: Final = "deployment.json"
 LOCK: Final = "lock"
 KAFKA: Final = "Kafka"
 DATABASE: Final = "the database"
-SETTINGS: Final = {KAFKA: "kafka.servers, and kafka.user and kafka.password_file,", DATABASE: "database.hosts and database.port"}
+SETTINGS: Final = {
+    KAFKA: "kafka.servers, kafka.user and kafka.ca_file (for TLS)",
+    DATABASE: "database.hosts, database.port and database.ca_file (for TLS)",
+}
 RETRY_S: Final = 0.2
 RETRY_S_MAX: Final = 5.0
 EPOCH: Final = 1
@@ -92,14 +95,14 @@ async def wait_for(what: str, ask: Callable[[], Awaitable[T]], limit_s: float, r
 async def topics_of(
     settings: KafkaSettings, topology: Topology, replication: Replication, limit_s: float, report: Report
 ) -> dict[str, str]:  # fmt: skip
-    """The ids of the deployment's topics. NotThere, TopicsWrong."""
+    """The ids of the deployment's topics. NotThere, KafkaRefused, TopicsWrong."""
     return await wait_for(KAFKA, Topics(settings, partitions_by_topic(topology), replication).check, limit_s, report)
 
 
 async def database_of(
     settings: CqlSettings, topology: Topology, topics: dict[str, str], limit_s: float, report: Report
 ) -> tuple[Session, Deployment]:  # fmt: skip
-    """The deployment's database. NotThere, CqlSchemaWrong, OtherDeployment."""
+    """The deployment's database. NotThere, DatabaseRefused, CqlSchemaWrong, OtherDeployment."""
     session = await wait_for(DATABASE, lambda: Session.connect(settings), limit_s, report)
     try:
         await require_current(session)
