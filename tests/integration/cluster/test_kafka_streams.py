@@ -180,6 +180,26 @@ async def test_what_waits_for_another_producer_comes_after_what_was_under_way(ka
         assert await writer.append(b"after") == 7
 
 
+async def test_another_producer_comes_however_much_is_sent(kafka: KafkaSettings) -> None:
+    """There is always something under way, unless what comes waits."""
+    async with linked(kafka) as link:
+        writer, session, sent, enough = link.stream("commands.0").writer(), link.session(), list[int](), asyncio.Event()
+
+        async def send() -> None:
+            while not enough.is_set():
+                sent.append(await writer.append(b"all the time"))
+
+        senders = [asyncio.create_task(send()) for _ in range(20)]
+        for _ in range(5):
+            await asyncio.wait_for(session.renew(kafka), 30.0)
+            count = len(sent)
+            while len(sent) < count + 100:  # noqa: ASYNC110  many tasks send
+                await asyncio.sleep(0.01)
+        enough.set()
+        await asyncio.wait_for(asyncio.gather(*senders), 30.0)
+        assert sorted(sent) == list(range(len(sent)))
+
+
 async def test_what_waits_for_another_producer_fails_with_what_was_under_way(kafka: KafkaSettings, servers: DevCluster) -> None:
     """Nothing may follow a gap, also not by way of another producer."""
     (broker,) = servers.brokers
