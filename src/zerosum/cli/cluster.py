@@ -227,6 +227,7 @@ def show(deployment: DevDeployment) -> None:
     console = deployment.of_role("admin")[0]
     typer.echo(
         f"kafka {deployment.servers.kafka_servers}   cql 127.0.0.1:{deployment.servers.cql_port}   logs {deployment.folder}/*.log\n"
+        f"Both speak TLS by {deployment.servers.security.ca_file}, and let in admin by {deployment.servers.folder}/*.password.\n"
         f"Operate it by its console's directory: zerosum account open 1001 --data {console.data}\n"
         f"Make keys in its database: zerosum key create 1001 --cluster --config {deployment.config}"
     )

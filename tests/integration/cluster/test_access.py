@@ -285,6 +285,30 @@ def test_what_is_secret_is_its_owner_s_alone(deployment: DevDeployment) -> None:
     assert {file.name: file.stat().st_mode & 0o077 for file in tells if file.stat().st_mode & 0o077} == {}
 
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""127.0.0.1, the same within IPv6, and ::1, as the kernel writes them."""
+
+
+def listening(pid: int) -> set[str]:
+    """The addresses that a process listens on."""
+    held, found = set(), set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed just now
+            held.add(str(file.readlink()))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in held:
+                found.add(fields[1].partition(":")[0])
+    return found
+
+
+def test_nobody_but_this_machine_reaches_a_process(deployment: DevDeployment) -> None:
+    """Java's own management too, which asks nobody who he is."""
+    assert {process.name: found for process in deployment.processes if not (found := listening(process.pid)) <= LOOPBACK} == {}
+    assert all(listening(server.pid) for server in deployment.servers.servers)
+
+
 @pytest.mark.parametrize(
     ("section", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -172,6 +173,24 @@ async def test_a_database_that_is_gone_fails_and_comes_back(cql: CqlSettings, se
                     break
                 except StoreFailed:
                     await asyncio.sleep(0.1)
+
+
+async def test_statements_under_way_end_well_when_another_connection_takes_over(cql: CqlSettings) -> None:
+    """Of several pages too: the whole answer is read where it began."""
+    async with recorded(cql) as (session, store):
+        rows = Rows()
+        rows.markets += [MarketRow(symbol, 1, 100, 10, 5) for symbol in range(12_000)]  # more than a page
+        await store.write(MARKETS, rows, Settled(1, b"1"))
+        for _ in range(3):
+            reads = [asyncio.create_task(session.execute(tables.MARKETS.select)) for _ in range(4)]
+            writes = [asyncio.create_task(store.write(MARKETS, Rows(), Settled(1, b"1"))) for _ in range(20)]
+            await asyncio.sleep(0.01)
+            await session.renew(cql)
+            assert [len(found) for found in await asyncio.gather(*reads)] == [12_000] * 4
+            await asyncio.gather(*writes)
+        with pytest.raises(StoreFailed):
+            await session.renew(replace(cql, port=1))
+        assert await store.settled(MARKETS) == (1, b"1"), "it goes on as it was"
 
 
 async def test_the_gateway_reads_what_the_embedded_record_would_say(cql: CqlSettings, tmp_path: Path) -> None:

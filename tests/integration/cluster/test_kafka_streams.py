@@ -161,6 +161,67 @@ async def test_a_session_that_failed_is_done_and_the_next_goes_on(kafka: KafkaSe
     assert any("_ALL_BROKERS_DOWN" in line for line in said), "whoever operates it is told"
 
 
+async def test_what_waits_for_another_producer_comes_after_what_was_under_way(kafka: KafkaSettings, servers: DevCluster) -> None:
+    (broker,) = servers.brokers
+    async with linked(kafka) as link:
+        writer, session = link.stream("commands.0").writer(), link.session()
+        await writer.append(b"before")
+        broker.signal(signal.SIGSTOP)
+        under_way = [asyncio.create_task(writer.append(b"under way %d" % number)) for number in range(3)]
+        await asyncio.sleep(0.1)
+        renewed = asyncio.create_task(session.renew(kafka))
+        await asyncio.sleep(0.1)
+        held = [asyncio.create_task(writer.append(b"held %d" % number)) for number in range(3)]
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in (*under_way, renewed, *held))
+        broker.signal(signal.SIGCONT)
+        await renewed
+        assert await asyncio.gather(*under_way, *held) == [1, 2, 3, 4, 5, 6]
+        assert await writer.append(b"after") == 7
+
+
+async def test_another_producer_comes_however_much_is_sent(kafka: KafkaSettings) -> None:
+    """There is always something under way, unless what comes waits."""
+    async with linked(kafka) as link:
+        writer, session, sent, enough = link.stream("commands.0").writer(), link.session(), list[int](), asyncio.Event()
+
+        async def send() -> None:
+            while not enough.is_set():
+                sent.append(await writer.append(b"all the time"))
+
+        senders = [asyncio.create_task(send()) for _ in range(20)]
+        for _ in range(5):
+            await asyncio.wait_for(session.renew(kafka), 30.0)
+            count = len(sent)
+            while len(sent) < count + 100:  # noqa: ASYNC110  many tasks send
+                await asyncio.sleep(0.01)
+        enough.set()
+        await asyncio.wait_for(asyncio.gather(*senders), 30.0)
+        assert sorted(sent) == list(range(len(sent)))
+
+
+async def test_what_waits_for_another_producer_fails_with_what_was_under_way(kafka: KafkaSettings, servers: DevCluster) -> None:
+    """Nothing may follow a gap, also not by way of another producer."""
+    (broker,) = servers.brokers
+    async with linked(kafka) as link:
+        writer, session = link.stream("commands.0").writer(), link.session()
+        await writer.append(b"before")
+        with killed(broker):
+            under_way = asyncio.create_task(writer.append(b"under way"))
+            await asyncio.sleep(0.1)
+            renewed = asyncio.create_task(session.renew(kafka))
+            await asyncio.sleep(0.1)
+            held = asyncio.create_task(writer.append(b"held"))
+            results = await asyncio.gather(under_way, held, return_exceptions=True)
+            assert [type(result) for result in results] == [DeliveryFailed, DeliveryFailed]
+            await renewed
+            with pytest.raises(DeliveryFailed):
+                await writer.append(b"never")
+        await link.stream("commands.0").writer().append(b"after")
+        found = await link.stream("commands.0").read(0)
+        assert [each.data for each in found if each.data != b"under way"] == [b"before", b"after"]
+
+
 async def test_topics_are_made_once_and_held_to_what_they_must_be(kafka: KafkaSettings) -> None:
     topics = Topics(kafka, PARTITIONS, ONE_BROKER)
     with pytest.raises(TopicsWrong, match=rf"The topic {kafka.prefix}.commands is missing: make it with `zerosum cluster init`"):

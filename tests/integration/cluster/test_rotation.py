@@ -32,6 +32,7 @@ from zerosum.settlement.cql.session import DatabaseRefused, Session, role_of
 
 LIMIT_S = 60.0
 RENEWALS = "zerosum_renewals_total"
+FAILURES = "zerosum_database_failures_total"
 ONE_BROKER = Replication(1, 1)
 
 
@@ -101,7 +102,10 @@ async def test_the_passwords_of_the_database_are_changed_under_load(deployment: 
         time.sleep(2.0)  # in which it is tried in vain
         deployment.servers.make_users({}, passwords)
 
+    (settlement,) = deployment.of_role("settlement")
+    failures = await asyncio.to_thread(settlement.metric, FAILURES)
     nothing_failed(await chaos.during("passwords of the database", "change", lambda: until_renewed(services, change, lambda _: 1)))
+    assert await asyncio.to_thread(settlement.metric, FAILURES) == failures, "what was under way ended well"
     with pytest.raises(DatabaseRefused, match="does not let zerosum_settlement in"):
         await Session.connect(before)
     seen = await chaos.disturb(DATABASE, KILL)  # all connect anew
