@@ -50,7 +50,9 @@ class Venue:
         return browser
 
     def actions(self) -> list[tuple[str, str, str]]:
-        return [(entry.by, entry.action, entry.outcome) for entry in self.identities.trail.entries()]
+        """By whom, what, and how it ended: what operators did, and then what users did."""
+        entries = [*self.identities.trail.entries(), *self.identities.users_trail.entries()]
+        return [(entry.by, entry.action, entry.outcome) for entry in entries]
 
 
 @asynccontextmanager

@@ -31,6 +31,9 @@ def is_other(receiver: str, name: str) -> bool:
 
 A_TABLE: Final = "a Table's own statement, and Tables are constants: settlement/cql/tables.py"
 MADE_BEFORE: Final = "what was made of a statement, which was looked at where it was given"
+A_PASSWORD: Final = "a development cluster's own, of hexadecimal digits: what a role is made with can't be bound"
+A_ROLE: Final = "a role's name, quoted: it can't be bound"
+A_GRANT: Final = "a table of the keyspace that services/cluster/access.py names, or a permission, which are constants: they can't be bound"
 EXCEPTIONS: Final = {
     ("services/cluster/audit.py", "table.select"): A_TABLE,
     ("settlement/cql/history.py", "table.hours"): A_TABLE,
@@ -39,7 +42,14 @@ EXCEPTIONS: Final = {
     ("settlement/cql/store.py", "first.table.insert"): A_TABLE,
     ("settlement/cql/session.py", "rows"): "of Session.batch, which CqlRowStore alone calls, with a Table's own statement",
     ("settlement/cql/session.py", "acsylla.create_statement(statement)"): MADE_BEFORE,
-    ("settlement/cql/session.py", "await self._bound(statement, values)"): MADE_BEFORE,
+    ("settlement/cql/session.py", "await connection.bound(statement, values)"): MADE_BEFORE,
+    ("devcluster/cassandra.py", "passwords.items()"): A_PASSWORD,
+    ("devcluster/cassandra.py", "admin.password"): A_PASSWORD,
+    ("settlement/cql/grants.py", "quoted(access.user)"): A_ROLE,
+    ("settlement/cql/grants.py", "quoted(role)"): A_ROLE,
+    ("settlement/cql/grants.py", "await self._granted(access.user)"): "taken away from what is wanted, and no part of what is left",
+    ("settlement/cql/grants.py", "wanted(self._keyspace, access)"): A_GRANT,
+    ("settlement/cql/grants.py", "resource.strip('<>')"): A_GRANT,
     (
         "settlement/cql/schema.py",
         "settings.keyspace",

@@ -81,7 +81,7 @@ def service(
     permission = {Work.DEPOSITS: DEPOSIT, Work.PAYOUTS: PAYOUT}[work]
     pem = read_pem(public_key) if public_key is not None else None
     with opened_identities(data, config, cluster) as opened:
-        made = opened.identities.keys.create(Wanted(NOBODY, (permission,), pem, tuple(address), label))
+        made = opened.identities.service_keys.create(Wanted(NOBODY, (permission,), pem, tuple(address), label))
         opened.settle()
     show_made(made, NOBODY, public_key, as_json=as_json)
 
@@ -105,7 +105,8 @@ def list_keys(
 ) -> None:
     """List keys, never their secrets."""
     with opened_identities(data, config, cluster) as opened:
-        found = opened.identities.keys.list(account)
+        identities = opened.identities
+        found = identities.keys.list(account) + (identities.service_keys.list() if account is None else [])
     if as_json:
         typer.echo(json.dumps([key._asdict() for key in found]))
         return
@@ -126,7 +127,9 @@ def revoke(
 ) -> None:  # fmt: skip
     """Revoke a key for good."""
     with opened_identities(data, config, cluster) as opened:
-        opened.identities.keys.revoke(api_key)
+        identities = opened.identities
+        keys = identities.service_keys if identities.service_keys.get(api_key) is not None else identities.keys
+        keys.revoke(api_key)
         opened.settle()
     typer.echo("revoked")
 

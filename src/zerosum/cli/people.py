@@ -111,7 +111,7 @@ def deactivate_operator(
 
 def reset(opened: Opened, people: People, name: str, as_json: bool) -> None:
     password = secrets.token_urlsafe(TEMPORARY_BYTES)
-    with opened.identities.trail.noted(by=MACHINE, action=f"{people.kind.name}.reset", about=f"{people.kind.name} {name}"):
+    with opened.identities.trail.noted(by=MACHINE, action=f"{people.kind.noun}.reset", about=f"{people.kind.noun} {name}"):
         person = people.reset(name, password)
     tell(person, password, as_json)
 

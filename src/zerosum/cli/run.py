@@ -28,6 +28,7 @@ from zerosum.cli.secure import add_tls_metrics
 from zerosum.cli.service import Frame, run_service
 from zerosum.cli.up import PortOption, withdrawal_settings
 from zerosum.errors import ConfigError
+from zerosum.identity.keyring import KeyRing
 from zerosum.log.disk import OsDisk
 from zerosum.ops.metrics import Metrics
 from zerosum.ops.settings import Given
@@ -173,7 +174,7 @@ def gateway(
         session, front = await front_of(frame, "gateway")
         service = GatewayService(front, session, sockets["rest"], sockets["websocket"], gateway_doors(settings))
         await service.start()
-        add_front(frame, front)
+        add_front(frame, front, front.identities.ring)
         frame.metrics.read_gauge("zerosum_rest_connections", "REST connections.", lambda: service.rest.connections)
         frame.metrics.read_gauge("zerosum_websocket_connections", "WebSocket connections.", lambda: service.websocket.connections)
         add_tls_metrics(frame.metrics, frame.tls, rest=service.rest, websocket=service.websocket)
@@ -201,7 +202,7 @@ def admin(
             withdrawal_settings(settings),
         )  # fmt: skip
         await service.start()
-        add_front(frame, front)
+        add_front(frame, front, front.identities.service_ring)
         add_tls_metrics(frame.metrics, frame.tls, admin=service.listener)
         return front.stopped
 
@@ -279,11 +280,11 @@ def add_copy_metrics(metrics: Metrics, kept: Kept) -> None:
         )
 
 
-def add_front(frame: Frame, front: Front) -> None:
-    """Checks and metrics of a gateway and of the console, and the file of the master key."""
+def add_front(frame: Frame, front: Front, ring: KeyRing) -> None:
+    """Checks and metrics of a gateway and of the console, and the file of the master key. `ring`: of those who come through its doors."""
     following = asyncio.create_task(follow_master_key(frame.settings, front.identities))
     frame.running.callback(following.cancel)
-    frame.readiness.add("keys", front.identities.ring.unreadable)
+    frame.readiness.add("keys", ring.unreadable)
     frame.readiness.add("clock", front.clock_fault)
     frame.readiness.add("machines", front.entry.all_stalled)
     metrics = frame.metrics

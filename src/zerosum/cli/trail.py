@@ -1,5 +1,5 @@
 """
-`zerosum trail`: the account of what operators did, shown and verified.
+`zerosum trail`: the accounts of what operators did, and of what users did, shown and verified.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from typing import Annotated
 import msgspec
 import typer
 
-from zerosum.cli.identities import ClusterOption, opened_identities
+from zerosum.cli.identities import ClusterOption, Opened, opened_identities
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.errors import ConfigError
-from zerosum.identity.trail import Written
+from zerosum.identity.trail import Trail, Written
 
-cli = typer.Typer(no_args_is_help=True, help="Show and verify what operators did.")
+cli = typer.Typer(no_args_is_help=True, help="Show and verify what operators did, and users.")
+
+UsersOption = Annotated[bool, typer.Option("--users", help="What users did with their passwords, keys and money; not what operators did.")]
 
 
 @cli.command("list")
 def list_entries(
     after: Annotated[int, typer.Option(help="Entries with higher numbers.", min=0)] = 0,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 200,
+    users: UsersOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
     cluster: ClusterOption = False,
@@ -31,7 +34,7 @@ def list_entries(
 ) -> None:
     """List entries, oldest first."""
     with opened_identities(data, config, cluster) as opened:
-        entries = opened.identities.trail.entries(after, limit)
+        entries = trail_of(opened, users=users).entries(after, limit)
     if as_json:
         typer.echo(json.dumps([{**msgspec.to_builtins(entry), "hash": entry.hash()} for entry in entries]))
         return
@@ -47,6 +50,7 @@ def verify(
     known: Annotated[
         str | None, typer.Option(help="An entry that is known from elsewhere, such as a log: NUMBER:HASH. It must be there.")
     ] = None,
+    users: UsersOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
     cluster: ClusterOption = False,
@@ -54,11 +58,15 @@ def verify(
 ) -> None:
     """Verify that no entry is missing, and none was changed."""
     with opened_identities(data, config, cluster) as opened:
-        last = opened.identities.trail.verify(written(known) if known is not None else None)
+        last = trail_of(opened, users=users).verify(written(known) if known is not None else None)
     if as_json:
         typer.echo(json.dumps(last._asdict()))
     else:
         typer.echo(f"{last.number} entries follow each other; the last is {last.number}:{last.hash}")
+
+
+def trail_of(opened: Opened, *, users: bool) -> Trail:
+    return opened.identities.users_trail if users else opened.identities.trail
 
 
 def moment(time_us: int) -> str:

@@ -10,6 +10,8 @@ from typing import Final
 
 import structlog
 
+from zerosum.console.desk import Desk
+from zerosum.console.desk_pages import DeskPages
 from zerosum.console.http import BODY_BYTES_MAX, Console, Doorkeeper, Limits
 from zerosum.console.machines import Machines
 from zerosum.console.money import MoneyPages
@@ -45,25 +47,25 @@ class WithdrawalSettings:
     cool_down_s: float = 86_400.0
 
 
-def money_of(machines: Machines, identities: Identities, settings: WithdrawalSettings) -> MoneyPages:
-    treasury = Treasury(machines, WithdrawalBook(identities.vault, settings.cool_down_s), settings.rules)
-    return MoneyPages(machines, treasury, identities.users, identities.keys, identities.trail)
+def treasury_of(machines: Machines, identities: Identities, settings: WithdrawalSettings) -> Treasury:
+    return Treasury(machines, WithdrawalBook(identities.vault, settings.cool_down_s), settings.rules)
 
 
-def user_console(money: MoneyPages, identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:
+def user_console(treasury: Treasury, identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:
     """Made in the event loop, as the other."""
-    pages = UserPages(identities.users, identities.user_sessions, identities.keys, identities.trail)
+    trail = identities.users_trail
+    pages = UserPages(identities.users, identities.user_sessions, identities.keys, trail)
+    money = MoneyPages(treasury, identities.users, identities.keys, trail)
     doorkeeper = Doorkeeper(identities.users, identities.user_sessions, USER_COOKIE, identities.ring, trusted_proxies)
-    return Console([*pages.endpoints(), *money.of_users()], doorkeeper, limits)
+    return Console([*pages.endpoints(), *money.endpoints()], doorkeeper, limits)
 
 
-def operator_console(machines: Machines, money: MoneyPages, identities: Identities, trusted_proxies: frozenset[str]) -> Console:
+def operator_console(desk: Desk, identities: Identities, trusted_proxies: frozenset[str]) -> Console:
     """With an allowance of its own: clients of the exchange do not use it up."""
-    pages = OperatorPages(
-        machines, identities.operators, identities.operator_sessions, identities.users, identities.user_sessions, identities.keys,
-        identities.trail, identities.proposals, money,
+    pages = OperatorPages(desk.treasury.machines, identities, DeskPages(desk, identities.trail))
+    doorkeeper = Doorkeeper(
+        identities.operators, identities.operator_sessions, OPERATOR_COOKIE, identities.service_ring, trusted_proxies
     )  # fmt: skip
-    doorkeeper = Doorkeeper(identities.operators, identities.operator_sessions, OPERATOR_COOKIE, identities.ring, trusted_proxies)
     return Console(pages.endpoints(), doorkeeper, RequestLimits(OPERATORS))
 
 
@@ -73,8 +75,8 @@ def operator_server(
     return HttpServer(console, listener, BOUNDS, name="admin", trusted_proxies=trusted_proxies, tls=tls)
 
 
-def tell_of_trail(entry: Entry, digest: str) -> None:
+def tell_of_trail(trail: str, entry: Entry, digest: str) -> None:
     """An entry's number and hash in the process's log, which is kept elsewhere."""
     log.info(
-        "trail", number=entry.number, hash=digest, by=entry.by, action=entry.action, about=entry.about, outcome=entry.outcome
+        trail, number=entry.number, hash=digest, by=entry.by, action=entry.action, about=entry.about, outcome=entry.outcome
     )  # fmt: skip

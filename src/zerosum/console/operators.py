@@ -8,24 +8,22 @@ of the rest. docs/reference/admin.md has the table.
 from __future__ import annotations
 
 import secrets
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 import msgspec
 
 from zerosum.console.access import ADMINS, ANY_OPERATOR, MARKETERS, SUPPORTERS, SWITCHES, UNREADY_OPERATOR, operators
 from zerosum.console.actions import ROOT, Action, Actions, Reason
+from zerosum.console.desk_pages import DeskPages
 from zerosum.console.http import NOT_THERE, Asked, Endpoint, Number
 from zerosum.console.login import LoginPages, shown, shown_key, shown_session
 from zerosum.console.machines import Machines
-from zerosum.console.money import MoneyPages
 from zerosum.console.notes import Notes
 from zerosum.console.switches import Canceled, Switches
 from zerosum.core import codes
-from zerosum.identity.keys import Keys
+from zerosum.identity.identities import Identities
 from zerosum.identity.people import ADMIN, SUPPORT, TEMPORARY_BYTES, VIEWER, People, PeopleError
-from zerosum.identity.proposals import Proposals
 from zerosum.identity.sessions import Sessions
-from zerosum.identity.trail import Trail
 from zerosum.views.views import Views
 
 Json = dict[str, Any]
@@ -54,8 +52,11 @@ class Status(Reason, kw_only=True):
     status: str
 
 
-class After(msgspec.Struct, forbid_unknown_fields=True):
+class OfTrail(msgspec.Struct, forbid_unknown_fields=True):
+    """`of`: what operators did, or users."""
+
     after: Number = 0
+    of: Literal["operators", "users"] = "operators"
 
 
 class OfAccount(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,30 +65,26 @@ class OfAccount(msgspec.Struct, forbid_unknown_fields=True):
 
 @final
 class OperatorPages:
-    def __init__(
-        self, machines: Machines, operators: People, operator_sessions: Sessions, users: People, user_sessions: Sessions, keys: Keys,
-        trail: Trail, proposals: Proposals, money: MoneyPages,
-    ) -> None:  # fmt: skip
+    def __init__(self, machines: Machines, identities: Identities, desk: DeskPages) -> None:
         self._machines = machines
-        self._operators = operators
-        self._operator_sessions = operator_sessions
-        self._users = users
-        self._user_sessions = user_sessions
-        self._keys = keys
-        self._trail = trail
+        self._operators, self._operator_sessions = identities.operators, identities.operator_sessions
+        self._users, self._user_sessions = identities.users, identities.user_sessions
+        self._keys, self._service_keys = identities.keys, identities.service_keys
+        self._trails = {"operators": identities.trail, "users": identities.users_trail}
         self._switches = Switches(machines)
-        self._login = LoginPages(operators, operator_sessions, ROOT, ANY_OPERATOR, UNREADY_OPERATOR, Notes(trail))
-        self._money = money
-        self.actions = Actions([*self._actions(), *money.actions()], trail, proposals)
+        notes = Notes(identities.trail)
+        self._login = LoginPages(self._operators, self._operator_sessions, ROOT, ANY_OPERATOR, UNREADY_OPERATOR, notes)
+        self._desk = desk
+        self.actions = Actions([*self._actions(), *desk.actions()], identities.trail, identities.proposals)
 
     def endpoints(self) -> list[Endpoint]:
         watchers, support = operators(VIEWER, ADMIN), operators(VIEWER, SUPPORT)
         return [
             *self._login.endpoints(),
             *self.actions.endpoints(),
-            *self._money.of_operators(),
+            *self._desk.endpoints(),
             Endpoint("GET", f"{ROOT}/operators", self.list_operators, watchers),
-            Endpoint("GET", f"{ROOT}/trail", self.list_trail, watchers, After),
+            Endpoint("GET", f"{ROOT}/trail", self.list_trail, watchers, OfTrail),
             Endpoint("GET", f"{ROOT}/users", self.list_users, support),
             Endpoint("GET", f"{ROOT}/users/{{user}}/sessions", self.list_user_sessions, support),
             Endpoint("GET", f"{ROOT}/keys", self.list_keys, support, OfAccount),
@@ -184,7 +181,9 @@ class OperatorPages:
         return {"keys": [shown_key(key) for key in self._keys.list(form.account)]}
 
     def revoke_key(self, key: str) -> Json:
-        return {"key": shown_key(self._keys.revoke(key))}
+        """A user's, or one of the venue's own programs."""
+        keys = self._service_keys if self._service_keys.get(key) is not None else self._keys
+        return {"key": shown_key(keys.revoke(key))}
 
     # ------------------------------------------------------------------ accounts and symbols
 
@@ -229,8 +228,8 @@ class OperatorPages:
     # ------------------------------------------------------------------ the trail
 
     def list_trail(self, asked: Asked) -> Json:
-        form: After = asked.form
-        entries = self._trail.entries(form.after, TRAIL_PAGE)
+        form: OfTrail = asked.form
+        entries = self._trails[form.of].entries(form.after, TRAIL_PAGE)
         return {"entries": [{**msgspec.to_builtins(entry), "hash": entry.hash()} for entry in entries]}
 
 

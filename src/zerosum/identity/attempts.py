@@ -46,25 +46,27 @@ class AttemptsRecord(msgspec.Struct, frozen=True):
     count: int
 
 
-ATTEMPTS: Final = Kind("attempts", AttemptsRecord)
+USER_ATTEMPTS: Final = Kind("attempts", AttemptsRecord)
+OPERATOR_ATTEMPTS: Final = Kind("console.attempts", AttemptsRecord)
 
 
 @final
 class Attempts:
-    """Shared by all threads of a process."""
+    """Of one kind of people. Shared by all threads of a process."""
 
-    def __init__(self, vault: Vault, clock_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, vault: Vault, kind: Kind[AttemptsRecord], clock_s: Callable[[], float] = time.time) -> None:
         self._vault = vault
+        self._kind = kind
         self._clock_s = clock_s
         self._lock = threading.Lock()
         self._window = 0
         self._by_address: dict[str, int] = {}
         self._by_pair: dict[tuple[str, str], int] = {}
 
-    def begin(self, kind: str, name: str, client: str) -> None:
+    def begin(self, name: str, client: str) -> None:
         """TooManyAttempts."""
         window = int(self._clock_s()) // WINDOW_S
-        owner, address = owner_of(kind, name), accountable(client)
+        owner, address = owner_of(name), accountable(client)
         with self._lock:
             if window != self._window:
                 self._window = window
@@ -78,29 +80,29 @@ class Attempts:
         if by_address > ADDRESS_MAX or by_pair > PAIR_MAX or self._count(owner, window) > NAME_MAX:
             raise TooManyAttempts(WINDOW_S - int(self._clock_s()) % WINDOW_S)
 
-    def succeeded(self, kind: str, name: str, client: str) -> None:
+    def succeeded(self, name: str, client: str) -> None:
         """It was who it belongs to."""
-        owner, address = owner_of(kind, name), accountable(client)
+        owner, address = owner_of(name), accountable(client)
         with self._lock:
             self._by_pair.pop((owner, address), None)
             self._by_address[address] = max(0, self._by_address.get(address, 0) - 1)
-        self._vault.remove(ATTEMPTS, owner, "")
+        self._vault.remove(self._kind, owner, "")
 
     def _count(self, owner: str, window: int) -> int:
         """A name's tries in this window, with this."""
         while True:
-            held = self._vault.get(ATTEMPTS, owner)
+            held = self._vault.get(self._kind, owner)
             count = held.record.count + 1 if held is not None and held.record.window == window else 1
             if count > NAME_MAX:
                 return count
             try:
                 version = held.version if held is not None else 0
-                self._vault.put(ATTEMPTS, owner, "", AttemptsRecord(window, count), version, lives_s=2 * WINDOW_S)
+                self._vault.put(self._kind, owner, "", AttemptsRecord(window, count), version, lives_s=2 * WINDOW_S)
             except Changed:
                 continue  # others try the same name: each of them counts
             return count
 
 
-def owner_of(kind: str, name: str) -> str:
+def owner_of(name: str) -> str:
     """What strangers send as a name may be anything, and long."""
-    return sha256(f"{kind} {name}".encode(errors="backslashreplace")).hexdigest()
+    return sha256(name.encode(errors="backslashreplace")).hexdigest()

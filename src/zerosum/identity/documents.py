@@ -5,7 +5,10 @@ Where identities are kept: small documents, each replaced only by who has seen w
     name    which of the owner's                                       version 1, 2, 3 ...: one more each time that it is written
 
     get, of_owner, every                                put(body, version that it replaces) --> Changed: somebody was faster
-    changes(after) --> what was written since, and how far that is
+    changes(kind, after) --> what was written of a kind since, and how far that is
+
+A kind whose name begins with "console." is written by the operators' console alone: of a cluster's database nobody else may, whatever keys
+they have. So a stolen gateway makes no operator, no approval, and no key of the venue's own programs.
 
 SqliteDocuments are in a file of the embedded exchange; CqlDocuments in a cluster's database. Calls may wait for a disk or a network, so
 an event loop makes them in other threads; any number of threads may call at a time.
@@ -16,9 +19,12 @@ Always true: a document is written whole or not at all; of two who replace the s
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from zerosum.errors import ZerosumError
+
+CONSOLES: Final = "console."
+"""How the name of a kind begins that is the console's alone."""
 
 
 class DocumentsFailed(ZerosumError):
@@ -45,7 +51,7 @@ class Place(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """`places`: what was written; the same may be there twice. `mark`: to be handed in the next time."""
+    """`places`: what was written, all of one kind; the same may be there twice. `mark`: to be handed in the next time."""
 
     places: list[Place]
     mark: int
@@ -71,7 +77,7 @@ class Documents(Protocol):
     def every(self, kind: str) -> list[Stored]:
         """Of all owners, in no order."""
 
-    def changes(self, mark: int) -> Changes:
+    def changes(self, kind: str, mark: int) -> Changes:
         """Since `mark`, which an earlier call gave; 0: from now on, so that nothing is found, and a mark to go on from."""
 
     def fault(self) -> str | None:

@@ -2,7 +2,7 @@
 All identities of an exchange together, as its processes have them.
 
     with closing(Identities(documents, master_key)) as identities:     opened: they can be read and changed
-        identities.follow()                                            a gateway's: what others change is noticed
+        identities.follow(identities.ring)                             a gateway's: what others change is noticed
 """
 
 from __future__ import annotations
@@ -12,65 +12,77 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from zerosum.identity.attempts import ATTEMPTS, Attempts
-from zerosum.identity.documents import Documents
-from zerosum.identity.keyring import KeyRing
-from zerosum.identity.keys import KEYS, KEYS_OF_ACCOUNT, Keys, Made, Wanted
+from zerosum.identity.attempts import OPERATOR_ATTEMPTS, USER_ATTEMPTS, Attempts
+from zerosum.identity.documents import Documents, DocumentsFailed
+from zerosum.identity.keyring import REFRESH_S, KeyRing
+from zerosum.identity.keys import KEYS, KEYS_OF_ACCOUNT, SERVICE_KEYS, Keys, Made, Wanted
 from zerosum.identity.passwords import Passwords
+from zerosum.identity.payouts import APPROVALS, PAYOUT_DAYS, PAYOUTS
 from zerosum.identity.people import OPERATORS, USERS, People
 from zerosum.identity.proposals import PROPOSALS, Proposals
 from zerosum.identity.sealing import MasterKey
 from zerosum.identity.sessions import OPERATOR_SESSIONS, USER_SESSIONS, Sessions
-from zerosum.identity.trail import ENTRIES, Entry, Trail
+from zerosum.identity.trail import OPERATORS_TRAIL, USERS_TRAIL, Tell, Trail
 from zerosum.identity.vault import Kind, Vault
 from zerosum.identity.withdrawals import ADDRESSES, DAYS, DEPOSITS, ORDERS, UNDONE
+from zerosum.net.sparing_log import SparingLog
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
-    KEYS, KEYS_OF_ACCOUNT, USERS, OPERATORS, USER_SESSIONS, OPERATOR_SESSIONS, ATTEMPTS, PROPOSALS, ENTRIES, ADDRESSES, ORDERS, DAYS,
-    UNDONE, DEPOSITS,
+    KEYS, KEYS_OF_ACCOUNT, USERS, USER_SESSIONS, USER_ATTEMPTS, USERS_TRAIL, ADDRESSES, ORDERS, DAYS, UNDONE,
+    SERVICE_KEYS, OPERATORS, OPERATOR_SESSIONS, OPERATOR_ATTEMPTS, OPERATORS_TRAIL, PROPOSALS, DEPOSITS, APPROVALS, PAYOUTS, PAYOUT_DAYS,
 )  # fmt: skip
 """All that there are."""
+
+_log: Final = SparingLog("gateway.keys")
 
 
 @final
 class Identities:
     """
-    The documents are closed with it, also where it can't be made. `tell`: of what is written to the trail, for a process that has a log.
-    DocumentsFailed, MasterKeyError.
+    The documents are closed with it, also where it can't be made. `tell`: of what is written to a trail, for a process that has a log.
+    DocumentsFailed, MasterKeyError. `service_keys`, `operators`, `operator_sessions`, `proposals` and `trail` are the console's.
     """
 
     def __init__(
         self, documents: Documents, master_key: MasterKey, clock_s: Callable[[], float] = time.monotonic,
-        tell: Callable[[Entry, str], None] = lambda entry, digest: None,
+        tell: Tell = lambda trail, entry, digest: None,
     ) -> None:  # fmt: skip
         try:
             self.vault = Vault(documents, master_key)
-            self.keys = Keys(self.vault)
-            self.ring = KeyRing(self.vault, clock_s)
-            self._passwords, attempts = Passwords(), Attempts(self.vault)
-            self.users = People(self.vault, USERS, self._passwords, attempts)
-            self.operators = People(self.vault, OPERATORS, self._passwords, attempts)
+            self.keys, self.ring = Keys(self.vault), KeyRing(self.vault, KEYS, clock_s)
+            self.service_keys, self.service_ring = Keys(self.vault, SERVICE_KEYS), KeyRing(self.vault, SERVICE_KEYS, clock_s)
+            self._passwords = Passwords()
+            self.users = People(self.vault, USERS, self._passwords, Attempts(self.vault, USER_ATTEMPTS))
+            self.operators = People(self.vault, OPERATORS, self._passwords, Attempts(self.vault, OPERATOR_ATTEMPTS))
             self.user_sessions = Sessions(self.vault, USER_SESSIONS)
             self.operator_sessions = Sessions(self.vault, OPERATOR_SESSIONS)
             self.proposals = Proposals(self.vault)
-            self.trail = Trail(self.vault, tell)
+            self.trail = Trail(self.vault, OPERATORS_TRAIL, tell)
+            self.users_trail = Trail(self.vault, USERS_TRAIL, tell)
         except BaseException:
             documents.close()
             raise
         self._stop = threading.Event()
         self._following: threading.Thread | None = None
 
-    def follow(self) -> None:
-        """From here on, until it is closed."""
-        self._following = threading.Thread(target=self._follow, name="identities", daemon=True)
+    def follow(self, *rings: KeyRing) -> None:
+        """Those of this process, read here and then kept up until it is closed. DocumentsFailed."""
+        for ring in rings:
+            ring.refresh()
+        self._following = threading.Thread(target=self._follow, args=(rings,), name="identities", daemon=True)
         self._following.start()
 
-    def _follow(self) -> None:
+    def _follow(self, rings: tuple[KeyRing, ...]) -> None:
         self._passwords.prepare()
-        self.ring.follow(self._stop)
+        while not self._stop.wait(REFRESH_S):
+            for ring in rings:
+                try:
+                    ring.refresh()
+                except DocumentsFailed as error:
+                    _log.warning("keys.unreadable", error=str(error))
 
     def create_key(self, wanted: Wanted) -> Made:
-        """One that is good here at once, and elsewhere within a second. KeysError, DocumentsFailed."""
+        """Of a user: one that is good here at once, and elsewhere within a second. KeysError, DocumentsFailed."""
         made = self.keys.create(wanted)
         self.ring.refresh()
         return made

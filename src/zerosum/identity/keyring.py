@@ -9,24 +9,20 @@ revocation that could not be seen does not stay unseen.
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Final, final
 
 from zerosum.errors import ZerosumError
-from zerosum.identity.documents import DocumentsFailed
 from zerosum.identity.keys import KEYS, KeyRecord
 from zerosum.identity.signatures import Verifier, verifier_of
-from zerosum.identity.vault import Held, Vault
-from zerosum.net.sparing_log import SparingLog
+from zerosum.identity.vault import Held, Kind, Vault
 
 REFRESH_S: Final = 0.25
 UNREAD_S: Final = 5.0
 RELOAD_S: Final = 60.0  # without a look at what has changed: then all is read, for stores do not tell of changes for ever
-
-_log: Final = SparingLog("gateway.keys")
 
 
 class Unreadable(ZerosumError):
@@ -64,19 +60,23 @@ class ApiKey:
 
 @final
 class KeyRing:
-    """`refresh` is called by one thread at a time, `find` by any. `clock_s` goes on whatever is done to the wall's."""
+    """
+    Of one kind. `refresh` is called by one thread at a time, `find` by any; before the first none is good. `clock_s` goes on whatever is
+    done to the wall's.
+    """
 
-    def __init__(self, vault: Vault, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """Read whole. DocumentsFailed."""
+    def __init__(self, vault: Vault, kind: Kind[KeyRecord] = KEYS, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._vault = vault
+        self._kind = kind
         self._clock_s = clock_s
+        self._mark = 0
+        self._read_at_s = -math.inf
         self._keys: dict[str, KeyRecord] = {}
         self._opened: dict[str, ApiKey] = {}  # those that were asked for
-        self._load()
 
     def _load(self) -> None:
-        self._mark = self._vault.changes(0).mark
-        self._keys = {held.owner: held.record for held in self._vault.every(KEYS) if not held.record.revoked_us}
+        self._mark = self._vault.changes(self._kind, 0).mark
+        self._keys = {held.owner: held.record for held in self._vault.every(self._kind) if not held.record.revoked_us}
         self._opened = {}
         self._read_at_s = self._clock_s()
 
@@ -97,30 +97,22 @@ class KeyRing:
         """Why they can't be read now, if they can't: what is said to whoever asks whether the gateway is ready."""
         silent_s = self._clock_s() - self._read_at_s
         if silent_s > UNREAD_S:
-            return f"API keys could not be read for {silent_s:.0f} s"
+            return "API keys could not be read yet" if silent_s == math.inf else f"API keys could not be read for {silent_s:.0f} s"
         return self._vault.fault()
 
     def refresh(self) -> None:
         """Read again what has changed. DocumentsFailed: the next time goes on from the same place."""
         if self._clock_s() - self._read_at_s > RELOAD_S:
             return self._load()
-        changes = self._vault.changes(self._mark)
-        for api_key in {place.owner for place in changes.places if place.kind == KEYS.name}:
-            held = self._vault.get(KEYS, api_key)
+        changes = self._vault.changes(self._kind, self._mark)
+        for api_key in {place.owner for place in changes.places}:
+            held = self._vault.get(self._kind, api_key)
             if held is not None:
                 self._take(held)
             else:
                 self._let_go(api_key)
         self._mark = changes.mark
         self._read_at_s = self._clock_s()
-
-    def follow(self, stop: threading.Event) -> None:
-        """In a thread of its own, until told to stop."""
-        while not stop.wait(REFRESH_S):
-            try:
-                self.refresh()
-            except DocumentsFailed as error:
-                _log.warning("keys.unreadable", error=str(error))
 
     def _take(self, held: Held[KeyRecord]) -> None:
         if held.record.revoked_us:

@@ -61,7 +61,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 KEYS: Final = Kind("key", KeyRecord)
-"""Owner: the API key itself."""
+SERVICE_KEYS: Final = Kind("console.key", KeyRecord)
+"""Owner: the API key itself. Those of the venue's own programs are the console's to make."""
 
 
 class Made(NamedTuple):
@@ -98,19 +99,23 @@ class Wanted(NamedTuple):
 
 @final
 class Keys:
-    """KeysError, and what the Vault raises."""
+    """Of one kind. KeysError, and what the Vault raises."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, kind: Kind[KeyRecord] = KEYS) -> None:
         self._vault = vault
+        self._kind = kind
 
     def create(self, wanted: Wanted) -> Made:
         """A new key. The secret can't be had again."""
+        assert (wanted.account_id == NOBODY) == (self._kind is SERVICE_KEYS), "a program of the venue's acts for no account"
         record, secret = new_record(wanted, clock_us())
         if self._good(wanted.account_id) >= KEYS_MAX:
-            raise KeysError(f"account {wanted.account_id} has {KEYS_MAX} keys that are good: revoke one first.")
+            whose = f"account {wanted.account_id} has" if wanted.account_id != NOBODY else "the venue's programs have"
+            raise KeysError(f"{whose} {KEYS_MAX} keys that are good: revoke one first.")
         api_key = random_text()
-        self._vault.put(KEYS_OF_ACCOUNT, str(wanted.account_id), api_key, Named())  # first: a key that is good is in its account's list
-        self._vault.put(KEYS, api_key, "", record)
+        if wanted.account_id != NOBODY:  # first: a key that is good is in its account's list
+            self._vault.put(KEYS_OF_ACCOUNT, str(wanted.account_id), api_key, Named())
+        self._vault.put(self._kind, api_key, "", record)
         return Made(api_key, secret)
 
     def revoke(self, api_key: str) -> KeyInfo:
@@ -119,7 +124,7 @@ class Keys:
         def revoked(record: KeyRecord) -> KeyRecord:
             return record if record.revoked_us else msgspec.structs.replace(record, revoked_us=clock_us(), secret="")
 
-        held = self._vault.change(KEYS, api_key, "", revoked) if looks_like_a_key(api_key) else None
+        held = self._vault.change(self._kind, api_key, "", revoked) if looks_like_a_key(api_key) else None
         if held is None:
             raise KeysError(f"there is no API key {api_key!r} in {self._vault.where}.")
         return info_of(held)
@@ -132,13 +137,13 @@ class Keys:
         return len(good)
 
     def get(self, api_key: str) -> KeyInfo | None:
-        held = self._vault.get(KEYS, api_key) if looks_like_a_key(api_key) else None
+        held = self._vault.get(self._kind, api_key) if looks_like_a_key(api_key) else None
         return info_of(held) if held is not None else None
 
     def list(self, account_id: int | None = None) -> list[KeyInfo]:
         """All keys, or an account's; oldest first."""
-        if account_id is None:
-            found = [info_of(held) for held in self._vault.every(KEYS)]
+        if account_id is None or account_id == NOBODY:
+            found = [info_of(held) for held in self._vault.every(self._kind)]
         else:
             found = [key for each in self._vault.of_owner(KEYS_OF_ACCOUNT, str(account_id)) if (key := self.get(each.name)) is not None]
         return sorted(found, key=lambda key: (key.created_us, key.api_key))

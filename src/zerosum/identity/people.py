@@ -74,7 +74,7 @@ class PersonRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USERS: Final = Kind("user", PersonRecord)
-OPERATORS: Final = Kind("operator", PersonRecord)
+OPERATORS: Final = Kind("console.operator", PersonRecord)
 
 
 class Person(NamedTuple):
@@ -92,7 +92,7 @@ class Person(NamedTuple):
 
 @final
 class People:
-    """Of one kind. `attempts`: how often was guessed, shared by both kinds."""
+    """Of one kind. `attempts`: how often was guessed."""
 
     def __init__(
         self, vault: Vault, kind: Kind[PersonRecord], passwords: Passwords, attempts: Attempts, clock_s: Callable[[], float] = time.time
@@ -123,7 +123,7 @@ class People:
         try:
             self._vault.put(self.kind, name, "", record)
         except Changed as error:
-            raise PeopleError(f"there is a {self.kind.name} {name} already.") from error
+            raise PeopleError(f"there is a {self.kind.noun} {name} already.") from error
         return shown(record)
 
     def get(self, name: str) -> Person | None:
@@ -146,7 +146,7 @@ class People:
 
     def log_in(self, name: str, password: str, code: str, client: str) -> Person:
         """LoginRefused, CodeNeeded, TooManyAttempts, TooManyAtATime."""
-        self._attempts.begin(self.kind.name, name, client)
+        self._attempts.begin(name, client)
         held = self._held(name)
         matches = self._passwords.matches(held.record.password if held is not None else self._passwords.nobody, password)
         if held is None or not matches or not held.record.active:
@@ -157,7 +157,7 @@ class People:
                 raise CodeNeeded("a code of the second factor is asked for.")
             if not self._takes_code(held, code):
                 raise LoginRefused("name, password or code is not right.")
-        self._attempts.succeeded(self.kind.name, name, client)
+        self._attempts.succeeded(name, client)
         if self._passwords.is_outdated(record.password):
             hashed = self._passwords.hashed(password)
             self._change(name, lambda record: msgspec.structs.replace(record, password=hashed))
@@ -243,7 +243,7 @@ class People:
     def _change(self, name: str, changed: Callable[[PersonRecord], PersonRecord]) -> Person:
         held = self._vault.change(self.kind, name, "", changed) if _is_name(name) is not None else None
         if held is None:
-            raise PeopleError(f"there is no {self.kind.name} {name!r}.")
+            raise PeopleError(f"there is no {self.kind.noun} {name!r}.")
         return shown(held.record)
 
     def _now_us(self) -> int:

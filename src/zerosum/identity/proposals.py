@@ -50,7 +50,7 @@ class ProposalRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str = ""
 
 
-PROPOSALS: Final = Kind("proposal", ProposalRecord)
+PROPOSALS: Final = Kind("console.proposal", ProposalRecord)
 OWNER: Final = ""
 
 

@@ -38,7 +38,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USER_SESSIONS: Final = Kind("user-session", SessionRecord)
-OPERATOR_SESSIONS: Final = Kind("operator-session", SessionRecord)
+OPERATOR_SESSIONS: Final = Kind("console.session", SessionRecord)
 """Owner: the person; name: the token's hash."""
 
 

@@ -49,7 +49,7 @@ OF_OWNER: Final = (
     "select owner, name, version, body from documents where kind = ? and owner = ? and (expires_us = 0 or expires_us > ?) order by name"
 )
 EVERY: Final = "select owner, name, version, body from documents where kind = ? and (expires_us = 0 or expires_us > ?)"
-CHANGED_SINCE: Final = "select kind, owner, name, changed from documents where changed > ? order by changed"
+CHANGED_SINCE: Final = "select kind, owner, name, changed from documents where changed > ? and kind = ? order by changed"
 CHANGES_MADE: Final = "select count from changes_made"
 VERSION: Final = "select version from documents where kind = ? and owner = ? and name = ? and (expires_us = 0 or expires_us > ?)"
 PUT: Final = "insert or replace into documents (kind, owner, name, version, body, expires_us, changed) values (?, ?, ?, ?, ?, ?, ?)"
@@ -129,14 +129,14 @@ class SqliteDocuments:
     def every(self, kind: str) -> list[Stored]:
         return [Stored(*row) for row in self._read(EVERY, (kind, clock_us()))]
 
-    def changes(self, mark: int) -> Changes:
+    def changes(self, kind: str, mark: int) -> Changes:
         with self._reading() as db:
             count = int(db.execute(CHANGES_MADE).fetchone()[0])
             since = count
             if mark != 0:
                 since = mark & CHANGE_MASK if mark >> GENERATION_SHIFT == self._reader.generation else 0
-            found = db.execute(CHANGED_SINCE, (since,)).fetchall() if since < count else []
-            last = found[-1][3] if found else count
+            found = db.execute(CHANGED_SINCE, (since, kind)).fetchall() if since < count else []
+            last = max(count, found[-1][3]) if found else count
             return Changes([Place(*row[:3]) for row in found], self._reader.generation << GENERATION_SHIFT | last)
 
     def fault(self) -> str | None:

@@ -1,5 +1,6 @@
 """
-The account of what operators did: append-only, each entry with the hash of the one before.
+The account of what was done: append-only, each entry with the hash of the one before. There are two: of what operators and the venue's own
+programs did, which the console alone can write, and of what users did.
 
     entry 1 <--hash-- entry 2 <--hash-- entry 3          an action is written down before it is done, and its outcome after
 
@@ -57,7 +58,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return sha256(json.dumps(fields, ensure_ascii=True).encode()).hexdigest()
 
 
-ENTRIES: Final = Kind("trail", Entry)
+OPERATORS_TRAIL: Final = Kind("console.trail", Entry)
+USERS_TRAIL: Final = Kind("user-trail", Entry)
+
+
+Tell = Callable[[str, Entry, str], None]
 
 
 class Written(NamedTuple):
@@ -67,10 +72,11 @@ class Written(NamedTuple):
 
 @final
 class Trail:
-    """`tell`: to be called with each entry that is written here, and its hash."""
+    """`tell`: to be called with each entry that is written here: of which trail, and its hash."""
 
-    def __init__(self, vault: Vault, tell: Callable[[Entry, str], None] = lambda entry, digest: None) -> None:
+    def __init__(self, vault: Vault, kind: Kind[Entry], tell: Tell = lambda trail, entry, digest: None) -> None:
         self._vault = vault
+        self._kind = kind
         self._tell = tell
         self._last = Written(0, FIRST)  # that is known here; others may have written more
 
@@ -88,11 +94,11 @@ class Trail:
                 outcome=outcome, before=last.hash,
             )  # fmt: skip
             try:
-                self._vault.put(ENTRIES, *place_of(entry.number), entry)
+                self._vault.put(self._kind, *place_of(entry.number), entry)
             except Changed:
                 continue  # somebody else has that number
             self._last = Written(entry.number, entry.hash())
-            self._tell(entry, self._last.hash)
+            self._tell(self._kind.noun, entry, self._last.hash)
             return self._last
         raise TrailBroken("no entry can be written: others are always faster, or entries can't be opened.")
 
@@ -121,7 +127,7 @@ class Trail:
 
     def last(self) -> Written:
         """The newest entry. Of a trail that others have written on since, few are looked at, however many there are."""
-        if self._vault.get(ENTRIES, *place_of(self._last.number + 1)) is None:
+        if self._vault.get(self._kind, *place_of(self._last.number + 1)) is None:
             return self._last
         page, step = self._last.number // PAGE, 1
         while self._has_page(page + step):
@@ -130,18 +136,18 @@ class Trail:
             step //= 2
             if self._has_page(page + step):
                 page += step
-        newest = max((held.record for held in self._vault.of_owner(ENTRIES, str(page))), key=lambda entry: entry.number)
+        newest = max((held.record for held in self._vault.of_owner(self._kind, str(page))), key=lambda entry: entry.number)
         self._last = Written(newest.number, newest.hash())
         return self._last
 
     def _has_page(self, page: int) -> bool:
-        return self._vault.get(ENTRIES, *place_of(page * PAGE)) is not None
+        return self._vault.get(self._kind, *place_of(page * PAGE)) is not None
 
     def entries(self, after: int = 0, limit: int = PAGE) -> list[Entry]:
         """Those of higher numbers, oldest first."""
         found: list[Entry] = []
         for page in range(after // PAGE, self.last().number // PAGE + 1):
-            held = self._vault.of_owner(ENTRIES, str(page))
+            held = self._vault.of_owner(self._kind, str(page))
             found += [each.record for each in sorted(held, key=lambda each: each.record.number) if each.record.number > after]
             if len(found) >= limit:
                 break
@@ -168,7 +174,7 @@ class Trail:
 
     def _all(self) -> Iterator[Entry]:
         page = 0
-        while held := self._vault.of_owner(ENTRIES, str(page)):
+        while held := self._vault.of_owner(self._kind, str(page)):
             yield from sorted((each.record for each in held), key=lambda entry: entry.number)
             page += 1
 

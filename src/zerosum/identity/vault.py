@@ -16,7 +16,7 @@ from typing import Final, Generic, NamedTuple, TypeVar, final
 
 import msgspec
 
-from zerosum.identity.documents import Changed, Changes, Documents, Stored
+from zerosum.identity.documents import CONSOLES, Changed, Changes, Documents, Stored
 from zerosum.identity.sealing import MasterKey, MasterKeyError, Unopened
 from zerosum.net.sparing_log import SparingLog
 
@@ -38,6 +38,11 @@ class Kind(Generic[T]):
     def __init__(self, name: str, form: type[T]) -> None:
         self.name = name
         self.form = form
+
+    @property
+    def noun(self) -> str:
+        """What one is called, where it is spoken of."""
+        return self.name.removeprefix(CONSOLES)
 
 
 class Held(NamedTuple, Generic[T]):
@@ -99,8 +104,8 @@ class Vault:
     def every(self, kind: Kind[T]) -> list[Held[T]]:
         return list(self._all_opened(kind, self.documents.every(kind.name)))
 
-    def changes(self, mark: int) -> Changes:
-        return self.documents.changes(mark)
+    def changes(self, kind: Kind[T], mark: int) -> Changes:
+        return self.documents.changes(kind.name, mark)
 
     def fault(self) -> str | None:
         return self.documents.fault()

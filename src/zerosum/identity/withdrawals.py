@@ -1,5 +1,5 @@
 """
-What is known of withdrawals beside the money: where they go, who has approved them, how much an account may take out in a day.
+What is known of withdrawals beside the money: where they go, how far they are, how much an account may take out in a day.
 
     address book     an account's own addresses, each usable COOL_DOWN after it was added
     orders           requested --> pending --> approved --> sending --> settled       the money is set aside in the core all the while
@@ -27,10 +27,10 @@ from typing import Final, NamedTuple, final
 import msgspec
 
 from zerosum.errors import ZerosumError
+from zerosum.identity.day_totals import NO_DAY, DayRecord, DayTotals
 from zerosum.identity.documents import Changed
 from zerosum.identity.vault import Held, Kind, Vault
 
-DAY_S: Final = 86_400
 ADDRESS_CHARS_MAX: Final = 128
 MEMO_CHARS_MAX: Final = 64
 ADDRESSES_MAX: Final = 100
@@ -134,17 +134,12 @@ class DepositRecord(msgspec.Struct, frozen=True):
     atoms: int
 
 
-class DayRecord(msgspec.Struct, frozen=True):
-    day: int
-    atoms: int
-
-
 ADDRESSES: Final = Kind("address", AddressRecord)
 ORDERS: Final = Kind("withdrawal", OrderRecord)
 DAYS: Final = Kind("withdrawal-day", DayRecord)
-"""Owner: the account; name: a hash of where it goes, the transfer id, the asset."""
+"""Owner: the account; name: a hash of where it goes, the transfer id, the asset. Gateways write them, too."""
 
-DEPOSITS: Final = Kind("deposit", DepositRecord)
+DEPOSITS: Final = Kind("console.deposit", DepositRecord)
 """Owner: a hash of the reference."""
 
 UNDONE: Final = Kind("withdrawal-undone", UndoneRecord)
@@ -160,6 +155,7 @@ class WithdrawalBook:
         self._vault = vault
         self.cool_down_s = cool_down_s
         self._clock_s = clock_s
+        self._days = DayTotals(vault, DAYS, clock_s)
 
     # ------------------------------------------------------------------ addresses
 
@@ -222,25 +218,14 @@ class WithdrawalBook:
 
     def count(self, account: int, asset: str, atoms: int, rule: Rule) -> int:
         """Today, whose total has this from here on. WithdrawalRefused past the rule's limit."""
-        day = int(self._clock_s()) // DAY_S
-        while True:
-            held = self._vault.get(DAYS, str(account), asset)
-            before = held.record.atoms if held is not None and held.record.day == day else 0
-            if before + atoms > rule.per_day:
-                raise WithdrawalRefused("amount: with it the account would pass its limit of the day.")
-            try:
-                self._vault.put(DAYS, str(account), asset, DayRecord(day, before + atoms), held.version if held is not None else 0)
-            except Changed:
-                continue
-            return day
+        day = self._days.count(account, asset, atoms, rule.per_day)
+        if day == NO_DAY:
+            raise WithdrawalRefused("amount: with it the account would pass its limit of the day.")
+        return day
 
     def uncount(self, account: int, asset: str, atoms: int, day: int) -> None:
         """What was counted on that day, and did not go out after all."""
-
-        def less(record: DayRecord) -> DayRecord:
-            return DayRecord(day, max(0, record.atoms - atoms)) if record.day == day else record
-
-        self._vault.change(DAYS, str(account), asset, less)
+        self._days.uncount(account, asset, atoms, day)
 
     def open_order(self, account: int, order_id: int, record: OrderRecord) -> Held[OrderRecord]:
         """Changed: there is one of that id."""

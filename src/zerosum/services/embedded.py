@@ -21,15 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, final
 
-from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, operator_server, tell_of_trail, user_console
+from zerosum.console.desk import Desk, keep_finishing
+from zerosum.console.doors import WithdrawalSettings, operator_console, operator_server, tell_of_trail, treasury_of, user_console
 from zerosum.console.machines import Machines
-from zerosum.console.treasury import keep_finishing
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
 from zerosum.identity.identities import Identities
+from zerosum.identity.payouts import Payouts
 from zerosum.identity.sealing import MasterKey
 from zerosum.identity.sqlite import SqliteDocuments
 from zerosum.log.disk import OsDisk
@@ -128,7 +129,7 @@ class Embedded:
         await self.follower.start()
         self.identities = Identities(SqliteDocuments(data.identities), self.settings.master_key, tell=tell_of_trail)
         running.callback(self.identities.close)
-        self.identities.follow()
+        self.identities.follow(self.identities.ring, self.identities.service_ring)
         self.history = History(data.settled)
         running.callback(self.history.close)
         self.executor = ThreadPoolExecutor(1, "history")
@@ -138,13 +139,13 @@ class Embedded:
         )
         self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
-        machines, withdrawals = Machines(self.shard, self.views), self.settings.withdrawals
-        self.money = money = money_of(machines, self.identities, withdrawals)
-        users = user_console(money, self.identities, self.api.limits, proxies)
+        treasury = treasury_of(Machines(self.shard, self.views), self.identities, self.settings.withdrawals)
+        users = user_console(treasury, self.identities, self.api.limits, proxies)
         running.callback(users.close)
-        operators = operator_console(machines, money, self.identities, proxies)
+        self.desk = Desk(treasury, Payouts(self.identities.vault))
+        operators = operator_console(self.desk, self.identities, proxies)
         running.callback(operators.close)
-        finishing = asyncio.create_task(keep_finishing(money.treasury), name="withdrawals")
+        finishing = asyncio.create_task(keep_finishing(self.desk), name="withdrawals")
         running.callback(finishing.cancel)
         self.rest = RestServer(self.api, self._listeners.rest, self.settings.rest, pages=users, trusted_proxies=proxies, tls=self.tls)
         self.console = operator_server(operators, self._listeners.admin, proxies, self.tls)

@@ -28,7 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the library
 from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
-from zerosum.devcluster.deployment import NAME, ROLES, DevDeployment, Shape
+from zerosum.devcluster.deployment import NAME, ROLES, SIGNING_ROLES, DevDeployment, Shape
 from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.process import ServerFailed
 from zerosum.devcluster.services import Service
@@ -168,6 +168,19 @@ def test_who_manages_identities_makes_replaces_and_removes_them(deployment: DevD
         documents.remove("access", role, "one")
 
 
+@pytest.mark.parametrize("kind", ["console.operator", "console.key", "console.approval", "console.trail"])
+def test_a_gateway_neither_reads_nor_writes_what_operators_decide(deployment: DevDeployment, kind: str) -> None:
+    with closing(CqlDocuments.connect(deployment.cql_settings("gateway"))) as documents:
+        with pytest.raises(DocumentsFailed, match="refuses it"):
+            documents.put(kind, "mallory", "", b"forged", 0)
+        with pytest.raises(DocumentsFailed, match="refuses it"):
+            documents.get(kind, "mallory", "")
+        with pytest.raises(DocumentsFailed, match="refuses it"):
+            documents.remove(kind, "mallory", "")
+    with closing(CqlDocuments.connect(deployment.cql_settings("admin"))) as documents:
+        assert documents.every(kind) == []
+
+
 def test_settlement_reads_no_identities(deployment: DevDeployment) -> None:
     with (
         closing(CqlDocuments.connect(deployment.cql_settings("settlement"))) as documents,
@@ -180,6 +193,7 @@ async def test_who_else_may_change_the_record_is_told(deployment: DevDeployment)
     session = await Session.connect(deployment.cql_settings())
     await session.run("CREATE ROLE mallory WITH LOGIN = true AND PASSWORD = 'm'")
     await session.run("CREATE ROLE lent")
+    await session.run('CREATE ROLE "o""dd"')
     await session.run(f"GRANT MODIFY ON KEYSPACE {NAME} TO lent")
     await session.run("GRANT lent TO mallory")
     await session.run(f"GRANT MODIFY ON TABLE {NAME}.orders TO {NAME}_gateway")
@@ -187,7 +201,7 @@ async def test_who_else_may_change_the_record_is_told(deployment: DevDeployment)
     try:
         said = await asyncio.to_thread(deployment.zerosum, "cluster", "init", "--config", str(deployment.config))
     finally:
-        for role in ("mallory", "lent", "root"):
+        for role in ("mallory", "lent", "root", '"o""dd"'):
             await session.run(f"DROP ROLE {role}")
         await session.run(f"REVOKE MODIFY ON TABLE {NAME}.orders FROM {NAME}_gateway")
         await session.close()
@@ -271,7 +285,7 @@ def test_no_secret_is_in_a_process_s_arguments_or_environment(deployment: DevDep
     files = [*deployment.folder.glob("secrets/*"), *deployment.folder.glob("servers/*.password"), deployment.master_key]
     secrets = [file.read_text().strip() for file in files]
     keys = [line for file in deployment.folder.glob("servers/**/*.key") for line in file.read_text().splitlines()[1:-1]]
-    assert len(secrets) == 2 * len(ROLES) + 3
+    assert len(secrets) == 2 * len(ROLES) + len(SIGNING_ROLES) + 3
     assert len(keys) > 3
     for process in deployment.processes:
         seen = Path(f"/proc/{process.pid}/cmdline").read_text() + Path(f"/proc/{process.pid}/environ").read_text()

@@ -28,7 +28,7 @@ from zerosum.log.messages import pack
 from zerosum.ops.verifying import FOREIGN, Watched
 
 LIMIT_S = 60.0
-PAUSE_MAX_S = 20.0  # which says that it goes on, and not how soon: machines are slow
+PAUSE_MAX_S = 60.0  # which says that it goes on, and not how soon: machines are slow
 STRANGER = 200  # who is no shard
 FORGED = 3
 

@@ -85,22 +85,22 @@ def test_what_lives_for_a_while_is_gone_after_it(documents: CqlDocuments) -> Non
 def test_changes_are_told_until_they_were_dealt_with(keyspace: CqlSettings, documents: CqlDocuments) -> None:
     documents.put("key", "k0", "", b"", 0)
     with closing(CqlDocuments.connect(keyspace)) as gateway:
-        begin = gateway.changes(0)
+        begin = gateway.changes("key", 0)
         assert begin.places == []
         documents.put("key", "k1", "", b"", 0)
-        first = gateway.changes(begin.mark)
+        first = gateway.changes("key", begin.mark)
         assert set(first.places) == {Place("key", "k1", "")}
         documents.put("key", "k2", "", b"", 0)
-        again = gateway.changes(begin.mark)
+        again = gateway.changes("key", begin.mark)
         assert set(again.places) == {Place("key", "k1", ""), Place("key", "k2", "")}, "the mark before: what was told was not dealt with"
-        assert gateway.changes(again.mark).places == []
+        assert gateway.changes("key", again.mark).places == []
 
 
 def test_whoever_dies_in_the_middle_of_a_change_has_told_of_it(
     keyspace: CqlSettings, documents: CqlDocuments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(CqlDocuments.connect(keyspace)) as gateway:
-        mark = gateway.changes(0).mark
+        mark = gateway.changes("key", 0).mark
         told = CqlDocuments._tell
         times: list[Place] = []
 
@@ -113,7 +113,7 @@ def test_whoever_dies_in_the_middle_of_a_change_has_told_of_it(
         monkeypatch.setattr(CqlDocuments, "_tell", tells_once)
         with pytest.raises(DocumentsFailed, match="gone"):
             documents.put("key", "k1", "", b"", 0)
-        assert gateway.changes(mark).places == [Place("key", "k1", "")]
+        assert gateway.changes("key", mark).places == [Place("key", "k1", "")]
         assert gateway.get("key", "k1", "") is not None
 
 

@@ -14,9 +14,8 @@ from tests.support.browser import PASSWORD, PASSWORD_2
 from tests.support.serving import ask
 from tests.support.venue import ANN, BOB, Venue, open_venue
 from zerosum.console.access import Access, OfKey, OfOperator, OfService
-from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, user_console
+from zerosum.console.doors import operator_console, user_console
 from zerosum.console.http import Endpoint
-from zerosum.console.machines import Machines
 from zerosum.core import records
 from zerosum.core.codes import WALLET_BIT
 from zerosum.identity.people import ROLES
@@ -47,10 +46,9 @@ def open_orders(venue: Venue, account: int) -> int:
 
 def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
     """With the listener that each is on."""
-    machines = Machines(venue.embedded.shard, venue.embedded.views)
-    money = money_of(machines, venue.identities, WithdrawalSettings())
-    users = user_console(money, venue.identities, venue.embedded.api.limits, frozenset())
-    operators = operator_console(machines, money, venue.identities, frozenset())
+    desk = venue.embedded.desk
+    users = user_console(desk.treasury, venue.identities, venue.embedded.api.limits, frozenset())
+    operators = operator_console(desk, venue.identities, frozenset())
     users.close()
     operators.close()
     return [(venue.public, each) for each in users.endpoints] + [(venue.admin, each) for each in operators.endpoints]

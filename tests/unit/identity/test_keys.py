@@ -18,7 +18,7 @@ from zerosum.identity import keys as keys_module
 from zerosum.identity.documents import DocumentsFailed
 from zerosum.identity.identities import Identities
 from zerosum.identity.keyring import REFRESH_S, RELOAD_S, UNREAD_S, ApiKey, KeyRing, Unreadable
-from zerosum.identity.keys import KEYS_MAX, KeysError, Wanted
+from zerosum.identity.keys import KEYS_MAX, NOBODY, KeysError, Wanted
 from zerosum.identity.signatures import BadPublicKey, public_key_of
 
 NOW_US = 1_700_000_000_000_000
@@ -169,12 +169,28 @@ def test_a_key_is_revoked_for_good_its_secret_gone_and_again_changes_nothing(ide
 
 
 def test_another_process_finds_a_key_after_a_refresh_and_after_a_start(opened: Callable[[], Identities]) -> None:
-    gateway, commands = opened(), opened()
+    gateway, commands, another = opened(), opened(), opened()
+    with pytest.raises(Unreadable):
+        gateway.ring.find("k", NOW_US)
+    assert gateway.ring.unreadable() == "API keys could not be read yet"
+    gateway.follow(gateway.ring)
     api_key, secret = commands.keys.create(Wanted(16))
-    assert gateway.ring.find(api_key, NOW_US) is None
     gateway.ring.refresh()
     assert found(gateway.ring, api_key).verifies(PAYLOAD, signed_by(secret))
-    assert found(opened().ring, api_key).verifies(PAYLOAD, signed_by(secret))
+    another.follow(another.ring)
+    assert found(another.ring, api_key).verifies(PAYLOAD, signed_by(secret))
+
+
+def test_a_key_of_the_venues_own_programs_is_in_a_ring_of_its_own(identities: Identities) -> None:
+    made = identities.service_keys.create(Wanted(NOBODY, (keys_module.DEPOSIT,), addresses=("10.0.0.1",)))
+    identities.follow(identities.ring, identities.service_ring)
+    assert identities.ring.find(made.api_key, NOW_US) is None
+    assert found(identities.service_ring, made.api_key).permissions == {keys_module.DEPOSIT}
+    assert identities.keys.list() == []
+    assert [key.api_key for key in identities.service_keys.list()] == [made.api_key]
+    identities.service_keys.revoke(made.api_key)
+    identities.service_ring.refresh()
+    assert identities.service_ring.find(made.api_key, NOW_US) is None
 
 
 def test_a_revoked_key_is_gone_after_a_refresh_and_others_are_as_they_were(opened: Callable[[], Identities]) -> None:
@@ -207,7 +223,7 @@ def test_a_key_that_is_opened_while_it_is_revoked_does_not_come_back(identities:
 
 def test_whoever_follows_notices_by_itself(opened: Callable[[], Identities]) -> None:
     gateway, commands = opened(), opened()
-    gateway.follow()
+    gateway.follow(gateway.ring)
     api_key, _ = commands.keys.create(Wanted(16))
     deadline = time.monotonic() + 30
     while gateway.ring.find(api_key, NOW_US) is None:
@@ -247,7 +263,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ring(identities: Identities, clock: Clock) -> KeyRing:
-    return KeyRing(identities.vault, clock)
+    return KeyRing(identities.vault, clock_s=clock)
 
 
 @pytest.fixture
@@ -259,7 +275,7 @@ def unreadable(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> Calla
             patch.undo()
         if now:
 
-            def fail(mark: int) -> None:
+            def fail(kind: str, mark: int) -> None:
                 raise DocumentsFailed("it is away.")
 
             monkeypatch.setattr(identities.vault.documents, "changes", fail)
@@ -319,7 +335,7 @@ def test_after_a_long_silence_everything_is_read(
     ring.refresh()
     identities.keys.revoke(api_key)
     changes = identities.vault.documents.changes
-    monkeypatch.setattr(identities.vault.documents, "changes", lambda mark: changes(0))  # it tells of nothing any more
+    monkeypatch.setattr(identities.vault.documents, "changes", lambda kind, mark: changes(kind, 0))  # it tells of nothing any more
     ring.refresh()
     found(ring, api_key)
     clock.now_s += RELOAD_S + 1

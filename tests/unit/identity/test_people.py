@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from zerosum.identity import attempts as attempts_module
 from zerosum.identity import passwords as passwords_module
 from zerosum.identity import totp
-from zerosum.identity.attempts import ADDRESS_MAX, NAME_MAX, PAIR_MAX, WINDOW_S, Attempts, TooManyAttempts
+from zerosum.identity.attempts import ADDRESS_MAX, NAME_MAX, PAIR_MAX, USER_ATTEMPTS, WINDOW_S, Attempts, TooManyAttempts
 from zerosum.identity.identities import Identities
 from zerosum.identity.passwords import Passwords, TooManyAtATime, WeakPassword, check_strength
 from zerosum.identity.people import OPERATORS, USERS, CodeNeeded, LoginRefused, People, PeopleError
@@ -43,7 +43,7 @@ def passwords() -> Passwords:
 
 @pytest.fixture
 def attempts(identities: Identities, clock: Clock) -> Attempts:
-    return Attempts(identities.vault, clock)
+    return Attempts(identities.vault, USER_ATTEMPTS, clock)
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def test_from_many_addresses_it_ends_as_well_on_all_gateways(
     users: People, identities: Identities, passwords: Passwords, clock: Clock
 ) -> None:
     users.create("ann", PASSWORD)
-    other = People(identities.vault, USERS, passwords, Attempts(identities.vault, clock), clock)
+    other = People(identities.vault, USERS, passwords, Attempts(identities.vault, USER_ATTEMPTS, clock), clock)
     for number in range(NAME_MAX):
         with pytest.raises(LoginRefused):
             (users, other)[number % 2].log_in("ann", "wrong", "", f"10.0.0.{number}")
@@ -305,7 +305,7 @@ def test_tries_are_counted_before_they_are_looked_at(users: People, attempts: At
     """Or many at a time would all be let through before the first has failed."""
     users.create("ann", PASSWORD)
     for _ in range(PAIR_MAX):
-        attempts.begin("user", "ann", HERE)
+        attempts.begin("ann", HERE)
     with pytest.raises(TooManyAttempts):
         users.log_in("ann", PASSWORD, "", HERE)
 

@@ -106,24 +106,24 @@ def test_what_has_lived_long_enough_is_gone_from_view_and_then_from_the_file(
 def test_changes_are_told_from_a_mark_on(documents: SqliteDocuments, opened: Callable[[], SqliteDocuments]) -> None:
     documents.put("key", "k1", "", b"", 0)
     gateway = opened()
-    begin = gateway.changes(0)
+    begin = gateway.changes("key", 0)
     assert begin.places == []
     documents.put("key", "k2", "", b"", 0)
     documents.put("key", "k1", "", b"", 1)
-    changes = gateway.changes(begin.mark)
+    changes = gateway.changes("key", begin.mark)
     assert changes.places == [Place("key", "k2", ""), Place("key", "k1", "")]
-    assert gateway.changes(begin.mark).places == changes.places, "a mark can be used again, where what was told was not dealt with"
-    assert gateway.changes(changes.mark).places == []
+    assert gateway.changes("key", begin.mark).places == changes.places, "a mark can be used again, where what was told was not dealt with"
+    assert gateway.changes("key", changes.mark).places == []
 
 
 def test_a_change_after_one_that_was_removed_is_told(documents: SqliteDocuments, opened: Callable[[], SqliteDocuments]) -> None:
     """Numbers of changes are never given twice, though the row with the last one is gone."""
     gateway = opened()
     documents.put("session", "ann", "a", b"", 0)
-    mark = gateway.changes(gateway.changes(0).mark).mark
+    mark = gateway.changes("key", gateway.changes("key", 0).mark).mark
     documents.remove("session", "ann", "a")
     documents.put("key", "k1", "", b"", 0)
-    assert gateway.changes(mark).places == [Place("key", "k1", "")]
+    assert gateway.changes("key", mark).places == [Place("key", "k1", "")]
 
 
 def test_a_file_put_in_its_place_is_the_one_that_counts_and_all_in_it_has_changed(
@@ -137,15 +137,15 @@ def test_a_file_put_in_its_place_is_the_one_that_counts_and_all_in_it_has_change
     documents.put("key", "k1", "", b"new", 1)
     documents.put("key", "k2", "", b"", 0)
     gateway = opened()
-    mark = gateway.changes(0).mark
+    mark = gateway.changes("key", 0).mark
     with closing(sqlite3.connect(path)) as db:
         db.execute("pragma wal_checkpoint(truncate)")  # or what is in its write-ahead log would be taken for the copy's
     copy.rename(path)
-    changes = gateway.changes(mark)
+    changes = gateway.changes("key", mark)
     assert changes.places == [Place("key", "k1", "")]
     assert gateway.get("key", "k1", "") == Stored("k1", "", 1, b"old")
     opened().put("key", "k1", "", b"newer", 1)
-    assert gateway.changes(changes.mark).places == [Place("key", "k1", "")]
+    assert gateway.changes("key", changes.mark).places == [Place("key", "k1", "")]
 
 
 # ---------------------------------------------------------------------- a file that others lock, or damage
@@ -160,13 +160,13 @@ LOCKS = [
 @pytest.mark.parametrize("locking", LOCKS)
 def test_no_lock_of_another_program_holds_up_a_reader(documents: SqliteDocuments, path: Path, locking: str) -> None:
     documents.put("key", "k1", "", b"", 0)
-    mark = documents.changes(0).mark
+    mark = documents.changes("key", 0).mark
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0.0)) as other:
         with suppress(sqlite3.OperationalError):  # that it can't have the lock is good too
             other.executescript(locking)
         began = time.perf_counter()
         assert documents.get("key", "k1", "") is not None
-        assert documents.changes(mark).places == []
+        assert documents.changes("key", mark).places == []
         assert documents.fault() is None
         assert time.perf_counter() - began < 0.5
 

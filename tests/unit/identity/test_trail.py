@@ -14,12 +14,12 @@ import structlog
 from zerosum.identity import trail as trail_module
 from zerosum.identity.documents import DocumentsFailed
 from zerosum.identity.identities import Identities
-from zerosum.identity.trail import ENTRIES, FIRST, Entry, Trail, TrailBroken, Written, place_of
+from zerosum.identity.trail import FIRST, OPERATORS_TRAIL, USERS_TRAIL, Entry, Trail, TrailBroken, Written, place_of
 
 
 @pytest.fixture
 def trail(identities: Identities) -> Trail:
-    return Trail(identities.vault)
+    return Trail(identities.vault, OPERATORS_TRAIL)
 
 
 def write(trail: Trail, *actions: str) -> list[Written]:
@@ -33,12 +33,12 @@ def test_entries_are_chained_in_order(trail: Trail, identities: Identities) -> N
     assert [entry.action for entry in entries] == ["one", "two", "three"]
     assert [entry.before for entry in entries] == [FIRST, written[0].hash, written[1].hash]
     assert [entry.action for entry in trail.entries(after=1, limit=1)] == ["two"]
-    assert Trail(identities.vault).verify() == written[2]
-    assert Trail(identities.vault).verify(written[0]) == written[2]
+    assert Trail(identities.vault, OPERATORS_TRAIL).verify() == written[2]
+    assert Trail(identities.vault, OPERATORS_TRAIL).verify(written[0]) == written[2]
 
 
 def test_those_who_write_at_a_time_share_one_chain(opened: Callable[[], Identities]) -> None:
-    trails = [Trail(opened().vault) for _ in range(4)]
+    trails = [Trail(opened().vault, OPERATORS_TRAIL) for _ in range(4)]
     threads = [threading.Thread(target=write, args=(trail, *"abcde")) for trail in trails]
     for thread in threads:
         thread.start()
@@ -61,7 +61,7 @@ def test_the_newest_is_found_without_looking_at_all(
 ) -> None:
     monkeypatch.setattr(trail_module, "PAGE", 3)
     written = write(trail, *"a" * entries)
-    other, looks = Trail(identities.vault), 0
+    other, looks = Trail(identities.vault, OPERATORS_TRAIL), 0
     get = identities.vault.get
 
     def counted(*place: str) -> object:
@@ -103,8 +103,8 @@ def test_an_entry_that_is_taken_out_is_missed(trail: Trail, path: Path, identiti
     """The last one too, by whoever has it from the log."""
     written = write(trail, "one", "two", "three")
     with closing(sqlite3.connect(path)) as db, db:
-        assert db.execute("delete from documents where kind = 'trail' and name = ?", (place_of(number)[1],)).rowcount == 1
-    fresh = Trail(identities.vault)
+        assert db.execute("delete from documents where kind = 'console.trail' and name = ?", (place_of(number)[1],)).rowcount == 1
+    fresh = Trail(identities.vault, OPERATORS_TRAIL)
     with pytest.raises(TrailBroken, match=rf"entry {number} of the trail is missing" if number < 3 else r"entry 3 .* ends with 2"):
         fresh.verify(written[2])
 
@@ -115,14 +115,14 @@ def test_an_entry_that_is_put_in_another_ones_place_is_found(trail: Trail, path:
         statement = "update documents set body = (select body from documents where name = ?) where name = ?"
         assert db.execute(statement, (place_of(1)[1], place_of(2)[1])).rowcount == 1
     with pytest.raises(TrailBroken, match="entry 2 of the trail is missing, or was changed"):
-        Trail(identities.vault).verify()
+        Trail(identities.vault, OPERATORS_TRAIL).verify()
 
 
 def test_a_chain_written_anew_by_who_has_the_master_key_is_not_the_one_that_is_known(trail: Trail, identities: Identities) -> None:
     written = write(trail, "one", "two", "three")
     for number in (1, 2, 3):
-        identities.vault.remove(ENTRIES, *place_of(number))
-    forged = Trail(identities.vault)
+        identities.vault.remove(OPERATORS_TRAIL, *place_of(number))
+    forged = Trail(identities.vault, OPERATORS_TRAIL)
     write(forged, "nothing", "of", "interest")
     forged.verify()
     with pytest.raises(TrailBroken, match="entry 2 of the trail is not the one that is known"):
@@ -130,9 +130,11 @@ def test_a_chain_written_anew_by_who_has_the_master_key_is_not_the_one_that_is_k
 
 
 def test_each_entry_is_told_of(identities: Identities) -> None:
-    said: list[tuple[Entry, str]] = []
-    (written,) = write(Trail(identities.vault, lambda entry, digest: said.append((entry, digest))), "one")
-    assert [(entry.number, entry.action, digest) for entry, digest in said] == [(1, "one", written.hash)]
+    said: list[tuple[str, Entry, str]] = []
+    for kind, action in ((OPERATORS_TRAIL, "one"), (USERS_TRAIL, "two")):
+        write(Trail(identities.vault, kind, lambda *told: said.append(told)), action)
+    assert [(trail, entry.number, entry.action) for trail, entry, _ in said] == [("trail", 1, "one"), ("user-trail", 1, "two")]
+    assert [digest for *_, digest in said] == [entry.hash() for _, entry, _ in said]
 
 
 def test_a_detail_is_bounded(trail: Trail) -> None:

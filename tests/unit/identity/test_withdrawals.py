@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import pytest
 
+from zerosum.identity.day_totals import DAY_S, DayRecord
 from zerosum.identity.identities import Identities
 from zerosum.identity.vault import Held
-from zerosum.identity.withdrawals import DAY_S, DAYS, DayRecord, Rule, WithdrawalBook, WithdrawalRefused, rule_text
+from zerosum.identity.withdrawals import DAYS, Rule, WithdrawalBook, WithdrawalRefused, rule_text
 
 ANN = 1001
 RULE = Rule(per_day=100, approval=10, two=50)

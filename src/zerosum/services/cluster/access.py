@@ -35,16 +35,18 @@ MADE: Final = ("deployment", "schema_migrations")
 """Written by `zerosum cluster init` alone: what belongs together."""
 RECORD: Final = (*sorted({table.name for table in tables.ALL}), "settlement_state")
 IDENTITIES: Final = ("documents", "document_changes")
-"""API keys, people, sessions, the trail: sealed."""
+"""API keys, users, sessions, what they ask for: sealed."""
+CONSOLES: Final = ("console_documents", "console_changes")
+"""Operators, what they decided, keys of the venue's own programs: sealed, and no gateway's business."""
 
 TABLES_READ: Final = {
     "gateway": (*MADE, *RECORD, *IDENTITIES),
-    "admin": (*MADE, *RECORD, *IDENTITIES),
+    "admin": (*MADE, *RECORD, *IDENTITIES, *CONSOLES),
     "settlement": (*MADE, "settlement_state"),
 }
 TABLES_WRITTEN: Final = {
     "gateway": IDENTITIES,
-    "admin": IDENTITIES,
+    "admin": (*IDENTITIES, *CONSOLES),
     "settlement": RECORD,
 }
 

@@ -23,6 +23,7 @@ from nacl.signing import SigningKey
 from zerosum.console.doors import tell_of_trail
 from zerosum.identity.cql import CqlDocuments
 from zerosum.identity.identities import Identities
+from zerosum.identity.keyring import KeyRing
 from zerosum.identity.sealing import MasterKey
 from zerosum.log.kafka.link import KafkaLink
 from zerosum.log.messages import pack
@@ -82,9 +83,9 @@ class Front:
         self.running.callback(self.identities.close)
         self.stopped: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    async def start(self, doors: Sequence[Door]) -> None:
-        """Returns once it serves."""
-        self.identities.follow()
+    async def start(self, doors: Sequence[Door], ring: KeyRing) -> None:
+        """Returns once it serves. `ring`: of those who come through these doors."""
+        self.identities.follow(ring)
         await self._until_written()
         self.work("events", self.entry.run())
         self.work("clock", self._watch_clock())

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
-from zerosum.console.doors import WithdrawalSettings, money_of, operator_console, operator_server, user_console
+from zerosum.console.desk import Desk, keep_finishing
+from zerosum.console.doors import WithdrawalSettings, operator_console, operator_server, treasury_of, user_console
 from zerosum.console.machines import Machines
-from zerosum.console.treasury import keep_finishing
 from zerosum.gateway.api import Api
 from zerosum.gateway.limits import Allowance
 from zerosum.gateway.transport.bounds import RestBounds, WebSocketBounds
 from zerosum.gateway.transport.rest import RestServer
 from zerosum.gateway.transport.websocket import WebSocketServer
+from zerosum.identity.payouts import Payouts
 from zerosum.services import admin
 from zerosum.services.admin import AdminDoor
 from zerosum.services.cluster.front import Front, clock_us
@@ -52,8 +53,8 @@ class GatewayService:
         ring, proxies = front.identities.ring, doors.trusted_proxies
         api = Api(front.entry, front.views, CqlHistory(session), ring, allowance=doors.allowance, executor=self._executor)
         self._usage = Usage(front.link.stream(USAGE), api.limits, clock_us)
-        money = money_of(Machines(front.entry, front.views), front.identities, doors.withdrawals)
-        users = user_console(money, front.identities, api.limits, proxies)
+        treasury = treasury_of(Machines(front.entry, front.views), front.identities, doors.withdrawals)
+        users = user_console(treasury, front.identities, api.limits, proxies)
         front.running.callback(users.close)
         self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies, tls=front.tls)
         self.websocket = WebSocketServer({"/ws-api/v3": api}.get, websocket, doors.websocket, trusted_proxies=proxies, tls=front.tls)
@@ -62,7 +63,7 @@ class GatewayService:
         """Returns once it serves."""
         self.front.running.callback(self._executor.shutdown, wait=False, cancel_futures=True)
         self.front.work("usage", self._usage.run())
-        await self.front.start((self.rest, self.websocket))
+        await self.front.start((self.rest, self.websocket), self.front.identities.ring)
 
 
 @final
@@ -77,14 +78,14 @@ class ConsoleService:
         withdrawals: WithdrawalSettings,
     ) -> None:  # fmt: skip
         self.front = front
-        machines = Machines(front.entry, front.views)
-        self._money = money_of(machines, front.identities, withdrawals)
-        console = operator_console(machines, self._money, front.identities, trusted_proxies)
+        treasury = treasury_of(Machines(front.entry, front.views), front.identities, withdrawals)
+        self._desk = Desk(treasury, Payouts(front.identities.vault))
+        console = operator_console(self._desk, front.identities, trusted_proxies)
         front.running.callback(console.close)
         self._socket = AdminDoor(front.entry, ClusterOverview(front.entry, front.views, session).answer, folder / admin.NAME)
         self.listener = operator_server(console, listener, trusted_proxies, front.tls)
 
     async def start(self) -> None:
         """Returns once it serves."""
-        await self.front.start((self._socket, self.listener))
-        self.front.work("withdrawals", keep_finishing(self._money.treasury))
+        await self.front.start((self._socket, self.listener), self.front.identities.service_ring)
+        self.front.work("withdrawals", keep_finishing(self._desk))

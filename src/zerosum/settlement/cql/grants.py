@@ -61,7 +61,7 @@ class TableGrants:
         found = await self._granted(access.user)
         lacks = wanted(self._keyspace, access) - found
         for resource, permission in sorted(lacks):
-            await self._session.run(f'GRANT {permission} ON {resource.strip("<>")} TO "{access.user}"')
+            await self._session.run(f"GRANT {permission} ON {resource.strip('<>')} TO {quoted(access.user)}")
         return len(lacks)
 
     async def other_writers(self) -> list[tuple[str, str]]:
@@ -72,7 +72,7 @@ class TableGrants:
         for role, *_ in sorted(await self._session.run("LIST ROLES")):
             if login is not None and role == login.user:
                 continue
-            if any(is_super for _, is_super, *_ in await self._session.run(f'LIST ROLES OF "{role}"')):
+            if any(is_super for _, is_super, *_ in await self._session.run(f"LIST ROLES OF {quoted(role)}")):
                 found.append((EVERYTHING, role))
             may = await self._granted(role) - needs.get(role, set())
             found += [(resource, role) for resource in sorted({each.resource for each in may if each.permission in CHANGING})]
@@ -80,7 +80,7 @@ class TableGrants:
 
     async def _granted(self, role: str) -> set[Grant]:
         """What it may do here, also by another role that it was given."""
-        rows: list[tuple[Any, ...]] = await self._session.run(f'LIST ALL PERMISSIONS OF "{role}"')
+        rows: list[tuple[Any, ...]] = await self._session.run(f"LIST ALL PERMISSIONS OF {quoted(role)}")
         here = {EVERYTHING, f"<keyspace {self._keyspace}>"}
         return {
             Grant(resource, permission)
@@ -95,3 +95,8 @@ def wanted(keyspace: str, access: TableAccess) -> set[Grant]:
         for permission, those in ((READ, access.reads), (WRITE, access.writes))
         for table in those
     }
+
+
+def quoted(name: str) -> str:
+    """Of a role, as a statement has it: a name can't be bound."""
+    return '"' + name.replace('"', '""') + '"'

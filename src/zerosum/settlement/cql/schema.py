@@ -85,6 +85,10 @@ TABLES: Final = (
     " PRIMARY KEY ((kind, part), owner, name))",
     "CREATE TABLE IF NOT EXISTS document_changes (hour int, changed_us bigint, kind text, owner text, name text,"
     " PRIMARY KEY ((hour), changed_us, kind, owner, name)) WITH default_time_to_live = 86400",
+    "CREATE TABLE IF NOT EXISTS console_documents (kind text, part int, owner text, name text, version bigint, body blob,"
+    " PRIMARY KEY ((kind, part), owner, name))",
+    "CREATE TABLE IF NOT EXISTS console_changes (hour int, changed_us bigint, kind text, owner text, name text,"
+    " PRIMARY KEY ((hour), changed_us, kind, owner, name)) WITH default_time_to_live = 86400",
 )
 
 MIGRATIONS: Final = (Migration("the record", TABLES),)

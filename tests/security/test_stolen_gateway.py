@@ -1,0 +1,154 @@
+"""
+A gateway that was stolen has the master key, and writes what it likes where documents of users are. What money that moves, when operators
+and the venue's programs go on as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.money import BTC, RULES, START, Program, approves, asks, at, free, until_free, until_state, with_address
+from tests.support.venue import ANN, Venue, open_venue
+from zerosum.console import desk
+from zerosum.console.doors import WithdrawalSettings
+from zerosum.identity.keys import PAYOUT
+from zerosum.identity.withdrawals import DAYS, ORDERS, OrderRecord
+
+ELSEWHERE = {"address": "bc1qthief"}
+
+
+@pytest.fixture
+async def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Venue]:
+    monkeypatch.setattr(desk, "LEFT_US", 1_000_000)  # what is half done is another's for a second
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0)) as found:
+        yield found
+
+
+@pytest.fixture
+async def program(venue: Venue) -> Program:
+    return await Program.of(venue, venue.admin, 0, PAYOUT)
+
+
+async def asked_for(venue: Venue, amount: str) -> dict[str, Any]:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    order: dict[str, Any] = (await asks(user, amount)).json()
+    return order
+
+
+async def rewrite(venue: Venue, order: dict[str, Any], **fields: Any) -> None:
+    """As who holds the master key can."""
+
+    def changed(record: OrderRecord) -> OrderRecord:
+        return msgspec.structs.replace(record, **fields)
+
+    assert await asyncio.to_thread(venue.identities.vault.change, ORDERS, str(order["holder"]), str(order["id"]), changed) is not None
+
+
+async def payouts(program: Program) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await program.own("GET", "/admin/v1/payouts")).json()["payouts"]
+    return found
+
+
+async def told(program: Program, order: dict[str, Any], what: str, body: bytes = b"") -> str:
+    """Why it is refused."""
+    answer = await program.own("POST", f"/admin/v1/payouts/{at(order)}/{what}", body)
+    assert answer.status_code == 400, answer.text
+    return str(answer.json()["msg"])
+
+
+async def test_a_withdrawal_that_says_it_is_approved_is_not(venue: Venue, program: Program) -> None:
+    order = await asked_for(venue, "3")
+    await rewrite(venue, order, state="approved", needs=0, approved_by=("tom", "tess"))
+    assert await payouts(program) == []
+    assert await told(program, order, "send") == "it needs 2 to approve it as it is, and has 0."
+    treasurer = await venue.operator("tina", "treasury")
+    assert (await approves(treasurer, order)).json()["state"] == "pending", "it is approved by those who do"
+
+
+@pytest.mark.parametrize("fields", [ELSEWHERE, {"memo": "7"}, {"network": "OTHER"}])
+async def test_one_that_is_changed_after_it_was_approved_is_approved_no_more(
+    fields: dict[str, str], venue: Venue, program: Program
+) -> None:  # fmt: skip
+    order, treasurer = await asked_for(venue, "1"), await venue.operator("tom", "treasury")
+    assert (await approves(treasurer, order)).json()["state"] == "approved"
+    assert [each["id"] for each in await payouts(program)] == [order["id"]]
+    await rewrite(venue, order, **fields)
+    assert await payouts(program) == []
+    assert await told(program, order, "send") == "it needs 1 to approve it as it is, and has 0."
+
+
+async def test_what_was_shown_is_what_is_approved(venue: Venue) -> None:
+    order, treasurer = await asked_for(venue, "1"), await venue.operator("tom", "treasury")
+    (shown,) = (await treasurer.send("GET", "/withdrawals")).json()["withdrawals"]
+    await rewrite(venue, order, **ELSEWHERE)
+    answer = await treasurer.send("POST", f"/withdrawals/{at(order)}/approve", {"what": shown["what"]})
+    assert (answer.status_code, "look again" in answer.json()["msg"]) == (400, True)
+
+
+async def test_no_more_is_sent_than_the_ledger_has_set_aside(venue: Venue, program: Program) -> None:
+    order = await asked_for(venue, "0.4")
+    await rewrite(venue, order, atoms=BTC // 2, amount="0.5")
+    assert await payouts(program) == []
+    assert "the ledger has not set aside" in await told(program, order, "send")
+    await rewrite(venue, order, asset="USDT", atoms=4 * BTC // 10)
+    assert "the ledger has not set aside" in await told(program, order, "send")
+
+
+async def test_nothing_is_handed_out_twice_nor_given_back_meanwhile(venue: Venue, program: Program) -> None:
+    order, treasurer = await asked_for(venue, "0.5"), await venue.operator("tom", "treasury")
+    assert (await program.own("POST", f"/admin/v1/payouts/{at(order)}/send")).json()["state"] == "sending"
+    await rewrite(venue, order, state="approved")
+    assert "was handed out" in await told(program, order, "send")
+    refused = await treasurer.send("POST", f"/withdrawals/{at(order)}/refuse", {"reason": "it looks new"})
+    assert "was handed out" in refused.json()["msg"]
+    for state in ("canceled", "returned", "settled", "failed"):
+        await rewrite(venue, order, state=state)
+        assert [(each["id"], each["state"]) for each in await payouts(program)] == [(order["id"], "sending")]
+        await until_state(venue, order, "sending")
+        assert free(venue, ANN) == START - BTC // 2
+    await program.own("POST", f"/admin/v1/payouts/{at(order)}/settle", b'{"reference":"tx1"}')
+    for state in ("canceled", "approved", "sending"):
+        await rewrite(venue, order, state=state)
+        assert await payouts(program) == []
+        assert free(venue, ANN) == START - BTC // 2
+
+
+async def test_one_that_says_it_is_being_sent_or_was_is_not(venue: Venue, program: Program) -> None:
+    order = await asked_for(venue, "3")
+    for state in ("sending", "settled"):
+        await rewrite(venue, order, state=state)
+        assert await payouts(program) == []
+        assert "that was handed out" in await told(program, order, "settle", b'{"reference":"tx1"}')
+        await until_state(venue, order, "pending")
+
+
+async def test_one_whose_order_is_gone_is_seen_and_given_back_by_two(venue: Venue) -> None:
+    order = await asked_for(venue, "3")
+    await asyncio.to_thread(venue.identities.vault.remove, ORDERS, str(order["holder"]), str(order["id"]))
+    one, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
+    (found,) = (await one.send("GET", "/withdrawals")).json()["unrecorded"]
+    proposed = await one.send("POST", f"/withdrawals/{found['holder']}/{found['id']}/return", {"reason": "its order is gone"})
+    assert (await other.send("POST", f"/proposals/{proposed.json()['proposal']}/approve")).status_code == 200
+    await until_free(venue, ANN, START)
+
+
+async def test_what_goes_out_unseen_is_bounded_by_the_day_whatever_the_gateway_has_counted(venue: Venue, program: Program) -> None:
+    user = await venue.user("ann", ANN)
+    await with_address(user)
+    for _ in range(20):
+        order = (await asks(user, "0.5")).json()
+        assert (await program.own("POST", f"/admin/v1/payouts/{at(order)}/send")).status_code == 200
+    await asyncio.to_thread(venue.identities.vault.remove, DAYS, str(ANN), "BTC")
+    order = (await asks(user, "0.5")).json()
+    assert order["state"] == "approved"
+    assert "an operator is to approve this one" in await told(program, order, "send")
+    treasurer = await venue.operator("tom", "treasury")
+    assert (await approves(treasurer, order)).json()["approved_by"] == ["tom"]
+    assert (await program.own("POST", f"/admin/v1/payouts/{at(order)}/send")).json()["state"] == "sending"
