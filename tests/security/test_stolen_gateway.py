@@ -26,7 +26,7 @@ ELSEWHERE = {"address": "bc1qthief"}
 @pytest.fixture
 async def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Venue]:
     monkeypatch.setattr(desk, "LEFT_US", 1_000_000)  # what is half done is another's for a second
-    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0)) as found:
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0, second_factor=False)) as found:
         yield found
 
 

@@ -23,6 +23,7 @@ class Browser:
         self.http = httpx.AsyncClient(base_url=url + root, timeout=60, **settings)
         self.csrf = ""
         self.secret = b""
+        self.recovery_codes: list[str] = []
 
     async def send(self, method: str, path: str, form: Any = None, **headers: str) -> httpx.Response:
         own = {"x-csrf-token": self.csrf} if self.csrf and method != "GET" else {}
@@ -42,3 +43,4 @@ class Browser:
         self.secret = base64.b32decode(text + "=" * (-len(text) % 8))
         confirmed = await self.send("POST", "/second-factor/confirm", {"code": totp.code_at(self.secret, int(time.time()))})
         assert confirmed.status_code == 200, confirmed.text
+        self.recovery_codes = confirmed.json()["recovery_codes"]

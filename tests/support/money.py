@@ -79,6 +79,13 @@ async def until_free(venue: Venue, account: int, atoms: int) -> None:
         await asyncio.sleep(0.05)
 
 
+async def until_counted(venue: Venue, account: int, atoms: int) -> None:
+    deadline = time.monotonic() + 30
+    while counted(venue, account) != atoms:
+        assert time.monotonic() < deadline, counted(venue, account)
+        await asyncio.sleep(0.05)
+
+
 async def until_state(venue: Venue, order: dict[str, Any], state: str) -> None:
     deadline = time.monotonic() + 30
     while True:

@@ -102,7 +102,8 @@ def warn_of(start: Resolved) -> None:
 
 
 def withdrawal_settings(settings: Settings) -> WithdrawalSettings:
-    return WithdrawalSettings(tuple(map(rule_text, settings.withdrawals.rules)), settings.withdrawals.cool_down_s)
+    withdrawals = settings.withdrawals
+    return WithdrawalSettings(tuple(map(rule_text, withdrawals.rules)), withdrawals.cool_down_s, withdrawals.second_factor)
 
 
 def check_ready_file(path: Path) -> None:

@@ -41,21 +41,27 @@ BOUNDS: Final = HttpBounds(
 
 @dataclass(frozen=True, slots=True)
 class WithdrawalSettings:
-    """`rules`: of the assets that can be withdrawn. `cool_down_s`: after something of an account was changed."""
+    """
+    `rules`: of the assets that can be withdrawn. `cool_down_s`: after something of an account was changed. `second_factor`: whether only
+    users who have one take money out.
+    """
 
     rules: tuple[RuleText, ...] = ()
     cool_down_s: float = 86_400.0
+    second_factor: bool = True
 
 
 def treasury_of(machines: Machines, identities: Identities, settings: WithdrawalSettings) -> Treasury:
     return Treasury(machines, WithdrawalBook(identities.vault, settings.cool_down_s), settings.rules)
 
 
-def user_console(treasury: Treasury, identities: Identities, limits: Limits, trusted_proxies: frozenset[str]) -> Console:
+def user_console(
+    treasury: Treasury, identities: Identities, limits: Limits, trusted_proxies: frozenset[str], settings: WithdrawalSettings
+) -> Console:
     """Made in the event loop, as the other."""
     trail = identities.users_trail
-    pages = UserPages(identities.users, identities.user_sessions, identities.keys, trail)
-    money = MoneyPages(treasury, identities.users, identities.keys, trail)
+    pages = UserPages(identities.users, identities.user_sessions, identities.keys, trail, second_factor=settings.second_factor)
+    money = MoneyPages(treasury, identities.users, identities.keys, trail, second_factor=settings.second_factor)
     doorkeeper = Doorkeeper(identities.users, identities.user_sessions, USER_COOKIE, identities.ring, trusted_proxies)
     return Console([*pages.endpoints(), *money.endpoints()], doorkeeper, limits)
 

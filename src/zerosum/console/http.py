@@ -50,7 +50,11 @@ CSRF_HEADER: Final = "x-csrf-token"
 BODY_BYTES_MAX: Final = 16_384
 SAFE: Final = frozenset({"GET", "HEAD"})
 
+OF_WHO_ASKS: Final = frozenset({401, 403, 429})
+"""What whoever guards the exchange wants to know of: somebody asks who may not, or too often."""
+
 _log: Final = SparingLog("console", lines_max=1, period_s=10.0)
+_refusals: Final = SparingLog("console.refusals")
 
 
 class Refused(ZerosumError):
@@ -92,6 +96,7 @@ NOT_KNOWN: Final = Kind(504, -1007, "What became of it is not known: look, or as
 BROKEN: Final = Kind(500, -1000, "An unknown error occurred while processing the request.")
 NO_PASSWORD_OF_ONES_OWN: Final = Kind(403, -2017, "The password was set by somebody else: change it first.")
 NO_SECOND_FACTOR: Final = Kind(403, -2017, "Operators have a second factor: set one up first.")
+NO_SECOND_FACTOR_YET: Final = Kind(403, -2017, "Who takes money out has a second factor: set one up first.")
 
 
 @dataclass(slots=True)
@@ -238,6 +243,11 @@ class Console:
             try:
                 return await self._serve(request, methods)
             except Refused as refused:
+                if refused.status in OF_WHO_ASKS:
+                    _refusals.warning(
+                        "console.refused", status=refused.status, code=refused.code, client=self._client(request),
+                        console=self._doorkeeper.cookie, method=request.method, path=request.url.path,
+                    )  # fmt: skip
                 return response(refused.status, {"code": refused.code, "msg": str(refused)}, refused.headers)
 
         return serve

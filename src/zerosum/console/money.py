@@ -13,7 +13,7 @@ from zerosum.console.http import NOT_THERE, Asked, Endpoint
 from zerosum.console.login import LOGIN_WEIGHT, Again, Json
 from zerosum.console.notes import Notes
 from zerosum.console.treasury import Treasury
-from zerosum.console.users import ROOT
+from zerosum.console.users import ROOT, check_second_factor
 from zerosum.core.codes import ACCOUNT_MAX, WALLET_BIT
 from zerosum.gateway.decimals import Scale
 from zerosum.gateway.errors import TOO_PRECISE
@@ -86,14 +86,15 @@ class FundingAsset(msgspec.Struct, forbid_unknown_fields=True):
 
 @final
 class MoneyPages:
-    """`users`, `keys`: to ask again who it is, and since when nothing of theirs has changed."""
+    """`users`, `keys`: to ask again who it is, and since when nothing of theirs has changed. `second_factor`: of who takes money out."""
 
-    def __init__(self, treasury: Treasury, users: People, keys: Keys, trail: Trail) -> None:
+    def __init__(self, treasury: Treasury, users: People, keys: Keys, trail: Trail, *, second_factor: bool) -> None:
         self._machines = treasury.machines
         self._treasury = treasury
         self._users = users
         self._keys = keys
         self._notes = Notes(trail)
+        self._second_factor = second_factor
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -118,6 +119,7 @@ class MoneyPages:
 
     def add_address(self, asked: Asked) -> Json:
         form: NewAddress = asked.form
+        check_second_factor(asked, asks=self._second_factor)
         self._users.check_again(asked.who.name, form.password, form.code, asked.client)
         asset = self._treasury.asset(form.asset)
         with self._notes.noted(asked, "address.add", {"asset": asset.name, "network": form.network, "address": form.address}):
@@ -137,6 +139,7 @@ class MoneyPages:
 
     def withdraw(self, asked: Asked) -> Json:
         form: NewWithdrawal = asked.form
+        check_second_factor(asked, asks=self._second_factor)
         self._users.check_again(asked.who.name, form.password, form.code, asked.client)
         with self._notes.noted(asked, "withdrawal.request", {"asset": form.asset, "amount": form.amount, "address": form.address}) as told:
             held = self._treasury.request(

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Final, final
 
 from zerosum.console.access import UNREADY_USER, USER
-from zerosum.console.http import NOT_THERE, Asked, Endpoint
+from zerosum.console.http import NO_SECOND_FACTOR_YET, NOT_THERE, Asked, Endpoint
 from zerosum.console.login import LOGIN_WEIGHT, Again, Json, LoginPages, shown_key
 from zerosum.console.notes import Notes
-from zerosum.identity.keys import READ, TRADE, Keys, Wanted
+from zerosum.identity.keys import READ, TRADE, WITHDRAW, Keys, Wanted
 from zerosum.identity.people import People
 from zerosum.identity.sessions import Sessions
 from zerosum.identity.trail import Trail
@@ -31,9 +31,12 @@ class NewKey(Again, kw_only=True):
 
 @final
 class UserPages:
-    def __init__(self, users: People, sessions: Sessions, keys: Keys, trail: Trail) -> None:
+    """`second_factor`: of who makes a key that may take money out."""
+
+    def __init__(self, users: People, sessions: Sessions, keys: Keys, trail: Trail, *, second_factor: bool) -> None:
         self._users = users
         self._keys = keys
+        self._second_factor = second_factor
         self._notes = Notes(trail)
         self._login = LoginPages(users, sessions, ROOT, USER, UNREADY_USER, self._notes)
 
@@ -50,6 +53,7 @@ class UserPages:
 
     def create_key(self, asked: Asked) -> Json:
         form: NewKey = asked.form
+        check_second_factor(asked, asks=self._second_factor and WITHDRAW in form.permissions)
         self._users.check_again(asked.who.name, form.password, form.code, asked.client)
         wanted = Wanted(
             asked.who.account_id, form.permissions, form.public_key, form.addresses, form.label, form.expires_ms * 1_000
@@ -66,3 +70,9 @@ class UserPages:
             raise NOT_THERE.of()
         with self._notes.noted(asked, "key.revoke", {"key": key.api_key[:8]}):
             return {"key": shown_key(self._keys.revoke(key.api_key))}
+
+
+def check_second_factor(asked: Asked, *, asks: bool) -> None:
+    """Refused, where one is asked for and the user has none."""
+    if asks and not asked.who.has_second_factor:
+        raise NO_SECOND_FACTOR_YET.of()

@@ -28,6 +28,7 @@ ORDERS_DAY: Final = b"x-mbx-order-count-1d"
 
 # A bug that strangers meet is met by each of them, and its traceback is the same: one is enough for a while.
 _log: Final = SparingLog("gateway.api", lines_max=1, period_s=10.0)
+_refusals: Final = SparingLog("gateway.refusals")
 
 
 class Call(ABC):
@@ -64,6 +65,8 @@ class Call(ABC):
         try:
             part(*args)
         except ApiError as error:
+            if error.code in errors.OF_WHO_ASKS:
+                _refusals.warning("request.refused", code=error.code, client=self.client)
             self.fail(error)
         except Busy:
             self.fail(errors.BUSY.of())

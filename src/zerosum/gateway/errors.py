@@ -81,6 +81,8 @@ INVALID_SIGNATURE: Final = Kind(-1022, "Signature for this request is not valid.
 BAD_RECV_WINDOW: Final = Kind(-1131, "'recvWindow' must be less than 60000.")
 BAD_API_KEY_FORMAT: Final = Kind(-2014, "API-key format invalid.", 401)
 REJECTED_KEY: Final = Kind(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+OF_WHO_ASKS: Final = frozenset({INVALID_SIGNATURE.code, BAD_API_KEY_FORMAT.code, REJECTED_KEY.code, BANNED.code})
+"""What whoever guards the exchange wants to know of: somebody asks who may not."""
 
 # Parameters.
 ILLEGAL_CHARS_SOMEWHERE: Final = Kind(-1100, "Illegal characters found in a parameter.")

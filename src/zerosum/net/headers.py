@@ -9,11 +9,11 @@ from typing import Final
 SECURITY: Final = (
     ("x-content-type-options", "nosniff"),
     ("cache-control", "no-store"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     ("referrer-policy", "no-referrer"),
     ("x-frame-options", "DENY"),
 )
-STRICT_TRANSPORT: Final = ("strict-transport-security", "max-age=31536000")  # a year
+STRICT_TRANSPORT: Final = ("strict-transport-security", "max-age=31536000; includeSubDomains")  # a year
 
 
 def security_headers(secure: bool) -> tuple[tuple[str, str], ...]:

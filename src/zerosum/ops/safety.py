@@ -55,6 +55,12 @@ def risks(settings: Settings, variables: Mapping[str, str], role: Role, user: in
     yield from _of_secrets(settings, variables, role)
     if role in FOR_CLIENTS:
         yield from _of_bounds(settings)
+        if settings.withdrawals.rules and not settings.withdrawals.second_factor:
+            yield Risk(
+                ("withdrawals.second_factor",),
+                "withdrawals.second_factor is false: who has guessed a password takes the money out",
+                "Set withdrawals.second_factor to true.",
+            )
     if role == "up" and settings.demo.enabled:
         yield Risk(
             ("demo.enabled",), "demo.enabled is true: bots would trade with made-up money", "Set demo.enabled to false, or --no-demo."

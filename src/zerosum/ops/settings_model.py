@@ -254,6 +254,10 @@ class Withdrawals(Section):
         default=86_400.0,
         description="How long a new address can't be used, nor anything be withdrawn after a password, factor or key changed",
     )
+    second_factor: bool = Field(
+        default=True,
+        description="Whether only users with a second factor add addresses, withdraw, and make keys that may",
+    )
 
 
 class Cluster(Section):

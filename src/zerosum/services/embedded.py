@@ -140,7 +140,7 @@ class Embedded:
         self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
         treasury = treasury_of(Machines(self.shard, self.views), self.identities, self.settings.withdrawals)
-        users = user_console(treasury, self.identities, self.api.limits, proxies)
+        users = user_console(treasury, self.identities, self.api.limits, proxies, self.settings.withdrawals)
         running.callback(users.close)
         self.desk = Desk(treasury, Payouts(self.identities.vault))
         operators = operator_console(self.desk, self.identities, proxies)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.browser import PASSWORD, PASSWORD_2
 from tests.support.serving import ask
 from tests.support.venue import ANN, BOB, Venue, open_venue
 from zerosum.console.access import Access, OfKey, OfOperator, OfService
-from zerosum.console.doors import operator_console, user_console
+from zerosum.console.doors import WithdrawalSettings, operator_console, user_console
 from zerosum.console.http import Endpoint
 from zerosum.core import records
 from zerosum.core.codes import WALLET_BIT
@@ -47,7 +48,7 @@ def open_orders(venue: Venue, account: int) -> int:
 def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
     """With the listener that each is on."""
     desk = venue.embedded.desk
-    users = user_console(desk.treasury, venue.identities, venue.embedded.api.limits, frozenset())
+    users = user_console(desk.treasury, venue.identities, venue.embedded.api.limits, frozenset(), WithdrawalSettings())
     operators = operator_console(desk, venue.identities, frozenset())
     users.close()
     operators.close()
@@ -465,3 +466,14 @@ async def test_an_address_may_ask_for_so_much(venue: Venue) -> None:
     said = await browser.send("GET", "/session")
     assert (said.status_code, said.json()["code"]) == (429, -1003)
     assert 0 < int(said.headers["retry-after"]) <= 60
+
+
+async def test_who_is_refused_is_told_of_in_the_log(venue: Venue) -> None:
+    user = await venue.user("ann", ANN)
+    with capture_logs() as lines:
+        await user.send("GET", "/keys")
+        await venue.browser().log_in("ann", "wrong")
+        await venue.browser(operator=True).send("GET", "/users")
+    told = [(line["console"], line["status"], line["method"], line["path"]) for line in lines if line["event"] == "console.refused"]
+    assert told == [("zerosum", 401, "POST", "/account/v1/login"), ("zerosum-operator", 401, "GET", "/admin/v1/users")]
+    assert "wrong" not in str(lines)

@@ -23,6 +23,7 @@ from tests.support.money import (
     at,
     counted,
     free,
+    until_counted,
     until_free,
     until_state,
     with_address,
@@ -40,7 +41,7 @@ from zerosum.identity.withdrawals import ADDRESSES, ORDERS
 
 @pytest.fixture
 async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
-    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0)) as found:
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0, second_factor=False)) as found:
         yield found
 
 
@@ -189,7 +190,7 @@ async def test_money_is_given_back_once_the_exchange_has_room_again(venue: Venue
         await asyncio.sleep(2.5)
         assert free(venue, ANN) == START - BTC
     await until_free(venue, ANN, START)
-    assert counted(venue, ANN) == 0
+    await until_counted(venue, ANN, 0)
 
 
 async def test_money_that_was_set_aside_for_one_that_failed_is_given_back(venue: Venue) -> None:
@@ -243,7 +244,7 @@ async def test_requests_at_a_time_count_together(venue: Venue) -> None:
 
 
 async def test_after_a_change_nothing_goes_out_for_a_while(tmp_path: Path) -> None:
-    settings = WithdrawalSettings(RULES, cool_down_s=3_600.0)
+    settings = WithdrawalSettings(RULES, cool_down_s=3_600.0, second_factor=False)
     async with open_venue(tmp_path / "data", withdrawals=settings) as venue:
         user = await venue.user("ann", ANN)
         await with_address(user)
@@ -255,7 +256,7 @@ async def test_after_a_change_nothing_goes_out_for_a_while(tmp_path: Path) -> No
 
 
 async def test_a_changed_password_or_a_new_key_holds_up_what_other_keys_take_out(tmp_path: Path) -> None:
-    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=3_600.0)) as venue:
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=3_600.0, second_factor=False)) as venue:
         user = await venue.user("ann", ANN)
         await with_address(user)
         bot = await Program.of(venue, venue.public, ANN, WITHDRAW)
@@ -284,6 +285,21 @@ async def test_a_changed_password_or_a_new_key_holds_up_what_other_keys_take_out
         assert '"id"' in await takes_out()
         assert (await user.send("POST", "/password", {"password": PASSWORD, "new_password": PASSWORD_2})).status_code == 200
         assert "changed in the last" in await takes_out()
+
+
+async def test_only_who_has_a_second_factor_takes_money_out(tmp_path: Path) -> None:
+    async with open_venue(tmp_path / "data", withdrawals=WithdrawalSettings(RULES, cool_down_s=0.0)) as venue:
+        user = await venue.user("ann", ANN)
+        key = {"permissions": ["READ", "WITHDRAW"], "addresses": ["127.0.0.1"], "password": PASSWORD}
+        for path, form in (("/addresses", TO), ("/withdrawals", TO | {"amount": "0.1"}), ("/keys", key)):
+            refused = await user.send("POST", path, {**form, "password": PASSWORD})
+            assert (refused.status_code, "second factor" in refused.json()["msg"]) == (403, True), path
+        assert (await user.send("POST", "/keys", {"password": PASSWORD})).status_code == 200, "that trades"
+        await user.set_second_factor()
+        for path, form in (("/addresses", TO), ("/keys", key)):
+            assert (await user.send("POST", path, {**form, "password": PASSWORD, "code": user.recovery_codes.pop()})).status_code == 200
+        asked = await user.send("POST", "/withdrawals", {**TO, "amount": "0.1", "password": PASSWORD, "code": user.recovery_codes.pop()})
+        assert asked.json()["state"] == "approved"
 
 
 async def test_what_a_process_that_died_left_half_done_is_finished(venue: Venue) -> None:

@@ -54,7 +54,7 @@ class GatewayService:
         api = Api(front.entry, front.views, CqlHistory(session), ring, allowance=doors.allowance, executor=self._executor)
         self._usage = Usage(front.link.stream(USAGE), api.limits, clock_us)
         treasury = treasury_of(Machines(front.entry, front.views), front.identities, doors.withdrawals)
-        users = user_console(treasury, front.identities, api.limits, proxies)
+        users = user_console(treasury, front.identities, api.limits, proxies, doors.withdrawals)
         front.running.callback(users.close)
         self.rest = RestServer(api, rest, doors.rest, pages=users, trusted_proxies=proxies, tls=front.tls)
         self.websocket = WebSocketServer({"/ws-api/v3": api}.get, websocket, doors.websocket, trusted_proxies=proxies, tls=front.tls)
