@@ -62,10 +62,10 @@ class Passwords:
             return self._hasher.hash(password)
 
     def matches(self, known: str, password: str) -> bool:
-        """TooManyAtATime."""
+        """As it is, whole. TooManyAtATime."""
         with self._turn():
             try:
-                return self._hasher.verify(known, password[:CHARS_MAX])
+                return self._hasher.verify(known, password[:CHARS_MAX]) and len(password) <= CHARS_MAX
             except (VerificationError, InvalidHashError):
                 return False
 

@@ -35,6 +35,7 @@ ADMIN: Final = "admin"
 ROLES: Final = (VIEWER, SUPPORT, MARKET, TREASURY, ADMIN)
 
 RECOVERY_CODES: Final = 8
+RECOVERY_BYTES: Final = 14  # of a code: so that a hash of it can stand without salt (ASVS 5.0, 6.5.2)
 TEMPORARY_BYTES: Final = 18
 """Of a password that somebody is given, and changes."""
 
@@ -217,7 +218,7 @@ class People:
         step = totp.step_of(held.record.totp_pending, code, int(self._clock_s()), 0)
         if step is None:
             raise PeopleError("code: it is not the one that the application shows now. Is its clock right?")
-        codes = [secrets.token_hex(8) for _ in range(RECOVERY_CODES)]
+        codes = [secrets.token_hex(RECOVERY_BYTES) for _ in range(RECOVERY_CODES)]
         hashes, now_us = tuple(recovery_hash(each) for each in codes), self._now_us()
 
         def confirmed(record: PersonRecord) -> PersonRecord:

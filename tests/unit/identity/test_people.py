@@ -14,7 +14,7 @@ from zerosum.identity import passwords as passwords_module
 from zerosum.identity import totp
 from zerosum.identity.attempts import ADDRESS_MAX, NAME_MAX, PAIR_MAX, USER_ATTEMPTS, WINDOW_S, Attempts, TooManyAttempts
 from zerosum.identity.identities import Identities
-from zerosum.identity.passwords import Passwords, TooManyAtATime, WeakPassword, check_strength
+from zerosum.identity.passwords import CHARS_MAX, Passwords, TooManyAtATime, WeakPassword, check_strength
 from zerosum.identity.people import OPERATORS, USERS, CodeNeeded, LoginRefused, People, PeopleError
 from zerosum.identity.sessions import IDLE_S, LIVES_S, NOTED_S, SESSIONS_MAX, USER_SESSIONS, Sessions, csrf_of, is_csrf
 
@@ -105,6 +105,9 @@ def test_the_hash_is_argon2id_with_64_mib_and_never_alike() -> None:
     assert real.matches(first, PASSWORD)
     assert not real.matches(first, PASSWORD + "x")
     assert not real.matches("nonsense", PASSWORD)
+    longest = "x" * CHARS_MAX
+    assert real.matches(real.hashed(longest), longest)
+    assert not real.matches(real.hashed(longest), longest + "x"), "nothing of it is left out"
     assert real.is_outdated(QUICK.hash(PASSWORD))
 
 
