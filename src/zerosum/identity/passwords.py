@@ -65,9 +65,10 @@ class Passwords:
         """As it is, whole. TooManyAtATime."""
         with self._turn():
             try:
-                return self._hasher.verify(known, password[:CHARS_MAX]) and len(password) <= CHARS_MAX
+                self._hasher.verify(known, password[:CHARS_MAX])
             except (VerificationError, InvalidHashError):
                 return False
+        return len(password) <= CHARS_MAX
 
     def is_outdated(self, known: str) -> bool:
         """Whether it was hashed with other parameters than are in use now."""
