@@ -78,8 +78,10 @@ async def trade_until_full(door: Door) -> list[Event]:
 
 
 async def trade_when_there_is_room(door: Door) -> list[Event]:
+    events: list[Event] = []
     for _ in range(300):
-        events, refused = await trade(door, 1)
+        more, refused = await trade(door, 1)
+        events += more  # also of a burst in whose middle the room came
         if not refused:
             return events
         await asyncio.sleep(0.1)

@@ -10,6 +10,8 @@ from typing import Any, final
 
 from tests.support.browser import PASSWORD, Browser
 from tests.support.serving import ask, serving
+from zerosum.console.doors import WithdrawalSettings, operator_console, user_console
+from zerosum.console.http import Endpoint
 from zerosum.core import records
 from zerosum.core.records import text_words
 from zerosum.services.datadir import DataDir
@@ -28,6 +30,7 @@ class Venue:
         self.embedded = embedded
         self.identities = embedded.identities
         self.public, _, self.admin = (f"http://127.0.0.1:{port}" for port in ports)
+        self.websocket = f"ws://127.0.0.1:{ports[1]}/ws-api/v3"
         self.browsers: list[Browser] = []
 
     def browser(self, *, operator: bool = False) -> Browser:
@@ -73,3 +76,18 @@ async def open_venue(folder: Path, **settings: Any) -> AsyncIterator[Venue]:
         yield found
         for browser in found.browsers:
             await browser.http.aclose()
+
+
+def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
+    """With the listener that each is on."""
+    desk = venue.embedded.desk
+    users = user_console(desk.treasury, venue.identities, venue.embedded.api.limits, frozenset(), WithdrawalSettings())
+    operators = operator_console(desk, venue.identities, frozenset())
+    users.close()
+    operators.close()
+    return [(venue.public, each) for each in users.endpoints] + [(venue.admin, each) for each in operators.endpoints]
+
+
+def filled(path: str) -> str:
+    path = path.replace("{account:number}", str(BOB)).replace("{holder:number}", str(BOB)).replace("{id:number}", "7")
+    return path.replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")

@@ -22,7 +22,6 @@ def add_checks(readiness: Readiness, embedded: Embedded) -> None:
     readiness.add("settlement", lambda: f"{shard.unsettled} commands behind" if shard.is_behind else None)
     readiness.add("clock", lambda: shard.clock_fault() or None)
     readiness.add("keys", embedded.identities.ring.unreadable)
-    readiness.add("service_keys", embedded.identities.service_ring.unreadable)
 
 
 def add_metrics(metrics: Metrics, embedded: Embedded) -> None:

@@ -13,10 +13,8 @@ from structlog.testing import capture_logs
 
 from tests.support.browser import PASSWORD, PASSWORD_2
 from tests.support.serving import ask
-from tests.support.venue import ANN, BOB, Venue, open_venue
+from tests.support.venue import ANN, BOB, Venue, endpoints, filled, open_venue
 from zerosum.console.access import Access, OfKey, OfOperator, OfService
-from zerosum.console.doors import WithdrawalSettings, operator_console, user_console
-from zerosum.console.http import Endpoint
 from zerosum.core import records
 from zerosum.core.codes import WALLET_BIT
 from zerosum.identity.people import ROLES
@@ -43,21 +41,6 @@ def open_orders(venue: Venue, account: int) -> int:
 
 
 # ---------------------------------------------------------------------- every endpoint has a rule, and keeps it
-
-
-def endpoints(venue: Venue) -> list[tuple[str, Endpoint]]:
-    """With the listener that each is on."""
-    desk = venue.embedded.desk
-    users = user_console(desk.treasury, venue.identities, venue.embedded.api.limits, frozenset(), WithdrawalSettings())
-    operators = operator_console(desk, venue.identities, frozenset())
-    users.close()
-    operators.close()
-    return [(venue.public, each) for each in users.endpoints] + [(venue.admin, each) for each in operators.endpoints]
-
-
-def filled(path: str) -> str:
-    path = path.replace("{account:number}", str(BOB)).replace("{holder:number}", str(BOB)).replace("{id:number}", "7")
-    return path.replace("{symbol}", "BTCUSDT").replace("{id}", "x" * 8).replace("{", "").replace("}", "")
 
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/reference/admin.md").read_text()
