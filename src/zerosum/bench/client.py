@@ -16,6 +16,7 @@ import asyncio
 import hmac
 import os
 import re
+import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -93,9 +94,10 @@ class RestConnection(asyncio.Protocol):
         self._unread = b""
 
     @classmethod
-    async def open(cls, host: str, port: int) -> RestConnection:
-        """OSError when nobody listens there."""
-        _, connection = await asyncio.get_running_loop().create_connection(cls, host, port)
+    async def open(cls, host: str, port: int, *, tls: ssl.SSLContext | None = None, source: str = "") -> RestConnection:
+        """`source`: the address to come from. OSError when nobody listens there."""
+        local = (source, 0) if source else None
+        _, connection = await asyncio.get_running_loop().create_connection(cls, host, port, ssl=tls, local_addr=local)
         return connection
 
     @property
@@ -171,9 +173,12 @@ class WebSocketConnection(picows.WSListener):
         self._out: list[bytes] = []
 
     @classmethod
-    async def open(cls, host: str, port: int, query: str = "returnRateLimits=false") -> WebSocketConnection:
+    async def open(
+        cls, host: str, port: int, query: str = "returnRateLimits=false", *, tls: ssl.SSLContext | None = None
+    ) -> WebSocketConnection:  # fmt: skip
         """OSError or picows' WSError when nobody listens there, or it is no WebSocket."""
-        _, connection = await picows.ws_connect(cls, f"ws://{host}:{port}{WEBSOCKET_PATH}?{query}")
+        scheme = "ws" if tls is None else "wss"
+        _, connection = await picows.ws_connect(cls, f"{scheme}://{host}:{port}{WEBSOCKET_PATH}?{query}", ssl_context=tls)
         return cast("WebSocketConnection", connection)
 
     @property

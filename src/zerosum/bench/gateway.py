@@ -19,7 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,9 +27,10 @@ from typing import Any, Final, final
 
 from zerosum.bench import gateway_mix
 from zerosum.bench.gateway_load import REST, WEBSOCKET, Phase
-from zerosum.bench.gateway_process import HOST, ExchangeProcess, usage
+from zerosum.bench.gateway_process import HOST, UNBOUND, ExchangeProcess, usage
 from zerosum.bench.gateway_users import found_market
 from zerosum.errors import ZerosumError
+from zerosum.net.authority import DevAuthority
 from zerosum.services.datadir import DataDir
 
 DOORS: Final = {"http": REST, "websocket": WEBSOCKET}
@@ -56,6 +57,7 @@ class Plan:
     latency_s: float = 5.0
     latency_rate: int = 3_000
     cores: int = 2
+    tls: bool = False
 
 
 @final
@@ -99,13 +101,15 @@ class LoadProcess:
 
 
 @contextmanager
-def loaded_exchange(data: DataDir) -> Iterator[tuple[ExchangeProcess, LoadProcess]]:
-    """A fresh exchange with the mix's market and users, and the process that loads it."""
-    with ExchangeProcess(data) as exchange:
+def loaded_exchange(
+    data: DataDir, settings: Mapping[str, str] = UNBOUND, **setup: Any
+) -> Iterator[tuple[ExchangeProcess, LoadProcess]]:  # fmt: skip
+    """A fresh exchange with the mix's market and users, and the process that loads it. `setup`: more for that, see gateway_load."""
+    with ExchangeProcess(data, settings) as exchange:
         users = asyncio.run(found_market(data, gateway_mix.LISTING, gateway_mix.funds()))
         keys = [(user.api_key, user.secret) for user in users]
         ports = {REST: exchange.ready.rest, WEBSOCKET: exchange.ready.websocket}
-        load = LoadProcess({"seed": gateway_mix.SEED, "keys": keys, "host": HOST, **ports})
+        load = LoadProcess({"seed": gateway_mix.SEED, "keys": keys, "host": HOST, **ports, **setup})
         try:
             yield exchange, load
         finally:
@@ -131,11 +135,19 @@ class GatewayBench:
 
     def _run(self, data: DataDir) -> dict[str, Any]:
         self._progress("making the market")
-        with loaded_exchange(data) as (self._exchange, self._load):
-            result: dict[str, Any] = {"mix_sha256": gateway_mix.mix_sha256(), "cores": self.plan.cores}
+        secured, setup = self._secured(data) if self.plan.tls else ({}, {})
+        with loaded_exchange(data, {**UNBOUND, **secured}, **setup) as (self._exchange, self._load):
+            result: dict[str, Any] = {"mix_sha256": gateway_mix.mix_sha256(), "cores": self.plan.cores, "tls": self.plan.tls}
             for name, door in DOORS.items():
                 result[name] = self._door(name, door)
             return result
+
+    def _secured(self, data: DataDir) -> tuple[dict[str, str], dict[str, str]]:
+        """Settings of the exchange, and for the load whom to believe."""
+        authority = DevAuthority(data.root / "authority")
+        issued = authority.issue("exchange")
+        settings = {"ZEROSUM_TLS_CERTIFICATE_FILE": str(issued.certificate), "ZEROSUM_TLS_KEY_FILE": str(issued.key)}
+        return settings, {"ca": str(authority.certificate_file)}
 
     def _door(self, name: str, door: str) -> dict[str, Any]:
         plan = self.plan

@@ -1,7 +1,7 @@
 """
 The load of the gateway's benchmark, a process of its own: `python -m zerosum.bench.gateway_load`, driven by lines of JSON.
 
-    {"users": ..., "host": ..., ...}   once: who asks, and where
+    {"users": ..., "host": ..., ...}   once: who asks, and where; "ca": by which authority, over TLS; "source": from which address
     {"door": "rest", "rate": 3000, "seconds": 5, ...}  -->  {"prepared": 15000}  <--  {}  -->  {"answered": 15000, ...}
 
     rate > 0    open loop: each request has its planned time, whatever became of those before it, and its latency counts from then on
@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import ssl
 import sys
 import time
 from array import array
@@ -202,18 +203,20 @@ def percentile(ascending: list[float], share: float) -> float:
     return round(ascending[min(len(ascending) - 1, int(len(ascending) * share))], 3)
 
 
-async def open_lanes(phase: Phase, host: str, port: int) -> list[Lane]:
+async def open_lanes(phase: Phase, setup: dict[str, Any]) -> list[Lane]:
+    host, port = setup["host"], setup[phase.door]
+    tls = ssl.create_default_context(cafile=setup["ca"]) if "ca" in setup else None
     lanes: list[Lane] = []
     for _ in range(phase.connections):
         if phase.door == REST:
-            lanes.append(RestLane(await RestConnection.open(host, port)))
+            lanes.append(RestLane(await RestConnection.open(host, port, tls=tls, source=setup.get("source", ""))))
         else:
-            lanes.append(WebSocketLane(await WebSocketConnection.open(host, port)))
+            lanes.append(WebSocketLane(await WebSocketConnection.open(host, port, tls=tls)))
     return lanes
 
 
-async def run_phase(phase: Phase, requests: list[Wanted], signers: list[Signer], host: str, port: int) -> dict[str, Any]:
-    lanes = await open_lanes(phase, host, port)
+async def run_phase(phase: Phase, requests: list[Wanted], signers: list[Signer], setup: dict[str, Any]) -> dict[str, Any]:
+    lanes = await open_lanes(phase, setup)
     try:
         return await Run(phase, requests, signers, lanes).run()
     finally:
@@ -232,7 +235,7 @@ def serve(lines: Iterator[str]) -> None:
         gc.freeze()
         say({"prepared": len(requests)})
         next(lines)
-        result = uvloop.run(run_phase(phase, requests, signers, setup["host"], setup[phase.door]))
+        result = uvloop.run(run_phase(phase, requests, signers, setup))
         mix = chain(requests[result["answered"] :], mix)
         say(result)
         gc.unfreeze()

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import zerosum
 from zerosum.bench.exchange_core import BOOK_SHA256, COMMANDS
-from zerosum.cli import bench_cluster, bench_gateway, bench_settlement
+from zerosum.cli import bench_cluster, bench_flood, bench_gateway, bench_settlement
 from zerosum.cli.options import JsonOption
 from zerosum.cli.tables import show_table
 from zerosum.errors import ZerosumError
@@ -26,6 +26,7 @@ from zerosum.errors import ZerosumError
 cli = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 cli.command("gateway")(bench_gateway.gateway)
 cli.command("cluster")(bench_cluster.cluster)
+cli.command("flood")(bench_flood.flood)
 cli.command("settlement")(bench_settlement.settlement)
 
 PURE_COMMANDS: Final = 200_000

@@ -24,6 +24,7 @@ def gateway(
     latency_seconds: Annotated[float, typer.Option(help="Of the latency measurement; 0 leaves it out.", min=0)] = DEFAULT.latency_s,
     latency_rate: Annotated[int, typer.Option(help="Orders a second in the latency measurement.", min=1)] = DEFAULT.latency_rate,
     cores: Annotated[int, typer.Option(help="Cores that exchange, follower and load share.", min=1)] = DEFAULT.cores,
+    tls: Annotated[bool, typer.Option("--tls", help="Over TLS, with a development certificate.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """
@@ -34,8 +35,9 @@ def gateway(
     open-loop: from the time at which an order was due, whatever became of those before it.
     """
     plan = Plan(
-        sustained_s=seconds, burst_s=burst_seconds, burst_rate=burst_rate, latency_s=latency_seconds, latency_rate=latency_rate, cores=cores
-    )
+        sustained_s=seconds, burst_s=burst_seconds, burst_rate=burst_rate, latency_s=latency_seconds, latency_rate=latency_rate,
+        cores=cores, tls=tls,
+    )  # fmt: skip
     with Console(stderr=True).status("starting the exchange ...") as status:
         result = GatewayBench(plan, lambda what: status.update(f"{what} ...")).run()
     if as_json:
@@ -59,4 +61,4 @@ def show(result: dict[str, Any]) -> None:
             rates = (f"{row['answered']:,}", f"{row['answered_per_second']:,}")
             rows.append((door, phase, *rates, *latencies, f"{row['drained_after_s']:.2f} s", f"{row['settled_after_s']:.2f} s", cpu))
     show_table(columns, rows)
-    typer.echo(f"on {result['cores']} cores; mix {result['mix_sha256']}")
+    typer.echo(f"on {result['cores']} cores{', over TLS' if result['tls'] else ''}; mix {result['mix_sha256']}")

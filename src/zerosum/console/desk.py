@@ -43,7 +43,6 @@ from zerosum.identity.withdrawals import (
     RETURNED,
     SENDING,
     SETTLED,
-    DepositRecord,
     OrderRecord,
     WithdrawalRefused,
     id_of,
@@ -137,7 +136,7 @@ class Desk:
             raise WithdrawalRefused(f"account: a user's, {codes.FIRST_USER} or more; the wallet of one is asked for by `wallet`.")
         holder = account | codes.WALLET_BIT if wallet else account
         number = id_of("deposit", holder, reference)
-        self._book.report(reference, DepositRecord(holder, asset.name, atoms))
+        self._book.report(reference, holder, asset.name, atoms)
         try:
             self._machines.do(records.command(records.DEPOSIT, 0, holder, number, asset.asset, atoms))
         except Declined as declined:

@@ -127,11 +127,16 @@ class UndoneRecord(msgspec.Struct, frozen=True):
 
 
 class DepositRecord(msgspec.Struct, frozen=True):
-    """What a reference was reported for."""
+    """What a reference was reported for, and when first."""
 
     holder: int
     asset: str
     atoms: int
+    reference: str
+    reported_us: int
+
+    def is_like(self, other: DepositRecord) -> bool:
+        return (self.holder, self.asset, self.atoms) == (other.holder, other.asset, other.atoms)
 
 
 ADDRESSES: Final = Kind("address", AddressRecord)
@@ -188,14 +193,14 @@ class WithdrawalBook:
 
     # ------------------------------------------------------------------ deposits
 
-    def report(self, reference: str, record: DepositRecord) -> None:
+    def report(self, reference: str, holder: int, asset: str, atoms: int) -> None:
         """Before it is credited. WithdrawalRefused where the reference was reported for something else."""
-        owner = reference_name(reference)
+        owner, record = reference_name(reference), DepositRecord(holder, asset, atoms, reference, self.now_us())
         with suppress(Changed):
             self._vault.put(DEPOSITS, owner, "", record)
             return
         held = self._vault.get(DEPOSITS, owner)
-        if held is None or held.record != record:
+        if held is None or not held.record.is_like(record):
             raise WithdrawalRefused("reference: it was reported for another account, wallet, asset or amount.")
 
     def forget_report(self, reference: str) -> None:
