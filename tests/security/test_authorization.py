@@ -13,9 +13,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
+from tests.support.browser import PASSWORD
+from tests.support.money import RULES, asks, at, with_address
 from tests.support.signing import Answer, Signer, by_hmac, clock_ms, rest, websocket
 from tests.support.venue import ANN, BOB, Venue, endpoints, filled, open_venue
 from zerosum.console.access import OfKey, OfService
+from zerosum.console.doors import WithdrawalSettings
 from zerosum.gateway.api import METHODS, NONE, ROUTES
 from zerosum.identity.keys import DEPOSIT, KEYS, NOBODY, PAYOUT, READ, TRADE, WITHDRAW, Made, Wanted
 
@@ -223,3 +226,35 @@ async def test_nobody_reaches_another_ones_order_whatever_it_is_called(venue: Ve
         await rest(venue.public, method, "/api/v3/openOrders", keys.others.query({"symbol": "BTCUSDT"}), keys.others.api_key)
     still = await rest(venue.public, "GET", "/api/v3/openOrders", keys.good.query({"symbol": "BTCUSDT"}), keys.good.api_key)
     assert [(each["clientOrderId"], each["origQty"]) for each in still.body] == [("anns", "1.00000000")]
+
+
+async def test_nobody_reaches_what_is_anothers_by_the_console_whatever_it_is_called(tmp_path: Path) -> None:
+    """Each of the users' endpoints that names something, with another user's: the answer is that of one that does not exist."""
+    settings = WithdrawalSettings(RULES, cool_down_s=0.0, second_factor=False)
+    async with open_venue(tmp_path / "data", withdrawals=settings) as venue:
+        ann, bob, other = await venue.user("ann", ANN), await venue.user("bob", BOB), venue.browser()
+        await other.log_in("ann")
+        await with_address(ann)
+        order, key = (await asks(ann, "1")).json(), (await ann.send("POST", "/keys", {"password": PASSWORD})).json()["key"]
+        (address,) = (await ann.send("GET", "/addresses")).json()["addresses"]
+        session = next(each["id"] for each in (await ann.send("GET", "/sessions")).json()["sessions"] if not each["this"])
+        anns = {
+            "/sessions/{id}": session, "/keys/{key}": key, "/addresses/{name}": address["name"],
+            "/withdrawals/{holder:number}/{id:number}": at(order),
+        }  # fmt: skip
+        nobodys = {path: "7" if "number" not in path else f"{BOB}/7" for path in anns}
+        asked = set()
+        for url, endpoint in endpoints(venue):
+            if url != venue.public or "{" not in endpoint.path:
+                continue
+            path = endpoint.path.removeprefix("/account/v1")
+            asked.add(path)
+            begin = path[: path.index("{")]
+            answers = [await bob.send(endpoint.method, begin + which[path]) for which in (anns, nobodys)]
+            assert answers[0].status_code == 404, path
+            assert "number" in path or answers[0].json() == answers[1].json(), path
+        assert asked == set(anns), "all endpoints that name something"
+        assert (await other.send("GET", "/session")).status_code == 200
+        assert [each["key"] for each in (await ann.send("GET", "/keys")).json()["keys"] if each["revoked_ms"] is None] == [key]
+        assert [each["state"] for each in (await ann.send("GET", "/withdrawals")).json()["withdrawals"]] == ["pending"]
+        assert len((await ann.send("GET", "/addresses")).json()["addresses"]) == 1
