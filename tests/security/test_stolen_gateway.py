@@ -68,8 +68,13 @@ async def test_a_withdrawal_that_says_it_is_approved_is_not(venue: Venue, progra
     await rewrite(venue, order, state="approved", needs=0, approved_by=("tom", "tess"))
     assert await payouts(program) == []
     assert await told(program, order, "send") == "it needs 2 to approve it as it is, and has 0."
-    treasurer = await venue.operator("tina", "treasury")
-    assert (await approves(treasurer, order)).json()["state"] == "pending", "it is approved by those who do"
+    treasurer, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
+    (shown,) = (await treasurer.send("GET", "/withdrawals")).json()["withdrawals"]
+    assert shown["lacks"] == "it needs 2 to approve it as it is, and has 0."
+    assert (await approves(treasurer, order)).json()["state"] == "pending", "it is approved by those who do, whatever it says"
+    assert "you have approved it already" in (await approves(treasurer, order)).json()["msg"]
+    assert (await approves(other, order)).json()["state"] == "approved"
+    assert [each["id"] for each in await payouts(program)] == [order["id"]]
 
 
 @pytest.mark.parametrize("fields", [ELSEWHERE, {"memo": "7"}, {"network": "OTHER"}])

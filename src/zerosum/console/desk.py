@@ -80,7 +80,7 @@ class Desk:
         order = self.treasury.open_in(holder, number, (PENDING, APPROVED))
         if what != what_of(order):
             raise WithdrawalRefused("what: it is not as it was shown to you: look again.")
-        if by in order.record.approved_by:
+        if by in order.record.approved_by and self._payouts.has_approved(order, by):
             raise WithdrawalRefused("you have approved it already: somebody else is to, as well.")
         if order.record.state == APPROVED and self._payouts.approvals(order) >= max(1, self._needs(order)):
             raise WithdrawalRefused("it is approved, and would have to be pending.")
@@ -153,7 +153,7 @@ class Desk:
     def _as_payout(self, order: Order) -> Order | None:
         payout = self._payouts.get(order)
         if payout is None:
-            return order if order.record.state == APPROVED and self._lacks(order) is None else None
+            return order if order.record.state == APPROVED and self.lacks(order) is None else None
         is_sent = payout.record.state == SENDING and payout.record.what == what_of(order)
         return in_state(order, SENDING) if is_sent else None
 
@@ -161,7 +161,7 @@ class Desk:
         """It is about to be sent, by who was told so and nobody else: it can't be canceled or refused any more. WithdrawalRefused."""
         order = self.treasury.open_in(holder, number, (APPROVED,))
         self._check_not_out(holder, number)
-        lacks = self._lacks(order)
+        lacks = self.lacks(order)
         if lacks is not None:
             raise WithdrawalRefused(lacks)
         day = NO_DAY if self._payouts.approvals(order) else self._count(order)
@@ -239,8 +239,8 @@ class Desk:
         except WithdrawalRefused:  # there was a rule when it was asked for
             return APPROVALS_MOST
 
-    def _lacks(self, order: Order) -> str | None:
-        """Why it can't be handed out, if it can't."""
+    def lacks(self, order: Order) -> str | None:
+        """Why one that is open can't be handed out, if it can't."""
         try:
             needs = self._needs(order)
         except WithdrawalRefused as refused:

@@ -11,7 +11,7 @@ import msgspec
 
 from zerosum.console.access import TREASURERS, OfService, operators
 from zerosum.console.actions import ROOT, Action, Reason
-from zerosum.console.desk import Desk
+from zerosum.console.desk import Desk, Order
 from zerosum.console.http import Asked, Endpoint, Number
 from zerosum.console.login import Json
 from zerosum.console.money import is_wallet, shown_order
@@ -20,6 +20,7 @@ from zerosum.identity.keys import DEPOSIT, PAYOUT
 from zerosum.identity.payouts import what_of
 from zerosum.identity.people import SUPPORT, TREASURY, VIEWER
 from zerosum.identity.trail import Trail
+from zerosum.identity.withdrawals import APPROVED, PENDING
 
 
 class InState(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,8 +89,13 @@ class DeskPages:
     def every_withdrawal(self, asked: Asked) -> Json:
         form: InState = asked.form
         unrecorded = [{"holder": holder, "id": number, **each._asdict()} for holder, number, each in self._desk.unrecorded()]
-        orders = self._desk.orders(are_open=form.open)
-        return {"withdrawals": [{**shown_order(order), "what": what_of(order)} for order in orders], "unrecorded": unrecorded}
+        orders = [self._shown(order) for order in self._desk.orders(are_open=form.open)]
+        return {"withdrawals": orders, "unrecorded": unrecorded}
+
+    def _shown(self, order: Order) -> Json:
+        """`lacks`: of one that is open, why it is not sent yet, by what the console knows itself."""
+        shown = {**shown_order(order), "what": what_of(order)}
+        return {**shown, "lacks": self._desk.lacks(order)} if order.record.state in (PENDING, APPROVED) else shown
 
     def approve(self, holder: int, id: int, what: str, by: str) -> Json:  # noqa: A002  as it is called in the path
         return shown_order(self._desk.approve(holder, id, what, by))

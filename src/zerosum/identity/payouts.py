@@ -62,13 +62,14 @@ class Payouts:
     def approve(self, order: Held[OrderRecord], by: str) -> None:
         """As it is now. Again changes nothing."""
         record = ApprovalRecord(what_of(order), self._now_us())
-        while True:
+        while not self.has_approved(order, by):
             held = self._vault.get(APPROVALS, owner_of(order), by)
-            if held is not None and held.record.what == record.what:
-                return
             with suppress(Changed):
                 self._vault.put(APPROVALS, owner_of(order), by, record, held.version if held is not None else 0)
-                return
+
+    def has_approved(self, order: Held[OrderRecord], by: str) -> bool:
+        held = self._vault.get(APPROVALS, owner_of(order), by)
+        return held is not None and held.record.what == what_of(order)
 
     def approvals(self, order: Held[OrderRecord]) -> int:
         """How many operators have approved it as it is now."""
