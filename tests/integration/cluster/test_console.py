@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 
+from tests.integration.cluster.support import logged_in, made
 from tests.support.browser import PASSWORD, Browser
 from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
@@ -35,23 +34,6 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployme
 @pytest.fixture(scope="module")
 def users(deployment: DevDeployment) -> list[User]:
     return asyncio.run(found_cluster_market(deployment, LISTING, dict.fromkeys(ACCOUNTS, FUNDS), FEE_PPM))
-
-
-def made(deployment: DevDeployment, *command: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(deployment.zerosum(*command, "--cluster", "--config", str(deployment.config), "--json"))
-    return found
-
-
-async def logged_in(deployment: DevDeployment, name: str, *roles: str) -> Browser:
-    """An operator, made by command, who has changed the password and set up a second factor."""
-    options = [option for role in roles for option in ("--role", role)]
-    password = (await asyncio.to_thread(made, deployment, "operator", "create", name, *options))["temporary_password"]
-    (console,) = deployment.of_role("admin")
-    browser = Browser(f"http://{HOST}:{console.ports()['admin']}", "/admin/v1")
-    assert (await browser.log_in(name, password)).status_code == 200
-    assert (await browser.send("POST", "/password", {"password": password, "new_password": PASSWORD})).status_code == 200
-    await browser.set_second_factor()
-    return browser
 
 
 @pytest.fixture
