@@ -33,6 +33,7 @@ from zerosum.identity.vault import Held, Kind, Vault
 
 ADDRESS_CHARS_MAX: Final = 128
 MEMO_CHARS_MAX: Final = 64
+REFERENCE_CHARS_MAX: Final = 128
 ADDRESSES_MAX: Final = 100
 TEXT: Final = re.compile(r"[A-Za-z0-9:_.\-]+").fullmatch
 
@@ -127,11 +128,17 @@ class UndoneRecord(msgspec.Struct, frozen=True):
 
 
 class DepositRecord(msgspec.Struct, frozen=True):
-    """What a reference was reported for."""
+    """What a reference was reported for, and when first. `reference`: of those that were reported before it was kept, empty."""
 
     holder: int
     asset: str
     atoms: int
+    reference: str = ""
+    reported_us: int = 0
+
+    def is_same(self, other: DepositRecord) -> bool:
+        """Whether both are reports of one deposit, whenever they came."""
+        return (self.holder, self.asset, self.atoms) == (other.holder, other.asset, other.atoms)
 
 
 ADDRESSES: Final = Kind("address", AddressRecord)
@@ -188,14 +195,15 @@ class WithdrawalBook:
 
     # ------------------------------------------------------------------ deposits
 
-    def report(self, reference: str, record: DepositRecord) -> None:
+    def report(self, reference: str, holder: int, asset: str, atoms: int) -> None:
         """Before it is credited. WithdrawalRefused where the reference was reported for something else."""
         owner = reference_name(reference)
+        record = DepositRecord(holder, asset, atoms, reference, self.now_us())
         with suppress(Changed):
             self._vault.put(DEPOSITS, owner, "", record)
             return
         held = self._vault.get(DEPOSITS, owner)
-        if held is None or held.record != record:
+        if held is None or not held.record.is_same(record):
             raise WithdrawalRefused("reference: it was reported for another account, wallet, asset or amount.")
 
     def forget_report(self, reference: str) -> None:
@@ -276,6 +284,11 @@ class WithdrawalBook:
 
     def now_us(self) -> int:
         return int(self._clock_s() * 1_000_000)
+
+
+def is_reference(text: str) -> bool:
+    """By which money that came in or went out can be found outside."""
+    return 1 <= len(text) <= REFERENCE_CHARS_MAX and text.isprintable()
 
 
 def reference_name(reference: str) -> str:
