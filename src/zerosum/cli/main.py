@@ -27,6 +27,7 @@ from zerosum.cli import (
     master_key,
     money,
     people,
+    reconcile,
     replay,
     run,
     simulate,
@@ -73,6 +74,7 @@ cli.add_typer(people.users, name="user")
 cli.add_typer(people.operators, name="operator")
 cli.add_typer(trail.cli, name="trail")
 cli.command("verify")(verify_command)
+cli.command("reconcile")(reconcile.reconcile_command)
 for movement in (money.deposit, money.withdraw, money.transfer):
     cli.command(movement.__name__, context_settings={"ignore_unknown_options": True})(movement)  # or -5 is read as an option
 
