@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zerosum.cli import trail
 from zerosum.cli.directory import held, load_settings
 from zerosum.cli.identities import ClusterOption, opened_identities
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
@@ -52,7 +53,7 @@ def reconcile_command(
 
     Reads only. Exit code 0 only if there is no difference.
     """
-    since_us, until_us = (bound(text, option) for text, option in ((since, "--since"), (until, "--until")))
+    since_us, until_us = (moment_of(text, option) for text, option in ((since, "--since"), (until, "--until")))
     settings = load_settings(data, config)
     record = movements(settings, cluster=cluster)
     with opened_identities(data, config, cluster) as opened:  # after the record: what that has is known here by then
@@ -86,7 +87,7 @@ def movements(settings: Settings, *, cluster: bool) -> Movements:
     return asyncio.run(read())
 
 
-def bound(text: str | None, option: str) -> int | None:
+def moment_of(text: str | None, option: str) -> int | None:
     """ConfigError."""
     try:
         return time_us(text) if text is not None else None
@@ -117,7 +118,7 @@ def row(each: Difference, assets: Assets) -> tuple[str, ...]:
     account = f"{each.holder & ACCOUNT_MAX}{' funding' if each.holder > ACCOUNT_MAX else ''}" if each.holder else ""
     return (
         each.kind, each.type, each.reference, text_of(each.there, assets), text_of(each.here, assets), str(each.line or ""), account,
-        str(each.id or ""), moment(each.time_us) if each.time_us else "", each.why,
+        str(each.id or ""), trail.moment(each.time_us) if each.time_us else "", each.why,
     )  # fmt: skip
 
 
