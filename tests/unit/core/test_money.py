@@ -187,6 +187,7 @@ def test_an_adjustment_moves_money_with_its_reason(world: World, account: int, t
         ((NOBODY, 5, 0, 1, NOBODY, 0, 0), "BAD_REASON"),
         ((NOBODY, 5, 0, 1, NOBODY, 0, WHY[0]), "BAD_REASON"),
         ((NOBODY, 5, 0, 1, NOBODY, *text_words("a\x7f", 2)), "BAD_REASON"),
+        ((NOBODY, 5, 0, 1, NOBODY, 0x62_00_61, 0), "BAD_REASON"),  # something behind its end
         ((NOBODY, 5, 0, 1, NOBODY, -1, -1), "BAD_REASON"),
         ((NOBODY, 5, 0, 1, NOBODY, *WHY), "UNKNOWN_ACCOUNT"),
         ((OUTSIDE, 5, 0, 1, ANN, *WHY), "UNKNOWN_ACCOUNT"),
