@@ -59,8 +59,8 @@ class Venue:
 
 
 @asynccontextmanager
-async def open_venue(folder: Path, **settings: Any) -> AsyncIterator[Venue]:
-    """10^12 atoms of each asset in each account."""
+async def open_venue(folder: Path, *, funds: int = 10**12, **settings: Any) -> AsyncIterator[Venue]:
+    """With so many atoms of each asset in each account."""
     ports: list[int] = []
     async with serving(DataDir(folder), ports=ports, **settings) as embedded:
         for number, name in enumerate(("BTC", "USDT")):
@@ -70,8 +70,8 @@ async def open_venue(folder: Path, **settings: Any) -> AsyncIterator[Venue]:
         await ask(embedded, records.command(records.LIST_SYMBOL, 0, *fields))
         for account in (ANN, BOB):
             await ask(embedded, records.command(records.OPEN_ACCOUNT, 0, account))
-            for asset in (0, 1):
-                await ask(embedded, records.command(records.DEPOSIT, 0, account, 1 + asset, asset, 10**12))
+            for asset in (0, 1) if funds else ():
+                await ask(embedded, records.command(records.DEPOSIT, 0, account, 1 + asset, asset, funds))
         found = Venue(embedded, ports)
         yield found
         for browser in found.browsers:

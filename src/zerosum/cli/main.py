@@ -27,6 +27,7 @@ from zerosum.cli import (
     master_key,
     money,
     people,
+    reconcile,
     replay,
     run,
     simulate,
@@ -35,7 +36,6 @@ from zerosum.cli import (
     trail,
     up,
 )
-from zerosum.cli.reconcile import reconcile_command
 from zerosum.cli.terminal import STDERR, open_standard_descriptors, somebody_sees_it
 from zerosum.cli.verify import verify_command
 from zerosum.errors import ZerosumError
@@ -74,7 +74,7 @@ cli.add_typer(people.users, name="user")
 cli.add_typer(people.operators, name="operator")
 cli.add_typer(trail.cli, name="trail")
 cli.command("verify")(verify_command)
-cli.command("reconcile")(reconcile_command)
+cli.command("reconcile")(reconcile.reconcile_command)
 for movement in (money.deposit, money.withdraw, money.transfer):
     cli.command(movement.__name__, context_settings={"ignore_unknown_options": True})(movement)  # or -5 is read as an option
 

@@ -1,101 +1,175 @@
 """
-`zerosum reconcile`: a statement from outside held against what the exchange has.
+`zerosum reconcile`: a statement of a custodian or a bank, held against the exchange.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import closing
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zerosum.cli.directory import load_settings
+from zerosum.cli import trail
+from zerosum.cli.directory import held, load_settings
 from zerosum.cli.identities import ClusterOption, opened_identities
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
 from zerosum.cli.tables import show_table
+from zerosum.core.codes import ACCOUNT_MAX
 from zerosum.errors import ConfigError
 from zerosum.ops.settings_model import Settings
+from zerosum.services.amounts import decimal_text, grouped
 from zerosum.services.datadir import DataDir
-from zerosum.services.reconciled_book import STATEMENTS, Rows, movements_of, record_of
-from zerosum.services.reconciliation import Outcome, between, moment_us, read_statement, reconcile
-from zerosum.settlement.reading import connect
+from zerosum.services.reconciliation import Book, Difference, Found, Wanted, reconcile
+from zerosum.services.statement import Line, Money, moment, read_statement, time_us
+from zerosum.settlement.movements import Listed, Movements, read_movements
 
-NEVER_US = 1 << 62
+TIME_HELP = "A day or a time in ISO 8601, UTC unless it says otherwise."
+
+Assets = Mapping[int, Listed]
 
 
 def reconcile_command(
-    statement: Annotated[
-        Path, typer.Argument(help="CSV with the columns type (deposit, withdrawal, balance), reference, asset, amount.", metavar="FILE")
-    ],
-    since: Annotated[str, typer.Option(help="From when on the statement has everything: 2026-11-01, or a time of ISO 8601.")] = "",
-    until: Annotated[str, typer.Option(help="Up to when, that left out.")] = "",
+    file: Annotated[Path, typer.Argument(help="The statement, as CSV; see docs/guides/reconcile.md.")],
+    since: Annotated[
+        str | None, typer.Option(help=f"Look in the statement only for what the exchange has from then on. {TIME_HELP}")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help=f"Look in the statement only for what the exchange has before; balances are as of then. {TIME_HELP}")
+    ] = None,
+    asset: Annotated[
+        list[str] | None, typer.Option(help="Look in the statement only for what the exchange has of this asset. May be repeated.")
+    ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
     cluster: ClusterOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Hold a custodian's statement against what was reported and sent by reference, the ledger's record of it, and what is owed to accounts.
+    Hold a statement from outside against the exchange: deposits, withdrawals and balances, and what the statement lacks.
 
-    Exit code 1 where they differ. What is settled counts: while trading goes on, the newest may be missing for a moment.
+    Reads only. Exit code 0 only if there is no difference.
     """
-    since_us, until_us = time_of("--since", since, 0), time_of("--until", until, NEVER_US)
-    try:
-        text = statement.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{statement} can't be read: {error}. Give a statement as CSV in UTF-8.") from error
+    since_us, until_us = (moment_of(text, option) for text, option in ((since, "--since"), (until, "--until")))
     settings = load_settings(data, config)
-    with opened_identities(data, config, cluster) as opened:
-        record = record_of(asyncio.run(of_cluster(settings)) if cluster else of_directory(DataDir(settings.data_directory)))
-        lines = read_statement(text, statement.name, record.decimals)
-        movements = between(movements_of(record, opened.identities.vault), since_us, until_us)
-        outcome = reconcile(lines, movements, record.owed, record.decimals)
-    show(outcome, as_json)
-    if outcome.differences:
+    record = movements(settings, cluster=cluster)
+    with opened_identities(data, config, cluster) as opened:  # after the record: what that has is known here by then
+        book = Book.of(opened.identities)
+    lines = read_statement(file, record.assets)
+    wanted = Wanted(since_us or 0, until_us, frozenset(number_of(name, record.assets) for name in asset or []))
+    found = reconcile(lines, book, record, wanted)
+    if as_json:
+        typer.echo(json.dumps(as_built(found, lines, record.assets)))
+    else:
+        show(found, record.assets)
+    if found.differences:
         raise typer.Exit(1)
 
 
-def show(outcome: Outcome, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"alike": outcome.alike, "differences": [each._asdict() for each in outcome.differences]}))
-        return
-    if outcome.differences:
-        rows = [(each.what, each.reference, each.there, each.here) for each in outcome.differences]
-        show_table(("difference", "reference", "statement", "exchange"), rows)
-    number = len(outcome.differences)
-    typer.echo(f"{outcome.alike} alike, {number or 'no'} difference{'' if number == 1 else 's'}")
-
-
-def time_of(option: str, text: str, default: int) -> int:
-    """ConfigError."""
-    try:
-        return moment_us(text) if text else default
-    except ValueError as error:
-        raise ConfigError(f"{option} {text}: write a day as 2026-11-01, or a time as 2026-11-01T12:00:00.") from error
-
-
-def of_directory(directory: DataDir) -> Rows:
-    """NothingSettled, and what else `connect` raises."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    with closing(connect(directory.settled)) as db, db:  # one transaction: all as it was at one time
-        for statement in STATEMENTS:
-            found[statement] = [tuple(row) for row in db.execute(statement)]
-    return found
-
-
-async def of_cluster(settings: Settings) -> Rows:
-    """StoreFailed."""
+def movements(settings: Settings, *, cluster: bool) -> Movements:
+    """SettlementError, StoreFailed, ConfigError."""
+    if not cluster:
+        return read_movements(held(DataDir(settings.data_directory)).settled)
     from zerosum.cli.cluster_settings import cql_settings  # what a cluster needs takes its time to load
+    from zerosum.settlement.cql.movements import read_all
     from zerosum.settlement.cql.session import Session
 
-    session = await Session.connect(cql_settings(settings))
+    async def read() -> Movements:
+        session = await Session.connect(cql_settings(settings))
+        try:
+            return await read_all(session)
+        finally:
+            await session.close()
+
+    return asyncio.run(read())
+
+
+def moment_of(text: str | None, option: str) -> int | None:
+    """ConfigError."""
     try:
-        found: dict[str, list[tuple[Any, ...]]] = {}
-        for statement in STATEMENTS:
-            found[statement] = [tuple(row) for row in await session.execute(statement)]
-        return found
-    finally:
-        await session.close()
+        return time_us(text) if text is not None else None
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: it is no time as ISO 8601 has it, such as 2026-11-28 or 2026-11-28T09:30:00Z.") from error
+
+
+def number_of(name: str, assets: Assets) -> int:
+    """ConfigError."""
+    for number, listed in assets.items():
+        if listed.name == name:
+            return number
+    listed_names = ", ".join(listed.name for listed in assets.values())
+    raise ConfigError(f"--asset {name} is not listed here; listed are {listed_names or 'none'}.")
+
+
+# ------------------------------------------------------------------ shown
+
+
+def show(found: Found, assets: Assets) -> None:
+    if found.differences:
+        columns = ("difference", "type", "reference", "there", "here", "line", "account", "id", "time", "")
+        show_table(columns, [row(each, assets) for each in found.differences])
+    typer.echo(summary(found))
+
+
+def row(each: Difference, assets: Assets) -> tuple[str, ...]:
+    account = f"{each.holder & ACCOUNT_MAX}{' funding' if each.holder > ACCOUNT_MAX else ''}" if each.holder else ""
+    return (
+        each.kind, each.type, each.reference, text_of(each.there, assets), text_of(each.here, assets), str(each.line or ""), account,
+        str(each.id or ""), trail.moment(each.time_us) if each.time_us else "", each.why,
+    )  # fmt: skip
+
+
+def text_of(money: Money | None, assets: Assets) -> str:
+    if money is None:
+        return ""
+    name, decimals = assets[money.asset]
+    return f"{grouped(decimal_text(money.atoms, decimals))} {name}"
+
+
+def summary(found: Found) -> str:
+    lines = f"{found.agree:,} line{'' if found.agree == 1 else 's'} of the statement agree{'s' if found.agree == 1 else ''}"
+    counts = counted(found)
+    if not counts:
+        return f"no difference: {lines}"
+    total = sum(counts.values())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"{total:,} difference{'' if total == 1 else 's'}: {kinds}; {lines}"
+
+
+def counted(found: Found) -> dict[str, int]:
+    return dict(sorted(Counter(each.kind for each in found.differences).items()))
+
+
+def as_built(found: Found, lines: list[Line], assets: Assets) -> dict[str, Any]:
+    return {
+        "lines": len(lines),
+        "agree": found.agree,
+        "counts": counted(found),
+        "differences": [built(each, assets) for each in found.differences],
+    }
+
+
+def built(each: Difference, assets: Assets) -> dict[str, Any]:
+    return {
+        "kind": each.kind,
+        "type": each.type,
+        "reference": each.reference or None,
+        "there": built_money(each.there, assets),
+        "here": built_money(each.here, assets),
+        "line": each.line or None,
+        "account": each.holder & ACCOUNT_MAX or None,
+        "wallet": ("funding" if each.holder > ACCOUNT_MAX else "trading") if each.holder else None,
+        "id": each.id or None,
+        "time": moment(each.time_us) if each.time_us else None,
+        "why": each.why or None,
+    }
+
+
+def built_money(money: Money | None, assets: Assets) -> dict[str, str] | None:
+    if money is None:
+        return None
+    name, decimals = assets[money.asset]
+    return {"asset": name, "amount": decimal_text(money.atoms, decimals)}

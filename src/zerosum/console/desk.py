@@ -38,6 +38,7 @@ from zerosum.identity.withdrawals import (
     FAILED,
     OPEN,
     PENDING,
+    REFERENCE_CHARS_MAX,
     REFUSED,
     REQUESTED,
     RETURNED,
@@ -46,11 +47,11 @@ from zerosum.identity.withdrawals import (
     OrderRecord,
     WithdrawalRefused,
     id_of,
+    is_reference,
 )
 from zerosum.views.accounts import Withdrawal
 from zerosum.views.views import Views
 
-REFERENCE_CHARS_MAX: Final = 128
 APPROVALS_MOST: Final = 2
 LEFT_US: Final = 60_000_000
 FINISH_EVERY_S: Final = 2.0
@@ -130,8 +131,7 @@ class Desk:
         """Credited once, however often it is reported. WithdrawalRefused, Declined, Busy, OutcomeUnknown."""
         asset = self.treasury.asset(asset_name)
         atoms = self.treasury.atoms(asset, amount)
-        if not 1 <= len(reference) <= REFERENCE_CHARS_MAX or not reference.isprintable():
-            raise WithdrawalRefused(f"reference: 1 to {REFERENCE_CHARS_MAX} characters that can be printed.")
+        check_reference(reference)
         if not codes.FIRST_USER <= account <= codes.ACCOUNT_MAX:
             raise WithdrawalRefused(f"account: a user's, {codes.FIRST_USER} or more; the wallet of one is asked for by `wallet`.")
         holder = account | codes.WALLET_BIT if wallet else account
@@ -179,6 +179,7 @@ class Desk:
 
     def settle(self, holder: int, number: int, reference: str) -> Order:
         """It has been sent. WithdrawalRefused."""
+        check_reference(reference)
         order, payout = self._out(holder, number)
         if payout.record.state == SETTLED and payout.record.reference != reference:
             raise WithdrawalRefused("it was settled with another reference.")
@@ -329,6 +330,12 @@ def pending_in(views: Views) -> list[tuple[int, int, Withdrawal]]:
 def pending_of(views: Views, holder: int, number: int) -> Withdrawal | None:
     account = views.account(holder)
     return account.pending.get(number) if account is not None else None
+
+
+def check_reference(reference: str) -> None:
+    """WithdrawalRefused."""
+    if not is_reference(reference):
+        raise WithdrawalRefused(f"reference: 1 to {REFERENCE_CHARS_MAX} characters that can be printed.")
 
 
 def account_of(order: Order) -> int:

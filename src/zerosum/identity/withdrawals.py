@@ -33,6 +33,7 @@ from zerosum.identity.vault import Held, Kind, Vault
 
 ADDRESS_CHARS_MAX: Final = 128
 MEMO_CHARS_MAX: Final = 64
+REFERENCE_CHARS_MAX: Final = 128
 ADDRESSES_MAX: Final = 100
 TEXT: Final = re.compile(r"[A-Za-z0-9:_.\-]+").fullmatch
 
@@ -135,7 +136,8 @@ class DepositRecord(msgspec.Struct, frozen=True):
     reference: str
     reported_us: int
 
-    def is_like(self, other: DepositRecord) -> bool:
+    def is_same(self, other: DepositRecord) -> bool:
+        """Whether both are reports of one deposit, whenever they came."""
         return (self.holder, self.asset, self.atoms) == (other.holder, other.asset, other.atoms)
 
 
@@ -200,7 +202,7 @@ class WithdrawalBook:
             self._vault.put(DEPOSITS, owner, "", record)
             return
         held = self._vault.get(DEPOSITS, owner)
-        if held is None or not held.record.is_like(record):
+        if held is None or not held.record.is_same(record):
             raise WithdrawalRefused("reference: it was reported for another account, wallet, asset or amount.")
 
     def forget_report(self, reference: str) -> None:
@@ -281,6 +283,11 @@ class WithdrawalBook:
 
     def now_us(self) -> int:
         return int(self._clock_s() * 1_000_000)
+
+
+def is_reference(text: str) -> bool:
+    """By which money that came in or went out can be found outside."""
+    return 1 <= len(text) <= REFERENCE_CHARS_MAX and text.isprintable()
 
 
 def reference_name(reference: str) -> str:

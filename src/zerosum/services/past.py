@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from zerosum.core import records, transfers
 from zerosum.core.ledger import ASSET_BITS, ASSET_MASK, AVAILABLE, FROZEN, OWNER, Ledger
 from zerosum.errors import ZerosumError
 from zerosum.log.archive import ArchiveDisk
@@ -83,3 +84,16 @@ def balances_in(ledger: Ledger) -> dict[tuple[int, int], tuple[int, int]]:
         for slot in balances.slots()
     }  # fmt: skip
     return dict(sorted(found.items()))
+
+
+def pending_of(machine: Machine) -> dict[tuple[int, int], tuple[int, int]]:
+    """(account, transfer id): (asset, atoms), of each withdrawal that was requested and has not ended."""
+    pool = machine.exchange.ubscore.transfers.pool
+    words = pool.words
+    return {
+        (int(words[slot + transfers.ACCOUNT]), int(words[slot + transfers.ID])): (
+            int(words[slot + transfers.ASSET]), int(words[slot + transfers.ATOMS])
+        )
+        for slot in pool.slots()
+        if words[slot + transfers.KIND] == records.REQUEST_WITHDRAWAL and words[slot + transfers.TO] == transfers.PENDING
+    }  # fmt: skip

@@ -1,180 +1,267 @@
 """
-A statement from outside (a custodian's, a bank's) held against what the exchange has: what one knows and the other does not.
+A statement of somebody outside, held against what the console and the ledger know of the same money.
 
-    statement --read_statement--> lines: what came in and went out there by its reference, and what is held there at the end
-    book and ledger ------------> movements: what was reported and sent by its reference, and what the ledger has of it
-                                  owed: what all accounts hold, asset by asset
+    statement   lines: what came in, what went out, what is there at the end
+    book        the console's: deposits that were reported, withdrawals that were handed out and settled, each with its reference
+    record      the ledger's: deposits, withdrawals, how each ended, what accounts hold
 
-    missing_here     the statement has it, and nothing was reported or sent by that reference
-    missing_there    the other way round
-    unlike           both have it, of another kind, asset or amount
-    twice_there      the statement has the reference twice
-    not_in_ledger    it was reported or sent, and the ledger has no such movement, or another amount
-    reversed_here    the statement has a deposit that was reversed here
-    no_reference     the ledger has it, and nobody has said by which reference: made by a command
-    balance          what is held there is not what is owed here
+    missing_here      a line that nothing here has          missing_there     here, and in no line
+    amount, asset     not as much, not the same             twice_there       a line more than there is of it here
+    reversed_here     a line of a deposit that was taken back here
+    address           it went to another address there
+    no_reference      in the ledger, and nobody has said by which reference it is found outside
+    balance           what is held there is not what accounts hold here
+    book_and_record   the console's knowledge and the ledger's are not of one mind
 
-Knows no files and no databases. Always true: amounts are compared in atoms, exactly; of what is alike only the number is told.
+Every line is looked for in all that the exchange has. What the exchange has is looked for among the lines only where `Wanted` says so.
+
+Always true: a line has a difference, or agrees with one thing here, which agrees with no other line.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
-from zerosum.errors import ConfigError
+from zerosum.identity.identities import Identities
+from zerosum.identity.payouts import PAYOUTS, PayoutRecord, what_of
+from zerosum.identity.vault import Held
+from zerosum.identity.withdrawals import DEPOSITS, ORDERS, SETTLED, DepositRecord, OrderRecord, id_of
+from zerosum.services.statement import BALANCE, DEPOSIT, WITHDRAWAL, Line, Money
+from zerosum.settlement import rows
+from zerosum.settlement.movements import Id, Movement, Movements
 
-DEPOSIT: Final = "deposit"
-WITHDRAWAL: Final = "withdrawal"
-BALANCE: Final = "balance"
-KINDS: Final = (DEPOSIT, WITHDRAWAL, BALANCE)
-COLUMNS: Final = ("type", "reference", "asset", "amount")
-OTHER_COLUMNS: Final = ("time", "address")
+MISSING_HERE: Final = "missing_here"
+MISSING_THERE: Final = "missing_there"
+AMOUNT: Final = "amount"
+ASSET: Final = "asset"
+TWICE_THERE: Final = "twice_there"
+REVERSED_HERE: Final = "reversed_here"
+ADDRESS: Final = "address"
+NO_REFERENCE: Final = "no_reference"
+UNEQUAL: Final = "balance"
+BOOK_AND_RECORD: Final = "book_and_record"
 
 
-class Line(NamedTuple):
-    """Of a statement. `number`: in its file."""
+class Wanted(NamedTuple):
+    """What of the exchange is looked for: from a time on, before another one, of some assets. None, and no assets: of all."""
 
-    number: int
-    kind: str
-    reference: str
-    asset: str
-    atoms: int
+    since_us: int = 0
+    until_us: int | None = None
+    assets: frozenset[int] = frozenset()
 
+    def has(self, time_us: int, money: Money | None) -> bool:
+        in_time = self.since_us <= time_us and self.is_before_end(time_us)
+        return in_time and (not self.assets or money is None or money.asset in self.assets)
 
-class Movement(NamedTuple):
-    """Of the exchange. `ledgered_atoms`: what the ledger has moved, None for nothing; `reference`: empty where nobody has said one."""
-
-    kind: str
-    reference: str
-    asset: str
-    atoms: int
-    time_us: int
-    ledgered_atoms: int | None
-    is_reversed: bool = False
+    def is_before_end(self, time_us: int) -> bool:
+        return self.until_us is None or time_us < self.until_us
 
 
 class Difference(NamedTuple):
-    """`there`, `here`: what the statement says, and the exchange; empty where it says nothing."""
+    """`type`: of the line. `there`, `here`: of the statement, and of the exchange. `line`: 0 where none is meant. `holder`, `id`: here."""
 
-    what: str
     kind: str
+    type: str
+    reference: str = ""
+    there: Money | None = None
+    here: Money | None = None
+    line: int = 0
+    holder: int = 0
+    id: int = 0
+    time_us: int = 0
+    why: str = ""
+
+
+class Own(NamedTuple):
+    """Of the exchange, to be found outside by its reference. `is_due`: a statement must have it."""
+
+    type: str
     reference: str
-    there: str
-    here: str
+    money: Money
+    holder: int
+    id: int
+    time_us: int
+    is_due: bool = True
+    is_reversed: bool = False
+    address: str = ""
+
+    def difference(self, kind: str, why: str = "", line: Line | None = None) -> Difference:
+        there, number = (line.money, line.number) if line is not None else (None, 0)
+        return Difference(kind, self.type, self.reference, there, self.money, number, self.holder, self.id, self.time_us, why)
 
 
-class Outcome(NamedTuple):
-    """`alike`: how many lines and movements agree."""
+class Found(NamedTuple):
+    """`agree`: how many lines."""
 
-    alike: int
     differences: list[Difference]
+    agree: int
 
 
-# ---------------------------------------------------------------------- the statement
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What the console knows. `orders`: by owner and name; gateways write them too, so that a payout says what the order was."""
+
+    reports: list[Held[DepositRecord]]
+    payouts: list[Held[PayoutRecord]]
+    orders: dict[tuple[str, str], Held[OrderRecord]]
+
+    @classmethod
+    def of(cls, identities: Identities) -> Book:
+        """DocumentsFailed."""
+        vault = identities.vault
+        payouts, orders = vault.every(PAYOUTS), vault.every(ORDERS)
+        return cls(vault.every(DEPOSITS), payouts, {(order.owner, order.name): order for order in orders})
 
 
-def read_statement(text: str, name: str, decimals: Mapping[str, int]) -> list[Line]:
-    """`decimals`: of the assets that are listed. ConfigError names line and column."""
-    rows = csv.DictReader(text.splitlines())
-    columns = tuple(rows.fieldnames or ())
-    missing = [each for each in COLUMNS if each not in columns]
-    unknown = [each for each in columns if each not in (*COLUMNS, *OTHER_COLUMNS)]
-    if missing or unknown or len(set(columns)) != len(columns):
-        raise ConfigError(
-            f"{name}: its first line must name the columns {', '.join(COLUMNS)}, and may name {', '.join(OTHER_COLUMNS)}; it has"
-            f" {', '.join(columns) or 'none'}."
-        )
-    return [line_of(row, rows.line_num, name, decimals) for row in rows]
+def reconcile(lines: list[Line], book: Book, record: Movements, wanted: Wanted) -> Found:
+    """Differences of lines in their order, and then what no line has, the oldest first."""
+    told = [*deposits(book, record), *withdrawals(book, record)]
+    own = [each for each in told if isinstance(each, Own)]
+    found = [*paired(lines, own, wanted), *balances(lines, record, wanted)]
+    found += [each for each in told if isinstance(each, Difference) and wanted.has(each.time_us, each.here)]
+    found.sort(key=lambda each: (each.line == 0, each.line, each.time_us, each.id))
+    return Found(found, len(lines) - len({each.line for each in found if each.line}))
 
 
-def line_of(row: Mapping[str, str | None], number: int, name: str, decimals: Mapping[str, int]) -> Line:
-    def wrong(column: str, why: str) -> ConfigError:
-        return ConfigError(f"{name}, line {number}, {column}: {row.get(column)!r} {why}.")
-
-    if None in row or None in row.values():
-        raise ConfigError(f"{name}, line {number}: it has not as many cells as the first line.")
-    kind, reference, asset = (str(row[column]).strip() for column in ("type", "reference", "asset"))
-    if kind not in KINDS:
-        raise wrong("type", f"is none of {', '.join(KINDS)}")
-    if bool(reference) == (kind == BALANCE):
-        raise wrong("reference", "must be empty for a balance, and only there")
-    if asset not in decimals:
-        raise wrong("asset", "is not listed here")
-    try:
-        atoms = Decimal(str(row["amount"]).strip()).scaleb(decimals[asset])
-    except InvalidOperation as error:
-        raise wrong("amount", "is no number") from error
-    if not atoms.is_finite() or atoms != int(atoms) or atoms < 0 or (atoms == 0 and kind != BALANCE):
-        raise wrong("amount", f"must be more than nothing, with {decimals[asset]} decimals at most")
-    return Line(number, kind, reference, asset, int(atoms))
+# ------------------------------------------------------------------ what the exchange has
 
 
-# ---------------------------------------------------------------------- compared
-
-
-def reconcile(lines: Iterable[Line], movements: Iterable[Movement], owed: Mapping[str, int], decimals: Mapping[str, int]) -> Outcome:
-    """`movements`: those that the statement should have. `owed`: in atoms, by asset."""
-
-    def shown(kind: str, asset: str, atoms: int) -> str:
-        return f"{kind} of {Decimal(atoms).scaleb(-decimals[asset]):f} {asset}"
-
-    alike, differences = 0, []
-    there: dict[str, Line] = {}
-    for line in lines:
-        said = shown(line.kind, line.asset, line.atoms)
-        if line.kind == BALANCE:
-            held = owed.get(line.asset, 0)
-            if held == line.atoms:
-                alike += 1
-            else:
-                differences.append(Difference(BALANCE, BALANCE, "", said, shown("owed", line.asset, held)))
-        elif line.reference in there:
-            differences.append(Difference("twice_there", line.kind, line.reference, said, f"as in line {there[line.reference].number}"))
-        else:
-            there[line.reference] = line
-    here = set()
-    for movement in sorted(movements, key=lambda each: (each.time_us, each.reference)):
-        said_here = shown(movement.kind, movement.asset, movement.atoms)
-        found = there.get(movement.reference) if movement.reference else None
-        here.add(movement.reference)
-        what = difference_of(movement, found)
-        if what is None:
-            alike += movement.reference != "" and not movement.is_reversed
+def deposits(book: Book, record: Movements) -> Iterator[Own | Difference]:
+    assets = {listed.name: asset for asset, listed in record.assets.items()}
+    reported: set[Id] = set()
+    for held in book.reports:
+        report, reference = held.record, held.record.reference
+        if report.asset not in assets:  # the record may be so far behind that the asset is not listed there
             continue
-        if what == "not_in_ledger":
-            ledgered = movement.ledgered_atoms
-            said_here += ", and in the ledger " + ("nothing" if ledgered is None else shown("one", movement.asset, ledgered))
-        said_there = shown(found.kind, found.asset, found.atoms) if found is not None else ""
-        differences.append(Difference(what, movement.kind, movement.reference, said_there, said_here))
-    for reference, line in there.items():
-        if reference not in here:
-            differences.append(Difference("missing_here", line.kind, reference, shown(line.kind, line.asset, line.atoms), ""))
-    return Outcome(alike, differences)
+        key = (report.holder, id_of("deposit", report.holder, reference))
+        said, credited, end = Money(assets[report.asset], report.atoms), record.deposits.get(key), record.ends.get(key)
+        reported.add(key)
+        if credited is None:
+            own = Own(DEPOSIT, reference, said, *key, report.reported_us, is_due=False)
+            yield own.difference(BOOK_AND_RECORD, "it was reported, and is not credited")
+        else:
+            own = Own(DEPOSIT, reference, money_of(credited), *key, credited.time_us, is_due=end is None, is_reversed=end is not None)
+            if own.money != said:
+                yield own.difference(BOOK_AND_RECORD, "it was reported as another amount or asset")
+        yield own
+    for key, credited in record.deposits.items():
+        if key not in reported and key not in record.ends:
+            yield of_ledger(NO_REFERENCE, DEPOSIT, credited, credited.time_us)
 
 
-def difference_of(movement: Movement, found: Line | None) -> str | None:
-    if not movement.reference:
-        return None if movement.is_reversed else "no_reference"
-    if movement.ledgered_atoms != movement.atoms:
-        return "not_in_ledger"
-    if movement.is_reversed:
-        return "reversed_here" if found is not None else None
-    if found is None:
-        return "missing_there"
-    same = (found.kind, found.asset, found.atoms) == (movement.kind, movement.asset, movement.atoms)
-    return None if same else "unlike"
+def withdrawals(book: Book, record: Movements) -> Iterator[Own | Difference]:
+    settled: set[Id] = set()
+    for held in book.payouts:
+        payout = held.record
+        if payout.state != SETTLED:
+            continue
+        holder, _, number = held.owner.partition(".")
+        key = (int(holder), int(number))
+        settled.add(key)
+        asked, end, order = record.requests.get(key), record.ends.get(key), book.orders.get((holder, number))
+        if asked is None:
+            why = "it was sent, and never set aside in the ledger"
+            yield Difference(BOOK_AND_RECORD, WITHDRAWAL, payout.reference, holder=key[0], id=key[1], time_us=payout.since_us, why=why)
+            continue
+        as_sent = order if order is not None and what_of(order) == payout.what else None
+        address = as_sent.record.address if as_sent is not None else ""
+        time_us = end.time_us if end is not None else payout.since_us
+        own = Own(WITHDRAWAL, payout.reference, money_of(asked), *key, time_us, address=address)
+        yield own
+        if end is None or end.state != rows.SETTLED:
+            became = "still set aside" if end is None else end.state.lower()
+            yield own.difference(BOOK_AND_RECORD, f"it was sent, and in the ledger it is {became}")
+        elif as_sent is None:
+            yield own.difference(BOOK_AND_RECORD, "its order is not the one that was handed out to be sent")
+    for key, asked in record.requests.items():
+        end = record.ends.get(key)
+        if end is not None and end.state == rows.SETTLED and key not in settled:
+            why = "it is settled in the ledger, and nobody was told to send it"
+            yield of_ledger(BOOK_AND_RECORD, WITHDRAWAL, asked, end.time_us, why)
+    for gone in record.withdrawals.values():
+        yield of_ledger(NO_REFERENCE, WITHDRAWAL, gone, gone.time_us)
 
 
-def moment_us(text: str) -> int:
-    """A day, or a time of ISO 8601, in UTC unless it says otherwise; in microseconds. ValueError."""
-    found = datetime.fromisoformat(text)
-    return int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+def of_ledger(kind: str, what: str, movement: Movement, time_us: int, why: str = "") -> Difference:
+    return Difference(
+        kind, what, here=money_of(movement), holder=movement.account, id=movement.transfer_id, time_us=time_us, why=why
+    )  # fmt: skip
 
 
-def between(movements: Iterable[Movement], since_us: int, until_us: int) -> Iterator[Movement]:
-    """Those of that time, its end left out."""
-    return (each for each in movements if since_us <= each.time_us < until_us)
+def money_of(movement: Movement) -> Money:
+    return Money(movement.asset, movement.atoms)
+
+
+# ------------------------------------------------------------------ beside each other
+
+
+def paired(lines: list[Line], own: list[Own], wanted: Wanted) -> Iterator[Difference]:
+    """Of one reference those that agree are put together first, so that what is left over is what differs."""
+    theirs, ours = defaultdict[tuple[str, str], list[Line]](list), defaultdict[tuple[str, str], list[Own]](list)
+    for line in lines:
+        if line.type != BALANCE:
+            theirs[line.type, line.reference].append(line)
+    for each in own:
+        ours[each.type, each.reference].append(each)
+    for key in theirs | ours:
+        yield from beside(theirs[key], ours[key], wanted)
+
+
+def beside(lines: list[Line], own: list[Own], wanted: Wanted) -> Iterator[Difference]:
+    unmatched, left = [], list(own)
+    for line in lines:
+        same = next((each for each in left if each.money == line.money), None)
+        if same is None:
+            unmatched.append(line)
+            continue
+        left.remove(same)
+        yield from differences(line, same)
+    for other, each in zip_longest(unmatched, left):
+        if each is None:
+            kind = TWICE_THERE if own else MISSING_HERE
+            yield Difference(kind, other.type, other.reference, other.money, line=other.number, time_us=other.time_us)
+        elif other is not None:
+            yield from differences(other, each)
+        elif each.is_due and wanted.has(each.time_us, each.money):
+            yield each.difference(MISSING_THERE, "another one here has its line" if lines else "")
+
+
+def differences(line: Line, own: Own) -> Iterator[Difference]:
+    if line.money.asset != own.money.asset:
+        yield own.difference(ASSET, line=line)
+    elif line.money != own.money:
+        yield own.difference(AMOUNT, line=line)
+    if own.is_reversed:
+        yield own.difference(REVERSED_HERE, line=line)
+    if line.address and own.address and line.address != own.address:
+        yield own.difference(ADDRESS, f"to {line.address} there, to {own.address} here", line)
+
+
+def balances(lines: list[Line], record: Movements, wanted: Wanted) -> Iterator[Difference]:
+    held = record.held if wanted.until_us is None else held_at_end(record, wanted)
+    for line in lines:
+        here = Money(line.money.asset, held.get(line.money.asset, 0))
+        if line.type == BALANCE and line.money != here:
+            yield Difference(UNEQUAL, BALANCE, "", line.money, here, line.number, time_us=line.time_us)
+
+
+def held_at_end(record: Movements, wanted: Wanted) -> Mapping[int, int]:
+    """What had come in by then, less what had gone out: accounts hold that, whatever they trade."""
+    held: dict[int, int] = defaultdict(int)
+
+    def add(movement: Movement, time_us: int, sign: int) -> None:
+        if wanted.is_before_end(time_us):
+            held[movement.asset] += sign * movement.atoms
+
+    for movement in record.deposits.values():
+        add(movement, movement.time_us, 1)
+    for movement in record.withdrawals.values():
+        add(movement, movement.time_us, -1)
+    for key, end in record.ends.items():
+        if end.state != rows.RETURNED:
+            add(record.deposits[key] if end.state == rows.REVERSED else record.requests[key], end.time_us, -1)
+    return held

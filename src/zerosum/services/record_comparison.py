@@ -13,7 +13,7 @@ from typing import Any, Final
 import apsw
 
 from zerosum.services.machine import Machine
-from zerosum.services.past import balances_of
+from zerosum.services.past import balances_of, pending_of
 from zerosum.settlement.batch import Position
 from zerosum.settlement.errors import SettlementError
 from zerosum.settlement.reading import one_state
@@ -24,6 +24,10 @@ from zerosum.views.views import Views
 ONLY_IN_ONE: Final = "SELECT count(*) FROM (SELECT * FROM {one} EXCEPT SELECT * FROM {other})"
 BALANCES: Final = "SELECT account, asset, available_atoms, frozen_atoms FROM balances WHERE available_atoms <> 0 OR frozen_atoms <> 0"
 OPEN_ORDERS: Final = "SELECT * FROM active_orders"
+PENDING: Final = (
+    "SELECT account, transfer_id, asset, atoms FROM withdrawal_requests"
+    " WHERE (account, transfer_id) NOT IN (SELECT account, transfer_id FROM movement_ends)"
+)
 
 
 def different_tables(one: Path, other: Path) -> list[str]:
@@ -52,6 +56,7 @@ def different_state(settled: Path, machine: Machine, views: Views) -> list[str]:
         with one_state(settled) as connection:
             position = Position(*connection.execute(POSITION).get)
             settled_balances = {(account, asset): (available, frozen) for account, asset, available, frozen in connection.execute(BALANCES)}
+            settled_pending = {(account, number): (asset, atoms) for account, number, asset, atoms in connection.execute(PENDING)}
             settled_orders = {row.order_id: essence(row) for row in map(OrderRow._make, connection.execute(OPEN_ORDERS))}
     except (SettlementError, apsw.Error, TypeError) as error:
         return [f"{settled} can't be read: {error}"]
@@ -62,6 +67,7 @@ def different_state(settled: Path, machine: Machine, views: Views) -> list[str]:
         different.append("the position, or the chains over what was settled, are not what the log gives")
     balances = {owner: atoms for owner, atoms in balances_of(machine).items() if any(atoms)}
     different += told_apart("balances", balances, settled_balances)
+    different += told_apart("pending withdrawals", pending_of(machine), settled_pending)
     orders = {
         order.order_id: (account.account_id, order.symbol, order.price_ticks, order.qty_lots, order.executed_lots, order.prevented_lots)
         for account in views.accounts.by_id.values()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tests.support.browser import PASSWORD, Browser
+from tests.support.money import Program
 from zerosum.devcluster.deployment import DevDeployment
 from zerosum.devcluster.ports import HOST
 from zerosum.devcluster.services import Service
@@ -50,4 +51,19 @@ async def logged_in(deployment: DevDeployment, name: str, *roles: str) -> Browse
     assert (await browser.log_in(name, password)).status_code == 200
     assert (await browser.send("POST", "/password", {"password": password, "new_password": PASSWORD})).status_code == 200
     await browser.set_second_factor()
+    return browser
+
+
+async def a_program(deployment: DevDeployment, work: str) -> Program:
+    key = await asyncio.to_thread(made, deployment, "key", "service", work, "--address", HOST)
+    (console,) = deployment.of_role("admin")
+    return Program(f"http://{HOST}:{console.ports()['admin']}", key["api_key"], key["secret"])
+
+
+async def a_user(deployment: DevDeployment, name: str, account: int) -> Browser:
+    """Who has changed the password."""
+    password = (await asyncio.to_thread(made, deployment, "user", "create", name, str(account)))["temporary_password"]
+    browser = Browser(f"http://{HOST}:{deployment.of_role('gateway')[0].ports()['rest']}", "/account/v1")
+    assert (await browser.log_in(name, password)).status_code == 200
+    assert (await browser.send("POST", "/password", {"password": password, "new_password": PASSWORD})).status_code == 200
     return browser

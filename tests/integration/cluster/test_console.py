@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.cluster.support import logged_in, made
+from tests.integration.cluster.support import a_program, a_user, logged_in, made
 from tests.support.browser import PASSWORD, Browser
+from tests.support.money import asks, at, with_address
 from zerosum.bench.client import WebSocketConnection
 from zerosum.bench.cluster.asking import asked
-from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
+from zerosum.bench.cluster.market import ACCOUNTS, BTC, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.bench.e2e_settled import DoesNotHold
 from zerosum.bench.gateway_users import User
 from zerosum.devcluster.deployment import DevDeployment, Shape
 from zerosum.devcluster.ports import HOST
+from zerosum.devcluster.process import clean_environment
 from zerosum.devcluster.services import Service
+from zerosum.services.amounts import decimal_text
+from zerosum.services.statement import moment
 
 ORDER = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "9.00"}
 ORDERS_PER_DAY = 160
+WITHDRAWALS = """
+[withdrawals]
+rules = ["BTC:10:0.5:2"]
+cool_down_s = 0.001
+second_factor = false
+"""
+SETTLED_S = 60.0
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployment]:
-    settings = f"[allowance]\norders_per_day = {ORDERS_PER_DAY}\n"
+    settings = f"[allowance]\norders_per_day = {ORDERS_PER_DAY}\n{WITHDRAWALS}"
     shape = Shape(shards=2, partitions=2, gateways=2, consoles=1, audits=False, settings=settings)
     with DevDeployment(tmp_path_factory.mktemp("console"), shape).running(keeps=False) as found:
         yield found
@@ -105,6 +121,63 @@ async def test_a_user_logs_in_at_any_gateway(deployment: DevDeployment, users: l
     assert (await one.send("GET", "/session")).status_code == 401
     for browser in (one, other):
         await browser.http.aclose()
+
+
+async def test_a_statement_is_held_against_the_record_and_what_the_console_knows(
+    deployment: DevDeployment, users: list[User], tmp_path: Path
+) -> None:
+    """Of accounts of both shards, from the database: deposits, one of which was taken back, and a withdrawal."""
+    user, other = users[1:3]
+    depositor, payer = await a_program(deployment, "deposits"), await a_program(deployment, "payouts")
+    begun = moment(time.time_ns() // 1_000)
+    numbers = {}
+    for account, amount, reference in ((user.account, "2", "txid:0"), (other.account, "1.25", "txid:1"), (other.account, "3", "txid:2")):
+        body = json.dumps({"account": account, "asset": "BTC", "amount": amount, "reference": reference}).encode()
+        reported = await depositor.own("POST", "/admin/v1/deposits", body)
+        assert reported.status_code == 200, reported.text
+        numbers[reference] = reported.json()["id"]
+    one, two = await logged_in(deployment, "tom", "treasury"), await logged_in(deployment, "tess", "treasury")
+    proposed = await one.send("POST", f"/deposits/{other.account}/{numbers['txid:2']}/reverse", {"reason": "the chain reorganised"})
+    approved = await two.send("POST", f"/proposals/{proposed.json()['proposal']}/approve")
+    assert approved.json()["result"]["reversed"], approved.text
+
+    browser = await a_user(deployment, "bob", user.account)
+    await with_address(browser)
+    asked_for = (await asks(browser, "0.5")).json()
+    for step, body in (("send", b""), ("settle", b'{"reference":"txid:7"}')):
+        done = await payer.own("POST", f"/admin/v1/payouts/{at(asked_for)}/{step}", body)
+        assert done.status_code == 200, done.text
+
+    statement = tmp_path / "custodian.csv"
+    held = decimal_text(3 * FUNDS[BTC] + 275 * 10**6, 8)
+    header, lines = "type,reference,asset,amount\n", [
+        "deposit,txid:0,BTC,2\n", "deposit,txid:1,BTC,1.25\n", "withdrawal,txid:7,BTC,0.5\n", f"balance,,BTC,{held}\n",
+    ]  # fmt: skip
+
+    def reconciled(*stated: str) -> dict[str, Any]:
+        """As whoever runs the console: the database lets them read what they need."""
+        statement.write_text(header + "".join(stated))
+        of = ("--since", begun, "--cluster", "--config", str(deployment.config), "--json")
+        command = [sys.executable, "-m", "zerosum.cli.main", "reconcile", str(statement), *of]
+        environment = clean_environment() | deployment.environment("admin")
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+        assert done.stdout, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (1 if found["differences"] else 0)
+        return found
+
+    deadline = time.monotonic() + SETTLED_S
+    while (found := await asyncio.to_thread(reconciled, *lines))["differences"]:
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.2)
+    assert found == {"lines": 4, "agree": 4, "counts": {}, "differences": []}
+    found = await asyncio.to_thread(reconciled, "deposit,txid:1,BTC,1.2\n", "deposit,txid:2,BTC,3\n", "balance,,BTC,1\n", lines[2])
+    assert [(each["kind"], each["reference"], each["account"]) for each in found["differences"]] == [
+        ("amount", "txid:1", other.account), ("reversed_here", "txid:2", other.account), ("balance", None, None),
+        ("missing_there", "txid:0", user.account),
+    ]  # fmt: skip
+    for each in (one, two, browser):
+        await each.http.aclose()
 
 
 async def test_limits_hold_for_all_gateways_together(

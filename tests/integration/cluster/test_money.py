@@ -6,22 +6,19 @@ users of Kafka and the database; and a custodian's statement is held against it.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final
 
-import httpx
 import pytest
 
-from tests.integration.cluster.support import logged_in, made
+from tests.integration.cluster.support import a_program, a_user, logged_in, made
 from tests.support.browser import PASSWORD, Browser
+from tests.support.money import Program
 from zerosum.bench.cluster.market import ACCOUNTS, FEE_PPM, FUNDS, LISTING, found_cluster_market
 from zerosum.devcluster.deployment import DevDeployment, Shape
-from zerosum.devcluster.ports import HOST
 
 SETTINGS: Final = '\n[withdrawals]\nrules = ["BTC:10:0.5:2"]\ncool_down_s = 0.001\nsecond_factor = false\n'
 TO: Final = {"asset": "BTC", "network": "BITCOIN", "address": "bc1qexample"}
@@ -36,35 +33,17 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevDeployme
         yield found
 
 
-@final
-class Program:
-    """One of the venue's, with a key by command."""
-
-    def __init__(self, deployment: DevDeployment, work: str) -> None:
-        key = made(deployment, "key", "service", work, "--address", HOST)
-        self._key, self._secret = key["api_key"], key["secret"]
-        self._url = f"http://{HOST}:{deployment.of_role('admin')[0].ports()['admin']}"
-
-    async def asks(self, method: str, path: str, form: dict[str, Any] | None = None) -> Any:
-        body = json.dumps(form).encode() if form is not None else b""
-        query = f"timestamp={time.time_ns() // 1_000_000}"
-        payload = b"\n".join((f"{method} {path}".encode(), query.encode(), body))
-        signature = hmac.new(self._secret.encode(), payload, sha256).hexdigest()
-        headers = {"X-MBX-APIKEY": self._key, "content-type": "application/json"}
-        async with httpx.AsyncClient(timeout=60) as http:
-            said = await http.request(method, f"{self._url}{path}?{query}&signature={signature}", content=body, headers=headers)
-        assert said.status_code == 200, said.text
-        return said.json()
-
-
 @pytest.fixture
 async def user(deployment: DevDeployment) -> AsyncIterator[Browser]:
-    password = (await asyncio.to_thread(made, deployment, "user", "create", "ann", str(ANN)))["temporary_password"]
-    browser = Browser(f"http://{HOST}:{deployment.of_role('gateway')[0].ports()['rest']}", "/account/v1")
-    assert (await browser.log_in("ann", password)).status_code == 200
-    assert (await browser.send("POST", "/password", {"password": password, "new_password": PASSWORD})).status_code == 200
+    browser = await a_user(deployment, "ann", ANN)
     yield browser
     await browser.http.aclose()
+
+
+async def told(program: Program, method: str, path: str, form: dict[str, Any] | None = None) -> Any:
+    said = await program.own(method, path, json.dumps(form).encode() if form is not None else b"")
+    assert said.status_code == 200, said.text
+    return said.json()
 
 
 async def free(user: Browser) -> str:
@@ -82,11 +61,11 @@ async def until(what: str, asks: Any, wanted: Any) -> None:
 async def test_money_comes_in_goes_out_and_is_reconciled(deployment: DevDeployment, user: Browser, tmp_path: Path) -> None:
     began = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 1))
     await asyncio.sleep(1.1)
-    depositor, payer = [await asyncio.to_thread(Program, deployment, work) for work in ("deposits", "payouts")]
+    depositor, payer = [await a_program(deployment, work) for work in ("deposits", "payouts")]
     one, other = [await logged_in(deployment, name, "treasury") for name in ("tom", "tess")]
     report = {"account": ANN, "asset": "BTC", "amount": "1.5", "reference": "in1"}
     for new in (True, False):
-        assert (await depositor.asks("POST", "/admin/v1/deposits", report))["new"] is new
+        assert (await told(depositor, "POST", "/admin/v1/deposits", report))["new"] is new
     await until("the deposit", lambda: free(user), "10001.50000000")
 
     assert (await user.send("POST", "/addresses", {**TO, "password": PASSWORD})).status_code == 200
@@ -103,11 +82,11 @@ async def test_money_comes_in_goes_out_and_is_reconciled(deployment: DevDeployme
     assert (await user.send("DELETE", f"/withdrawals/{ANN}/{canceled['id']}")).json()["state"] == "canceled"
     await until("what is given back", lambda: free(user), "9998.00000000")
 
-    assert [each["id"] for each in (await payer.asks("GET", "/admin/v1/payouts"))["payouts"]] == [small["id"], large["id"]]
+    assert [each["id"] for each in (await told(payer, "GET", "/admin/v1/payouts"))["payouts"]] == [small["id"], large["id"]]
     for order, reference in ((small, "out1"), (large, "out2")):
         path = f"/admin/v1/payouts/{ANN}/{order['id']}"
-        assert (await payer.asks("POST", f"{path}/send"))["state"] == "sending"
-        assert (await payer.asks("POST", f"{path}/settle", {"reference": reference}))["state"] == "settled"
+        assert (await told(payer, "POST", f"{path}/send"))["state"] == "sending"
+        assert (await told(payer, "POST", f"{path}/settle", {"reference": reference}))["state"] == "settled"
 
     statement = tmp_path / "statement.csv"
     statement.write_text(
@@ -118,7 +97,7 @@ async def test_money_comes_in_goes_out_and_is_reconciled(deployment: DevDeployme
     async def reconciled() -> Any:
         return json.loads(await asyncio.to_thread(deployment.zerosum, *command, can_fail=True))
 
-    await until("the statement", reconciled, {"alike": 4, "differences": []})
+    await until("the statement", reconciled, {"lines": 4, "agree": 4, "counts": {}, "differences": []})
     assert made(deployment, "trail", "verify")["number"] > 10
     assert made(deployment, "trail", "verify", "--users")["number"] > 5
     for browser in (one, other):

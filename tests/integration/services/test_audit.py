@@ -411,6 +411,22 @@ def test_an_open_order_that_a_pruned_log_does_not_give_is_found(pruned: DataDir)
     assert "open orders are not what the log gives, such as" in broken(Audit(pruned).run())["settled record"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE withdrawal_requests SET atoms = atoms + 1 WHERE transfer_id NOT IN (SELECT transfer_id FROM movement_ends)",
+        "UPDATE withdrawal_requests SET account = account + 1 WHERE transfer_id NOT IN (SELECT transfer_id FROM movement_ends)",
+        "DELETE FROM withdrawal_requests WHERE transfer_id NOT IN (SELECT transfer_id FROM movement_ends)",
+        "DELETE FROM movement_ends WHERE state <> 'REVERSED'",
+    ],
+)
+def test_a_pending_withdrawal_that_a_pruned_log_does_not_give_is_found(pruned: DataDir, statement: str) -> None:
+    """That its atoms are not there, the record's own sums tell too; whose it is, nothing else does."""
+    shutil.rmtree(pruned.archive)
+    sql(statement)(pruned)
+    assert "pending withdrawals are not what the log gives, such as" in broken(Audit(pruned).run())["settled record"]
+
+
 def test_a_pruned_log_without_a_snapshot_can_not_be_audited(pruned: DataDir) -> None:
     shutil.rmtree(pruned.archive)
     shutil.rmtree(pruned.snapshots)

@@ -64,6 +64,9 @@ async def test_a_small_withdrawal_is_set_aside_sent_and_settled(venue: Venue) ->
     assert (await program.own("POST", f"{path}/send")).json()["state"] == "sending"
     assert "would have to be approved" in (await program.own("POST", f"{path}/send")).json()["msg"], "one takes it, and one alone"
     assert "would have to be" in (await user.send("DELETE", f"/withdrawals/{at(payout)}")).json()["msg"]
+    for unfit in (b"", b"x" * 129, rb"tx\n1"):
+        refused = await program.own("POST", f"{path}/settle", b'{"reference":"%s"}' % unfit)
+        assert "1 to 128 characters that can be printed" in refused.json()["msg"], unfit
     for _ in range(2):
         settled = (await program.own("POST", f"{path}/settle", b'{"reference":"tx1"}')).json()
         assert (settled["state"], settled["reference"]) == ("settled", "tx1")

@@ -1,4 +1,4 @@
-"""What an account may take out in a day, whoever else counts at the same time; and the rules as they are set."""
+"""What an account may take out in a day, whoever else counts at the same time; the rules as they are set; deposits as they are reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 from zerosum.identity.day_totals import DAY_S, DayRecord
 from zerosum.identity.identities import Identities
 from zerosum.identity.vault import Held
-from zerosum.identity.withdrawals import DAYS, Rule, WithdrawalBook, WithdrawalRefused, rule_text
+from zerosum.identity.withdrawals import (
+    DAYS,
+    DEPOSITS,
+    DepositRecord,
+    Rule,
+    WithdrawalBook,
+    WithdrawalRefused,
+    rule_text,
+)
 
 ANN = 1001
 RULE = Rule(per_day=100, approval=10, two=50)
@@ -99,3 +107,16 @@ def test_a_rule_that_makes_no_sense_is_refused(text: str) -> None:
 
 def test_a_rule_keeps_its_numbers() -> None:
     assert rule_text("USDT:1000000:0:0")[1:] == (Decimal(1_000_000), Decimal(0), Decimal(0))
+
+
+def test_a_report_keeps_its_reference_and_when_it_came_first(identities: Identities, book: WithdrawalBook, clock: Clock) -> None:
+    """Again, later, it is the same deposit; of another amount it is not."""
+    first_us = book.now_us()
+    book.report("txid:0", ANN, "BTC", 5)
+    clock.now_s += 3_600
+    book.report("txid:0", ANN, "BTC", 5)
+    (held,) = identities.vault.every(DEPOSITS)
+    assert held.record == DepositRecord(ANN, "BTC", 5, "txid:0", first_us)
+    for other in ((ANN + 1, "BTC", 5), (ANN, "USDT", 5), (ANN, "BTC", 6)):
+        with pytest.raises(WithdrawalRefused, match="reported for another"):
+            book.report("txid:0", *other)

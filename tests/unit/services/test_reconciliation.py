@@ -1,116 +1,219 @@
-"""Statements held against what the exchange has: what is alike, and each way to differ."""
+"""Statements, each beside the same exchange, and the differences that it gives."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
 
+import msgspec
 import pytest
 
-from zerosum.errors import ConfigError
-from zerosum.services.reconciliation import (
-    DEPOSIT,
-    WITHDRAWAL,
-    Difference,
-    Line,
-    Movement,
-    Outcome,
-    between,
-    moment_us,
-    read_statement,
-    reconcile,
-)
+from zerosum.identity.payouts import PayoutRecord, what_of
+from zerosum.identity.vault import Held
+from zerosum.identity.withdrawals import RETURNED, SENDING, SETTLED, DepositRecord, OrderRecord, id_of, reference_name
+from zerosum.services.reconciliation import Book, Found, Wanted, reconcile
+from zerosum.services.statement import StatementReader
+from zerosum.settlement import rows
+from zerosum.settlement.movements import End, Id, Listed, Movement, Movements
 
-DECIMALS: Final = {"BTC": 8, "USDT": 2}
-HEAD: Final = "type,reference,asset,amount\n"
-ONE: Final = 10**8
-IN: Final = Movement(DEPOSIT, "tx1", "BTC", ONE, 10, ONE)
-OUT: Final = Movement(WITHDRAWAL, "tx2", "USDT", 1250, 20, 1250)
-HERE: Final = "deposit of 1.00000000 BTC"
-BOTH: Final = "deposit,tx1,BTC,1\nwithdrawal,tx2,USDT,12.50\n"
-
-
-def held_against(text: str, *movements: Movement, owed: dict[str, int] | None = None) -> Outcome:
-    return reconcile(read_statement(HEAD + text, "s.csv", DECIMALS), movements, owed or {}, DECIMALS)
+ANN, BOB = 1001, 1002
+BTC, USDT = 0, 1
+ONE = 10**8
+ASSETS = {BTC: Listed("BTC", 8), USDT: Listed("USDT", 8)}
+HEADER = "type,reference,asset,amount,time,address\n"
+COMPLETE = """
+    deposit,in 1,BTC,2,,
+    deposit,in 2,USDT,500,,
+    withdrawal,out 1,BTC,0.5,,bc1qann
+    balance,,BTC,1.5,,
+    balance,,USDT,500,,
+"""
 
 
-def test_what_is_alike_is_counted() -> None:
-    outcome = held_against(BOTH + "balance,,BTC,0.5\nbalance,,USDT,0\n", OUT, IN, owed={"BTC": ONE // 2})
-    assert outcome == Outcome(4, [])
+class World:
+    """Ann's two deposits, one of Bob's that was taken back, a withdrawal that has gone, one that is sent, one that was returned."""
 
+    def __init__(self) -> None:
+        self.record = Movements(ASSETS, {}, {}, {}, {}, {})
+        self.book = Book([], [], {})
+        self.deposit("in 1", ANN, BTC, 2 * ONE, 100)
+        self.deposit("in 2", ANN, USDT, 500 * ONE, 200)
+        reversed_key = self.deposit("in 3", BOB, BTC, 7 * ONE, 300)
+        self.record.ends[reversed_key] = End(rows.REVERSED, 350)
+        self.withdrawal(71, "out 1", BTC, ONE // 2, 400)
+        self.withdrawal(72, "", BTC, ONE, 410, SENDING)
+        self.withdrawal(73, "", BTC, ONE, 420, RETURNED)
+        self.record.ends[ANN, 73] = End(rows.RETURNED, 425)
+        self.record.held.update({BTC: 3 * ONE // 2, USDT: 500 * ONE})
 
-@pytest.mark.parametrize(
-    ("text", "movements", "expected"),
-    [
-        (BOTH, [IN], Difference("missing_here", WITHDRAWAL, "tx2", "withdrawal of 12.50 USDT", "")),
-        ("deposit,tx1,BTC,1\n", [IN, OUT], Difference("missing_there", WITHDRAWAL, "tx2", "", "withdrawal of 12.50 USDT")),
-        ("deposit,tx1,BTC,1.00000001\n", [IN], Difference("unlike", DEPOSIT, "tx1", "deposit of 1.00000001 BTC", HERE)),
-        ("deposit,tx1,USDT,1\n", [IN], Difference("unlike", DEPOSIT, "tx1", "deposit of 1.00 USDT", HERE)),
-        ("withdrawal,tx1,BTC,1\n", [IN], Difference("unlike", DEPOSIT, "tx1", "withdrawal of 1.00000000 BTC", HERE)),
-        (
-            "deposit,tx1,BTC,1\ndeposit,tx1,BTC,1\n", [IN],
-            Difference("twice_there", DEPOSIT, "tx1", HERE, "as in line 2"),
-        ),
-        (
-            "deposit,tx1,BTC,1\n", [IN._replace(ledgered_atoms=None)],
-            Difference("not_in_ledger", DEPOSIT, "tx1", HERE, f"{HERE}, and in the ledger nothing"),
-        ),
-        (
-            "deposit,tx1,BTC,1\n", [IN._replace(ledgered_atoms=5)],
-            Difference(
-                "not_in_ledger", DEPOSIT, "tx1", HERE, f"{HERE}, and in the ledger one of 0.00000005 BTC"
+    def deposit(self, reference: str, holder: int, asset: int, atoms: int, time_us: int) -> Id:
+        report = DepositRecord(holder, ASSETS[asset].name, atoms, reference, time_us - 1)
+        self.book.reports.append(Held(reference_name(reference), "", 1, report))
+        key = (holder, id_of("deposit", holder, reference))
+        self.record.deposits[key] = Movement(*key, asset, atoms, time_us)
+        return key
+
+    def withdrawal(self, number: int, reference: str, asset: int, atoms: int, time_us: int, state: str = SETTLED) -> None:
+        """Of Ann's, as it stands everywhere."""
+        order = Held(
+            str(ANN), str(number), 1,
+            OrderRecord(
+                asset=ASSETS[asset].name, atoms=atoms, amount="as asked", network="BITCOIN", address="bc1qann", memo="", state=state,
+                needs=0, day=1,
             ),
-        ),
-        (
-            "deposit,tx1,BTC,1\n", [IN._replace(is_reversed=True)],
-            Difference("reversed_here", DEPOSIT, "tx1", HERE, HERE),
-        ),
-        ("", [IN._replace(reference="")], Difference("no_reference", DEPOSIT, "", "", HERE)),
-        ("balance,,BTC,2\n", [], Difference("balance", "balance", "", "balance of 2.00000000 BTC", "owed of 0.00000000 BTC")),
-    ],
-)  # fmt: skip
-def test_each_way_to_differ_is_told(text: str, movements: list[Movement], expected: Difference) -> None:
-    assert held_against(text, *movements).differences == [expected]
+        )  # fmt: skip
+        payout = PayoutRecord(what=what_of(order), state=state, since_us=time_us - 5, reference=reference)
+        self.book.orders[order.owner, order.name] = order
+        self.book.payouts.append(Held(f"{ANN}.{number}", "", 1, payout))
+        self.record.requests[ANN, number] = Movement(ANN, number, asset, atoms, time_us - 10)
+        if state == SETTLED:
+            self.record.ends[ANN, number] = End(rows.SETTLED, time_us)
+
+    def found(self, text: str, wanted: Wanted | None = None) -> Found:
+        stated = HEADER + "\n".join(line.strip() for line in text.strip().splitlines())
+        return reconcile(list(StatementReader("f", ASSETS).lines(stated)), self.book, self.record, wanted or Wanted())
+
+    def told(self, text: str, wanted: Wanted | None = None) -> list[str]:
+        return [
+            " ".join(filter(None, (each.kind, each.reference, f"line {each.line}" if each.line else "")))
+            for each in self.found(text, wanted).differences
+        ]
 
 
-def test_a_deposit_that_was_reversed_and_is_not_there_is_none() -> None:
-    assert held_against("", IN._replace(is_reversed=True), IN._replace(reference="", is_reversed=True)) == Outcome(0, [])
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_complete_statement_has_no_differences(world: World) -> None:
+    assert world.found(COMPLETE) == Found([], agree=5)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("line", "other", "told"),
     [
-        ("", "s.csv: its first line must name the columns type, reference, asset, amount, and may name time, address; it has none."),
-        ("type,reference,asset\n", "it has type, reference, asset."),
-        ("type,reference,asset,amount,fee\n", "it has type, reference, asset, amount, fee."),
-        ("type,reference,asset,amount,amount\n", "it has type, reference, asset, amount, amount."),
-        (HEAD + "deposit,tx1,BTC\n", "s.csv, line 2: it has not as many cells as the first line."),
-        (HEAD + "deposit,tx1,BTC,1,2\n", "s.csv, line 2: it has not as many cells as the first line."),
-        (HEAD + "transfer,tx1,BTC,1\n", "s.csv, line 2, type: 'transfer' is none of deposit, withdrawal, balance."),
-        (HEAD + "deposit,,BTC,1\n", "s.csv, line 2, reference: '' must be empty for a balance, and only there."),
-        (HEAD + "balance,tx1,BTC,1\n", "s.csv, line 2, reference: 'tx1' must be empty for a balance, and only there."),
-        (HEAD + BOTH + "deposit,tx3,DOGE,1\n", "s.csv, line 4, asset: 'DOGE' is not listed here."),
-        (HEAD + "deposit,tx1,BTC,one\n", "s.csv, line 2, amount: 'one' is no number."),
-        (HEAD + "deposit,tx1,USDT,1.001\n", "s.csv, line 2, amount: '1.001' must be more than nothing, with 2 decimals at most."),
-        (HEAD + "deposit,tx1,USDT,-1\n", "line 2, amount: '-1' must be more than nothing"),
-        (HEAD + "deposit,tx1,USDT,0\n", "line 2, amount: '0' must be more than nothing"),
-        (HEAD + "deposit,tx1,USDT,NaN\n", "line 2, amount: 'NaN' must be more than nothing"),
-        (HEAD + "deposit,tx1,USDT,Infinity\n", "line 2, amount: 'Infinity' must be more than nothing"),
+        ("deposit,in 1,BTC,2,,", "deposit,in 1,BTC,2.00000001,,", ["amount in 1 line 2"]),
+        ("deposit,in 1,BTC,2,,", "deposit,in 1,USDT,2,,", ["asset in 1 line 2"]),
+        ("deposit,in 1,BTC,2,,", "deposit,in 9,BTC,2,,", ["missing_here in 9 line 2", "missing_there in 1"]),
+        ("deposit,in 1,BTC,2,,", "deposit,IN 1,BTC,2,,", ["missing_here IN 1 line 2", "missing_there in 1"]),
+        ("deposit,in 1,BTC,2,,", "withdrawal,in 1,BTC,2,,", ["missing_here in 1 line 2", "missing_there in 1"]),
+        ("deposit,in 1,BTC,2,,", "deposit,in 1,BTC,2,,\ndeposit,in 1,BTC,2,,", ["twice_there in 1 line 3"]),
+        ("deposit,in 1,BTC,2,,", "deposit,in 1,BTC,3,,\ndeposit,in 1,BTC,2,,", ["twice_there in 1 line 2"]),
+        ("deposit,in 1,BTC,2,,", "deposit,in 1,BTC,3,,\ndeposit,in 1,BTC,4,,", ["amount in 1 line 2", "twice_there in 1 line 3"]),
+        ("deposit,in 2,USDT,500,,", "deposit,in 3,BTC,7,,", ["reversed_here in 3 line 3", "missing_there in 2"]),
+        ("deposit,in 2,USDT,500,,", "deposit,in 3,BTC,8,,", ["amount in 3 line 3", "reversed_here in 3 line 3", "missing_there in 2"]),
+        ("withdrawal,out 1,BTC,0.5,,bc1qann", "withdrawal,out 1,BTC,0.5,,", []),
+        ("withdrawal,out 1,BTC,0.5,,bc1qann", "withdrawal,out 1,BTC,0.5,,bc1qeve", ["address out 1 line 4"]),
+        ("withdrawal,out 1,BTC,0.5,,bc1qann", "withdrawal,out 1,BTC,0.6,,bc1qann", ["amount out 1 line 4"]),
+        ("withdrawal,out 1,BTC,0.5,,bc1qann", "withdrawal,out 2,BTC,0.5,,bc1qann", ["missing_here out 2 line 4", "missing_there out 1"]),
+        ("withdrawal,out 1,BTC,0.5,,bc1qann", "", ["missing_there out 1"]),
+        ("balance,,BTC,1.5,,", "balance,,BTC,1.50000001,,", ["balance line 5"]),
+        ("balance,,BTC,1.5,,", "", []),
     ],
 )
-def test_what_can_not_be_read_is_told_with_its_line(text: str, said: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        read_statement(text, "s.csv", DECIMALS)
-    assert said in str(raised.value)
+def test_a_line_that_is_another_gives_its_difference(world: World, line: str, other: str, told: list[str]) -> None:
+    assert line in COMPLETE
+    assert world.told(COMPLETE.replace(line, other)) == told
 
 
-def test_columns_may_be_in_any_order_and_blanks_around_cells() -> None:
-    assert read_statement("time,asset,type,amount,reference\n2026-11-01, BTC ,deposit, 1 , tx1 \n", "s.csv", DECIMALS) == [
-        Line(2, DEPOSIT, "tx1", "BTC", ONE)
-    ]
+def test_lines_that_agree_are_counted_and_a_line_with_two_differences_counts_once(world: World) -> None:
+    assert world.found("deposit,in 3,BTC,8,,\ndeposit,in 1,BTC,2,,\nbalance,,USDT,500,,").agree == 2
 
 
-def test_only_what_is_of_the_time_is_looked_for() -> None:
-    assert [each.reference for each in between([IN, OUT], 10, 20)] == ["tx1"]
-    assert moment_us("2026-11-01") == moment_us("2026-11-01T01:00:00+01:00") == 1_793_491_200_000_000
-    with pytest.raises(ValueError, match="yesterday"):
-        moment_us("yesterday")
+def test_one_transaction_may_pay_several_withdrawals(world: World) -> None:
+    world.withdrawal(74, "out 1", BTC, 3 * ONE, 500)
+    both = "withdrawal,out 1,BTC,3,,\nwithdrawal,out 1,BTC,0.5,,"
+    assert world.told(COMPLETE.replace("withdrawal,out 1,BTC,0.5,,bc1qann", both)) == []
+    (difference,) = world.found(COMPLETE).differences
+    assert (difference.kind, difference.id, difference.why) == ("missing_there", 74, "another one here has its line")
+
+
+def test_what_was_moved_by_command_is_told_as_without_a_reference(world: World) -> None:
+    world.record.deposits[BOB, 5] = Movement(BOB, 5, BTC, ONE, 600)
+    world.record.deposits[BOB, 6] = Movement(BOB, 6, BTC, ONE, 601)
+    world.record.ends[BOB, 6] = End(rows.REVERSED, 602)
+    world.record.withdrawals[BOB, 7] = Movement(BOB, 7, USDT, ONE, 603)
+    found = [(each.kind, each.type, each.holder, each.id) for each in world.found(COMPLETE).differences]
+    assert found == [("no_reference", "deposit", BOB, 5), ("no_reference", "withdrawal", BOB, 7)]
+
+
+def test_only_what_is_of_the_time_and_the_asset_is_looked_for_in_the_statement(world: World) -> None:
+    world.record.deposits[BOB, 5] = Movement(BOB, 5, USDT, ONE, 600)
+    everything = ["missing_there in 1", "missing_there in 2", "missing_there out 1", "no_reference"]
+    assert world.told("") == everything
+    assert world.told("", Wanted(since_us=200)) == everything[1:]
+    assert world.told("", Wanted(since_us=201)) == everything[2:]
+    assert world.told("", Wanted(until_us=400)) == everything[:2]
+    assert world.told("", Wanted(until_us=401)) == everything[:3]
+    assert world.told("", Wanted(assets=frozenset({USDT}))) == ["missing_there in 2", "no_reference"]
+    assert world.told("deposit,in 1,BTC,2,,", Wanted(since_us=700)) == [], "a line is looked for in all there is"
+
+
+@pytest.mark.parametrize(
+    ("until_us", "btc"), [(100, "0"), (101, "2"), (300, "2"), (301, "9"), (351, "2"), (400, "2"), (401, "1.5"), (430, "1.5"), (601, "0.5")]
+)
+def test_a_balance_is_as_of_the_end(world: World, until_us: int, btc: str) -> None:
+    """Neither what is being sent nor what was returned has gone out."""
+    world.record.withdrawals[BOB, 7] = Movement(BOB, 7, BTC, ONE, 600)
+    told = world.told(f"balance,,BTC,{btc},,", Wanted(until_us=until_us))
+    assert [each for each in told if each.startswith("balance")] == []
+    assert "balance line 2" in world.told(f"balance,,BTC,{btc}1,,", Wanted(until_us=until_us))
+
+
+# ------------------------------------------------------------------ the console's knowledge and the ledger's
+
+
+def whys(world: World) -> list[tuple[str, str]]:
+    found = world.found(COMPLETE).differences
+    return [(each.kind, each.why) for each in found]
+
+
+def test_a_report_that_is_not_credited_is_told_once(world: World) -> None:
+    """Whether its line is there or not: nothing of it is here that a statement must have."""
+    world.deposit("in 4", BOB, BTC, ONE, 700)
+    del world.record.deposits[BOB, id_of("deposit", BOB, "in 4")]
+    told = ("book_and_record", "it was reported, and is not credited")
+    assert whys(world) == [told]
+    assert world.told(COMPLETE + "deposit,in 4,BTC,1,,") == ["book_and_record in 4"]
+    assert world.told(COMPLETE, Wanted(until_us=699)) == []
+
+
+def test_a_deposit_that_is_credited_otherwise_than_reported_is_told(world: World) -> None:
+    held = world.book.reports[0]
+    world.book.reports[0] = held._replace(record=msgspec.structs.replace(held.record, atoms=ONE))
+    assert whys(world) == [("book_and_record", "it was reported as another amount or asset")]
+
+
+def test_a_withdrawal_that_was_sent_and_is_still_set_aside_is_told(world: World) -> None:
+    del world.record.ends[ANN, 71]
+    assert whys(world) == [("book_and_record", "it was sent, and in the ledger it is still set aside")]
+
+
+def test_a_withdrawal_that_was_sent_and_given_back_too_is_told(world: World) -> None:
+    world.record.ends[ANN, 71] = End(rows.RETURNED, 400)
+    assert whys(world) == [("book_and_record", "it was sent, and in the ledger it is returned")]
+
+
+def test_a_withdrawal_that_was_sent_and_never_set_aside_is_told(world: World) -> None:
+    del world.record.requests[ANN, 71], world.record.ends[ANN, 71]
+    assert whys(world) == [("missing_here", ""), ("book_and_record", "it was sent, and never set aside in the ledger")]
+
+
+def test_a_withdrawal_that_nobody_was_told_to_send_is_told(world: World) -> None:
+    """Settled in the ledger by whoever could write there; returned, as it says, by who was to send it."""
+    world.record.ends[ANN, 73] = End(rows.SETTLED, 800)
+    assert whys(world) == [("book_and_record", "it is settled in the ledger, and nobody was told to send it")]
+
+
+@pytest.mark.parametrize("change", [{"address": "bc1qeve"}, {"atoms": 1}, None])
+def test_an_order_that_was_changed_after_it_was_handed_out_is_told(world: World, change: dict[str, object] | None) -> None:
+    """Gateways write orders: where it went is then not known here, and no line's address differs from it."""
+    order = world.book.orders.pop((str(ANN), "71"))
+    if change is not None:
+        world.book.orders[str(ANN), "71"] = order._replace(record=msgspec.structs.replace(order.record, **change))
+    assert whys(world) == [("book_and_record", "its order is not the one that was handed out to be sent")]
+
+
+def test_a_record_that_does_not_know_the_asset_yet_is_behind(world: World) -> None:
+    known = replace(world.record, assets={BTC: ASSETS[BTC]}, deposits={})
+    (difference, *_) = reconcile([], world.book, known, Wanted(assets=frozenset({BTC}))).differences
+    assert (difference.kind, difference.reference) == ("book_and_record", "in 1")
