@@ -11,7 +11,7 @@ import msgspec
 
 from zerosum.console.access import TREASURERS, OfService, operators
 from zerosum.console.actions import ROOT, Action, Reason
-from zerosum.console.desk import Desk, Order
+from zerosum.console.desk import Desk, Order, Payout
 from zerosum.console.http import Asked, Endpoint, Number
 from zerosum.console.login import Json
 from zerosum.console.money import is_wallet, shown_order
@@ -123,21 +123,26 @@ class DeskPages:
         return done
 
     def payouts(self, asked: Asked) -> Json:
-        return {"payouts": [shown_order(order) for order in self._desk.payouts()]}
+        return {"payouts": [shown_payout(payout) for payout in self._desk.payouts()]}
 
     def send(self, asked: Asked) -> Json:
         with self._of_program(asked, "withdrawal.send", {}):
-            return shown_order(self._desk.send(asked.parts["holder"], asked.parts["id"]))
+            return shown_payout(self._desk.send(asked.parts["holder"], asked.parts["id"]))
 
     def settle(self, asked: Asked) -> Json:
         form: Sent = asked.form
         with self._of_program(asked, "withdrawal.settle", {"reference": form.reference}):
-            return shown_order(self._desk.settle(asked.parts["holder"], asked.parts["id"], form.reference))
+            return shown_payout(self._desk.settle(asked.parts["holder"], asked.parts["id"], form.reference))
 
     def give_back(self, asked: Asked) -> Json:
         form: NotSent = asked.form
         with self._of_program(asked, "withdrawal.return", {"reason": form.reason}):
-            return shown_order(self._desk.give_back(asked.parts["holder"], asked.parts["id"], form.reason))
+            return shown_payout(self._desk.give_back(asked.parts["holder"], asked.parts["id"], form.reason))
 
     def _of_program(self, asked: Asked, action: str, detail: Json) -> AbstractContextManager[Json]:
         return self._notes.noted(asked, action, {"id": asked.parts["id"], **detail}, f"account {asked.parts['holder']}")
+
+
+def shown_payout(payout: Payout) -> Json:
+    record: Json = msgspec.to_builtins(payout.record)
+    return {"holder": payout.holder, "id": payout.number, **record}

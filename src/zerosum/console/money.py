@@ -9,7 +9,7 @@ from typing import Final, final
 import msgspec
 
 from zerosum.console.access import USER, OfKey
-from zerosum.console.http import NOT_THERE, Asked, Endpoint
+from zerosum.console.http import NO_SECOND_FACTOR_YET, NOT_THERE, Asked, Endpoint
 from zerosum.console.login import LOGIN_WEIGHT, Again, Json
 from zerosum.console.notes import Notes
 from zerosum.console.treasury import Treasury
@@ -18,7 +18,7 @@ from zerosum.core.codes import ACCOUNT_MAX, WALLET_BIT
 from zerosum.gateway.decimals import Scale
 from zerosum.gateway.errors import TOO_PRECISE
 from zerosum.identity.keys import READ, TRADE, WITHDRAW, Keys
-from zerosum.identity.people import People
+from zerosum.identity.people import People, Person
 from zerosum.identity.trail import Trail
 from zerosum.identity.vault import Held
 from zerosum.identity.withdrawals import AddressRecord, OrderRecord, WithdrawalRefused
@@ -169,6 +169,8 @@ class MoneyPages:
     def apply(self, asked: Asked) -> Json:
         form: Apply = asked.form
         key = asked.program
+        if self._second_factor and any(not person.has_second_factor for person in self._people_of(key.account_id)):
+            raise NO_SECOND_FACTOR_YET.of()
         with self._notes.noted(asked, "withdrawal.request", {"asset": form.coin, "amount": form.amount, "address": form.address}) as told:
             held = self._treasury.request(
                 key.account_id, form.coin, form.amount, form.network, form.address, form.addressTag, order_id=form.withdrawOrderId,
@@ -196,9 +198,12 @@ class MoneyPages:
             if form.asset in ("", each["asset"])
         ]
 
+    def _people_of(self, account: int) -> list[Person]:
+        return [person for person in self._users.everybody() if person.account_id == account]
+
     def _secured_us(self, account: int) -> int:
         """When a password or a second factor of the account was changed last, or a key made that may withdraw."""
-        changed = [person.secured_us for person in self._users.everybody() if person.account_id == account]
+        changed = [person.secured_us for person in self._people_of(account)]
         made = [key.created_us for key in self._keys.list(account) if WITHDRAW in key.permissions]
         return max(changed + made, default=0)
 

@@ -101,7 +101,7 @@ class OperatorPages:
             Action("operator.reset", "/operators/{operator}/reset", ADMINS, self.reset_operator, takes_two=True),
             Action("operator.deactivate", "/operators/{operator}/deactivate", ADMINS, self.deactivate_operator),
             # Users.
-            Action("user.create", "/users", SUPPORTERS, self.create_user, NewUser),
+            Action("user.create", "/users", SUPPORTERS, self.create_user, NewUser, takes_two=True),
             Action("user.activate", "/users/{user}/activate", SUPPORTERS, self.activate_user),
             Action("user.deactivate", "/users/{user}/deactivate", SUPPORTERS, self.deactivate_user),
             Action("user.reset", "/users/{user}/reset", SUPPORTERS, self.reset_user),

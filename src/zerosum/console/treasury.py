@@ -62,6 +62,9 @@ class Treasury:
             raise WithdrawalRefused("amount: more than nothing, and less than all there is.")
         return atoms
 
+    def amount(self, asset: Asset, atoms: int) -> str:
+        return Scale(1, asset.decimals, TOO_PRECISE).text(atoms)
+
     def rule(self, asset: Asset) -> Rule:
         found = self._rules.get(asset.name)
         if found is None:

@@ -44,6 +44,12 @@ class DayTotals:
                 self._vault.put(self._kind, str(account), asset, DayRecord(day, before + atoms), held.version if held is not None else 0)
                 return day
 
+    def has_room(self, account: int, asset: str, atoms: int, limit: int) -> bool:
+        """Whether it would be counted now."""
+        held = self._vault.get(self._kind, str(account), asset)
+        before = held.record.atoms if held is not None and held.record.day == int(self._clock_s()) // DAY_S else 0
+        return before + atoms <= limit
+
     def uncount(self, account: int, asset: str, atoms: int, day: int) -> None:
         """What was counted on that day, and is not done after all. Of another day nothing is known any more."""
 

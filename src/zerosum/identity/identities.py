@@ -17,7 +17,7 @@ from zerosum.identity.documents import Documents, DocumentsFailed
 from zerosum.identity.keyring import REFRESH_S, KeyRing
 from zerosum.identity.keys import KEYS, KEYS_OF_ACCOUNT, SERVICE_KEYS, Keys, Made, Wanted
 from zerosum.identity.passwords import Passwords
-from zerosum.identity.payouts import APPROVALS, PAYOUT_DAYS, PAYOUTS
+from zerosum.identity.payouts import APPROVALS, PAYOUT_DAYS, PAYOUTS, UNFINISHED
 from zerosum.identity.people import OPERATORS, USERS, People
 from zerosum.identity.proposals import PROPOSALS, Proposals
 from zerosum.identity.sealing import MasterKey
@@ -29,7 +29,8 @@ from zerosum.net.sparing_log import SparingLog
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
     KEYS, KEYS_OF_ACCOUNT, USERS, USER_SESSIONS, USER_ATTEMPTS, USERS_TRAIL, ADDRESSES, ORDERS, DAYS, UNDONE,
-    SERVICE_KEYS, OPERATORS, OPERATOR_SESSIONS, OPERATOR_ATTEMPTS, OPERATORS_TRAIL, PROPOSALS, DEPOSITS, APPROVALS, PAYOUTS, PAYOUT_DAYS,
+    SERVICE_KEYS, OPERATORS, OPERATOR_SESSIONS, OPERATOR_ATTEMPTS, OPERATORS_TRAIL, PROPOSALS,
+    DEPOSITS, APPROVALS, PAYOUTS, UNFINISHED, PAYOUT_DAYS,
 )  # fmt: skip
 """All that there are."""
 

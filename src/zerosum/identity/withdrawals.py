@@ -47,6 +47,7 @@ FAILED: Final = "failed"
 SETTLED: Final = "settled"
 RETURNED: Final = "returned"
 NEVER_US: Final = 3_600_000_000
+FAILED_LIVES_S: Final = 7 * 86_400  # of an order for which nothing was set aside
 OPEN: Final = (REQUESTED, PENDING, APPROVED, SENDING)
 
 
@@ -250,7 +251,8 @@ class WithdrawalBook:
 
     def every(self) -> list[Held[OrderRecord]]:
         """All that there have been, the oldest first."""
-        return sorted(self._vault.every(ORDERS), key=lambda held: held.record.requested_us)
+        held = [each for each in self._vault.every(ORDERS) if each.owner.isdecimal() and each.name.isdecimal()]
+        return sorted(held, key=lambda each: each.record.requested_us)
 
     def undo(self, holder: int, number: int) -> None:
         """There is something to do about it."""
@@ -279,7 +281,8 @@ class WithdrawalBook:
             held.record, state=state, approved_by=approved_by, changed_us=self.now_us(), reason=reason or held.record.reason,
             reference=reference or held.record.reference,
         )  # fmt: skip
-        return self._vault.put(ORDERS, held.owner, held.name, record, held.version)
+        lives_s = FAILED_LIVES_S if state == FAILED else 0
+        return self._vault.put(ORDERS, held.owner, held.name, record, held.version, lives_s=lives_s)
 
     def now_us(self) -> int:
         return int(self._clock_s() * 1_000_000)

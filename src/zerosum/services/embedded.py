@@ -142,7 +142,7 @@ class Embedded:
         treasury = treasury_of(Machines(self.shard, self.views), self.identities, self.settings.withdrawals)
         users = user_console(treasury, self.identities, self.api.limits, proxies, self.settings.withdrawals)
         running.callback(users.close)
-        self.desk = Desk(treasury, Payouts(self.identities.vault))
+        self.desk = Desk(treasury, Payouts(self.identities.vault), self.identities.operators)
         operators = operator_console(self.desk, self.identities, proxies)
         running.callback(operators.close)
         finishing = asyncio.create_task(keep_finishing(self.desk), name="withdrawals")

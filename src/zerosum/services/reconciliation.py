@@ -27,9 +27,9 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from zerosum.identity.identities import Identities
-from zerosum.identity.payouts import PAYOUTS, PayoutRecord, what_of
+from zerosum.identity.payouts import PAYOUTS, PayoutRecord
 from zerosum.identity.vault import Held
-from zerosum.identity.withdrawals import DEPOSITS, ORDERS, SETTLED, DepositRecord, OrderRecord, id_of
+from zerosum.identity.withdrawals import DEPOSITS, SETTLED, DepositRecord, id_of
 from zerosum.services.statement import BALANCE, DEPOSIT, WITHDRAWAL, Line, Money
 from zerosum.settlement import rows
 from zerosum.settlement.movements import Id, Movement, Movements
@@ -103,18 +103,16 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What the console knows. `orders`: by owner and name; gateways write them too, so that a payout says what the order was."""
+    """What the console knows."""
 
     reports: list[Held[DepositRecord]]
     payouts: list[Held[PayoutRecord]]
-    orders: dict[tuple[str, str], Held[OrderRecord]]
 
     @classmethod
     def of(cls, identities: Identities) -> Book:
         """DocumentsFailed."""
         vault = identities.vault
-        payouts, orders = vault.every(PAYOUTS), vault.every(ORDERS)
-        return cls(vault.every(DEPOSITS), payouts, {(order.owner, order.name): order for order in orders})
+        return cls(vault.every(DEPOSITS), vault.every(PAYOUTS))
 
 
 def reconcile(lines: list[Line], book: Book, record: Movements, wanted: Wanted) -> Found:
@@ -162,21 +160,19 @@ def withdrawals(book: Book, record: Movements) -> Iterator[Own | Difference]:
         holder, _, number = held.owner.partition(".")
         key = (int(holder), int(number))
         settled.add(key)
-        asked, end, order = record.requests.get(key), record.ends.get(key), book.orders.get((holder, number))
+        asked, end = record.requests.get(key), record.ends.get(key)
         if asked is None:
             why = "it was sent, and never set aside in the ledger"
             yield Difference(BOOK_AND_RECORD, WITHDRAWAL, payout.reference, holder=key[0], id=key[1], time_us=payout.since_us, why=why)
             continue
-        as_sent = order if order is not None and what_of(order) == payout.what else None
-        address = as_sent.record.address if as_sent is not None else ""
         time_us = end.time_us if end is not None else payout.since_us
-        own = Own(WITHDRAWAL, payout.reference, money_of(asked), *key, time_us, address=address)
+        own = Own(WITHDRAWAL, payout.reference, money_of(asked), *key, time_us, address=payout.address)
         yield own
         if end is None or end.state != rows.SETTLED:
             became = "still set aside" if end is None else end.state.lower()
             yield own.difference(BOOK_AND_RECORD, f"it was sent, and in the ledger it is {became}")
-        elif as_sent is None:
-            yield own.difference(BOOK_AND_RECORD, "its order is not the one that was handed out to be sent")
+        elif (payout.asset, payout.atoms) != (record.assets[own.money.asset].name, own.money.atoms):
+            yield own.difference(BOOK_AND_RECORD, "it was handed out as another amount or asset")
     for key, asked in record.requests.items():
         end = record.ends.get(key)
         if end is not None and end.state == rows.SETTLED and key not in settled:

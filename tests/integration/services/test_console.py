@@ -11,7 +11,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.browser import PASSWORD, PASSWORD_2
+from tests.support.browser import PASSWORD, PASSWORD_2, Browser
 from tests.support.serving import ask
 from tests.support.venue import ANN, BOB, Venue, endpoints, filled, open_venue
 from zerosum.console.access import Access, OfKey, OfOperator, OfService
@@ -196,8 +196,14 @@ async def test_a_user_who_was_deactivated_is_out_at_once(venue: Venue) -> None:
     assert (await user.log_in("ann")).status_code == 200
 
 
+async def makes_user(one: Browser, other: Browser, name: str, account: int) -> httpx.Response:
+    """By two of support: what the approval is answered."""
+    proposed = await one.send("POST", "/users", {"name": name, "account": account, "reason": "asked for at the desk"})
+    return await other.send("POST", f"/proposals/{proposed.json()['proposal']}/approve")
+
+
 async def test_a_user_is_made_for_an_account_that_has_none_and_for_no_wallet(venue: Venue) -> None:
-    support = await venue.operator("sue", "support")
+    support, other = [await venue.operator(name, "support") for name in ("sue", "sam")]
     await ask(venue.embedded, records.command(records.DEPOSIT, 0, BOB | WALLET_BIT, 5, 0, 100))
     await venue.user("ann", ANN)
     for account, said in (
@@ -206,9 +212,8 @@ async def test_a_user_is_made_for_an_account_that_has_none_and_for_no_wallet(ven
         (9_999, "there is no account"),
         (ANN, "has a user already"),
     ):
-        refused = await support.send("POST", "/users", {"name": "eve", "account": account})
-        assert said in refused.json()["msg"], account
-    assert (await support.send("POST", "/users", {"name": "bob", "account": BOB})).status_code == 200
+        assert said in (await makes_user(support, other, "eve", account)).json()["msg"], account
+    assert (await makes_user(support, other, "bob", BOB)).status_code == 200
 
 
 async def test_a_number_that_fits_no_record_is_none(venue: Venue) -> None:
@@ -385,10 +390,10 @@ async def test_a_symbol_or_the_market_is_blocked_and_the_orders_canceled(venue: 
 
 
 async def test_support_makes_users_and_lets_them_in_again(venue: Venue) -> None:
-    support = await venue.operator("sue", "support")
-    assert "there is no account 77" in (await support.send("POST", "/users", {"name": "eve", "account": 77})).json()["msg"]
-    made = (await support.send("POST", "/users", {"name": "ann", "account": ANN})).json()
-    assert "has a user already" in (await support.send("POST", "/users", {"name": "ann2", "account": ANN})).json()["msg"]
+    support, other = [await venue.operator(name, "support") for name in ("sue", "sam")]
+    assert "there is no account 77" in (await makes_user(support, other, "eve", 77)).json()["msg"]
+    made = (await makes_user(support, other, "ann", ANN)).json()["result"]
+    assert "has a user already" in (await makes_user(support, other, "ann2", ANN)).json()["msg"]
     browser = venue.browser()
     assert (await browser.log_in("ann", made["temporary_password"])).json()["person"]["must_change_password"]
     assert (await browser.send("GET", "/keys")).status_code == 403

@@ -58,7 +58,7 @@ async def test_a_small_withdrawal_is_set_aside_sent_and_settled(venue: Venue) ->
     assert balances["trading"][0] == {"asset": "BTC", "free": "9999.50000000", "locked": "0.00000000", "withdrawing": "0.50000000"}
 
     (payout,) = (await program.own("GET", "/admin/v1/payouts")).json()["payouts"]
-    assert (payout["address"], payout["amount"], payout["state"]) == (ADDRESS, "0.5", "approved")
+    assert (payout["address"], payout["amount"], payout["state"]) == (ADDRESS, "0.50000000", "approved")
     path = f"/admin/v1/payouts/{at(payout)}"
     assert "that was handed out" in (await program.own("POST", f"{path}/settle", b'{"reference":"tx1"}')).json()["msg"]
     assert (await program.own("POST", f"{path}/send")).json()["state"] == "sending"
@@ -303,6 +303,13 @@ async def test_only_who_has_a_second_factor_takes_money_out(tmp_path: Path) -> N
             assert (await user.send("POST", path, {**form, "password": PASSWORD, "code": user.recovery_codes.pop()})).status_code == 200
         asked = await user.send("POST", "/withdrawals", {**TO, "amount": "0.1", "password": PASSWORD, "code": user.recovery_codes.pop()})
         assert asked.json()["state"] == "approved"
+        bot = await Program.of(venue, venue.public, ANN, WITHDRAW)
+        params = {"coin": "BTC", "network": "BITCOIN", "address": ADDRESS, "amount": "0.1"}
+        assert "id" in (await bot.user("POST", "/sapi/v1/capital/withdraw/apply", **params)).json()
+        removed = await user.send("DELETE", "/second-factor", {"password": PASSWORD, "code": user.recovery_codes.pop()})
+        assert removed.status_code == 200, removed.text
+        refused = await bot.user("POST", "/sapi/v1/capital/withdraw/apply", **params)
+        assert (refused.status_code, refused.json()["code"]) == (403, -2017), "nor by a key"
 
 
 async def test_what_a_process_that_died_left_half_done_is_finished(venue: Venue) -> None:

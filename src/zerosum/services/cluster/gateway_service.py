@@ -79,7 +79,7 @@ class ConsoleService:
     ) -> None:  # fmt: skip
         self.front = front
         treasury = treasury_of(Machines(front.entry, front.views), front.identities, withdrawals)
-        self._desk = Desk(treasury, Payouts(front.identities.vault))
+        self._desk = Desk(treasury, Payouts(front.identities.vault), front.identities.operators)
         console = operator_console(self._desk, front.identities, trusted_proxies)
         front.running.callback(console.close)
         self._socket = AdminDoor(front.entry, ClusterOverview(front.entry, front.views, session).answer, folder / admin.NAME)
