@@ -26,6 +26,7 @@ AnyAccountArgument = Annotated[
 ]
 
 HOUSE: Final = {codes.OUTSIDE: " outside", codes.FEES: " fees", codes.CLEARING: " clearing", codes.WITHDRAWALS: " on its way out"}
+AMOUNTS: Final = ("available", "frozen", "withdrawing")
 STATUSES: Final = {"active": codes.ACTIVE, "suspended": codes.SUSPENDED, "closed": codes.CLOSED}
 
 
@@ -46,7 +47,7 @@ def open_account(
 
 @cli.command("show")
 def show_account(account: AnyAccountArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Show an account: its status, fees, open orders and balances."""
+    """Show an account: its status, fees, open orders and balances, what is set aside to be withdrawn, and its funding wallet."""
     with door_to(existing(data), only_asks=True) as door:
         found = known_account(door, account)
     if as_json:
@@ -56,8 +57,13 @@ def show_account(account: AnyAccountArgument, data: DataOption = None, as_json: 
         f"account {account} is {found['status']}: maker {found['maker_ppm']} ppm, taker {found['taker_ppm']} ppm,"
         f" {found['open_orders']:,} of {found['orders_max']:,} open orders"
     )
-    rows = [(balance["asset"], grouped(balance["available"]), grouped(balance["frozen"])) for balance in found["balances"]]
-    show_table(("asset", "available", "frozen"), rows)
+    show_table(("asset", *AMOUNTS), balance_rows(found["balances"]))
+    if found["funding"]:
+        show_table(("asset", *AMOUNTS), balance_rows(found["funding"]), title="in its funding wallet")
+
+
+def balance_rows(balances: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    return [(balance["asset"], *(grouped(balance[name]) for name in AMOUNTS)) for balance in balances]
 
 
 @cli.command("list")
@@ -71,7 +77,9 @@ def list_accounts(data: DataOption = None, as_json: JsonOption = False) -> None:
     columns = ("account", "status", "maker_ppm", "taker_ppm", "open_orders", "orders_max")
     rows = [[str(account[column]) for column in columns] for account in found]
     for row, account in zip(rows, found, strict=True):
-        row[0] += HOUSE.get(account["account"], "")
+        row[0] += (
+            f" funding of {account['account'] & codes.ACCOUNT_MAX}" if account["status"] == "wallet" else HOUSE.get(account["account"], "")
+        )
     show_table([column.replace("_", " ") for column in columns], rows)
 
 

@@ -26,7 +26,8 @@ from zerosum.services import admin, overview
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine
 from zerosum.services.opening import open_log, restore
-from zerosum.services.past import machine_at
+from zerosum.services.past import machines_now
+from zerosum.views.views import Views
 
 Event = tuple[int, ...]
 REPLY_S: Final = 30.0
@@ -62,12 +63,12 @@ def door_to(directory: DataDir, *, only_asks: bool = False) -> Iterator[Door]:
         with LiveDoor(path) as door:
             yield door
     elif only_asks:
-        yield OfflineDoor(machine_at(directory, None))
+        yield OfflineDoor(*machines_now(directory))
     else:
         with open_log(directory, creates=False) as log:
-            machine, _ = restore(directory, log.log_id, log.durable_sequence)
+            machine, views = restore(directory, log.log_id, log.durable_sequence)
             try:
-                yield OfflineDoor(machine, log)
+                yield OfflineDoor(machine, views, log)
             except ZerosumError:
                 log.close(machine.attestation())
                 raise
@@ -148,8 +149,9 @@ class LiveDoor:
 class OfflineDoor:
     """Of an exchange that does not run: its machines as the log leaves them. What is sent is written there; the next start settles it."""
 
-    def __init__(self, machine: Machine, log: FileLog | None = None) -> None:
+    def __init__(self, machine: Machine, views: Views, log: FileLog | None = None) -> None:
         self._machine = machine
+        self._views = views
         self._log = log
 
     def send(self, command: bytes) -> list[Event]:
@@ -158,7 +160,9 @@ class OfflineDoor:
         stamped = command[:8] + now_us.to_bytes(8, "little") + command[16:]
         self._log.append(stamped, count=1, time_us=now_us, attestation=self._machine.attestation())
         self._log.sync()
-        return list(records.records(self._machine.apply(stamped).account_events))
+        output = self._machine.apply(stamped)
+        self._views.apply(output.account_events, output.market_events)
+        return list(records.records(output.account_events))
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        return overview.answer(self._machine.exchange, question)
+        return overview.answer(self._machine.exchange, self._views, question)

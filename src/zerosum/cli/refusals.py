@@ -97,6 +97,11 @@ def holdings(door: Door, number: int) -> str:
         for balance in found["balances"]
         if balance["available_atoms"] or balance["frozen_atoms"]
     ]
+    held += [
+        f"{grouped(balance['available'])} {balance['asset']} in its funding wallet"
+        for balance in found["funding"]
+        if balance["available_atoms"]
+    ]
     if found["open_orders"]:
         held.append(f"{found['open_orders']:,} open orders")
     return ", ".join(held)

@@ -31,6 +31,7 @@ from zerosum.gateway.entry import Busy, Entry, Event
 from zerosum.services import overview
 from zerosum.services.overview import BadQuestion, Json
 from zerosum.services.shard import Shard
+from zerosum.views.views import Views
 
 LENGTH: Final = struct.Struct("<I")
 COMMAND_BYTES_MAX: Final = 4096
@@ -116,14 +117,14 @@ class AdminDoor:
         return LENGTH.pack(len(answer)) + answer
 
 
-def asked_of(shard: Shard) -> Ask:
-    """What an embedded exchange answers, once everything submitted before is applied."""
+def asked_of(shard: Shard, views: Views) -> Ask:
+    """What an embedded exchange answers, with the views that its shard shows events to, once everything submitted before is applied."""
 
     async def ask(question: object) -> Json:
         applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         shard.when_applied(lambda: applied.set_result(None))
         await applied
-        return overview.answer(shard.machine.exchange, question)
+        return overview.answer(shard.machine.exchange, views, question)
 
     return ask
 

@@ -137,7 +137,7 @@ class Embedded:
         self.api = Api(
             self.shard, self.views, self.history, self.identities.ring, allowance=self.settings.allowance, executor=self.executor
         )
-        self.admin = AdminDoor(self.shard, asked_of(self.shard), data.root / admin.NAME)
+        self.admin = AdminDoor(self.shard, asked_of(self.shard, self.views), data.root / admin.NAME)
         proxies = self.settings.trusted_proxies
         treasury = treasury_of(Machines(self.shard, self.views), self.identities, self.settings.withdrawals)
         users = user_console(treasury, self.identities, self.api.limits, proxies, self.settings.withdrawals)

@@ -1,11 +1,13 @@
 """
-What operators ask about an exchange, answered from its machines: of one that runs, or of those restored from a log.
+What operators ask about an exchange, answered from its machines and views: of one that runs, or of those restored from a log.
 
     {"show": "listings"}                  assets and symbols, and what is held of each asset
     {"show": "accounts", "from": 0}       a page of accounts; `next` is the `from` of the next page
-    {"show": "account", "account": 1001}  one, with its balances; null where there is none
+    {"show": "account", "account": 1001}  one, with its balances and those of its funding wallet; null where there is none
     {"show": "movement", "account": 16, "id": 7}    the account's deposit, withdrawal or transfer of that id; null where there is none
     {"show": "position"}                  how far the log is applied
+
+A balance has `withdrawing` too: what is set aside to go out, and no longer the account's to spend.
 
 Every answer has `sequence`, the place in the log that it holds for. Knows nothing of sockets, logs or files.
 """
@@ -17,9 +19,12 @@ from typing import Any, Final
 from zerosum.core import codes, ledger, records, transfers
 from zerosum.core.exchange import Exchange
 from zerosum.core.ledger import Ledger
+from zerosum.core.listings import Asset
 from zerosum.core.pool import NONE
 from zerosum.errors import ZerosumError
 from zerosum.services.amounts import decimal_text
+from zerosum.views.accounts import Account
+from zerosum.views.views import Views
 
 Json = dict[str, Any]
 
@@ -38,8 +43,8 @@ class BadQuestion(ZerosumError):
     """Something was asked that has no answer."""
 
 
-def answer(exchange: Exchange, question: object) -> Json:
-    """BadQuestion for anything that is none of the above."""
+def answer(exchange: Exchange, views: Views, question: object) -> Json:
+    """`views`: of the same place in the log. BadQuestion for anything that is none of the above."""
     if not isinstance(question, dict):
         raise BadQuestion("a question is a JSON object")
     show = question.get("show")
@@ -48,7 +53,7 @@ def answer(exchange: Exchange, question: object) -> Json:
     elif show == "accounts":
         found = accounts(exchange, number(question, "from"))
     elif show == "account":
-        found = {"account": account(exchange, number(question, "account"))}
+        found = {"account": account(exchange, views, number(question, "account"))}
     elif show == "movement":
         found = {"movement": movement(exchange, number(question, "account"), number(question, "id"))}
     elif show == "position":
@@ -90,12 +95,17 @@ def accounts(exchange: Exchange, first: int) -> Json:
     return {"accounts": rows, "next": end if end < pool.live else None}
 
 
-def account(exchange: Exchange, account_id: int) -> Json | None:
+def account(exchange: Exchange, views: Views, account_id: int) -> Json | None:
     books = exchange.ubscore.ledger
     slot = books.accounts_by_id.get(account_id)
     if slot == NONE:
         return None
-    return {**account_row(books, slot), "balances": balances(exchange, slot)}
+    wallet = account_id | codes.WALLET_BIT
+    return {
+        **account_row(books, slot),
+        "balances": balances(exchange, slot, views.account(account_id)),
+        "funding": balances(exchange, books.accounts_by_id.get(wallet), views.account(wallet)),
+    }
 
 
 def account_row(books: Ledger, slot: int) -> Json:
@@ -110,24 +120,31 @@ def account_row(books: Ledger, slot: int) -> Json:
     }
 
 
-def balances(exchange: Exchange, account_slot: int) -> list[Json]:
-    """An account's, by asset."""
+def balances(exchange: Exchange, account_slot: int, seen: Account | None) -> list[Json]:
+    """An account's, by asset; none where there is no such account. `seen`: the same in the views, which know what is set aside."""
     books, assets = exchange.ubscore.ledger, exchange.ubscore.listings.assets
     words = books.balances.words
-    slot = books.accounts.words[account_slot + ledger.BALANCES]
+    slot = books.accounts.words[account_slot + ledger.BALANCES] if account_slot != NONE else NONE
     found = {}
     while slot != NONE:
         asset = assets[words[slot + ledger.OWNER] & ledger.ASSET_MASK]
-        available, frozen = words[slot + ledger.AVAILABLE], words[slot + ledger.FROZEN]
-        found[asset.asset] = {
-            "asset": asset.name,
-            "available": decimal_text(available, asset.decimals),
-            "frozen": decimal_text(frozen, asset.decimals),
-            "available_atoms": int(available),
-            "frozen_atoms": int(frozen),
-        }
+        available, frozen = int(words[slot + ledger.AVAILABLE]), int(words[slot + ledger.FROZEN])
+        withdrawing = seen.withdrawing(asset.asset) if seen is not None else 0
+        found[asset.asset] = balance_row(asset, available, frozen, withdrawing)
         slot = words[slot + ledger.NEXT]
     return [found[asset] for asset in sorted(found)]
+
+
+def balance_row(asset: Asset, available: int, frozen: int, withdrawing: int) -> Json:
+    return {
+        "asset": asset.name,
+        "available": decimal_text(available, asset.decimals),
+        "frozen": decimal_text(frozen, asset.decimals),
+        "withdrawing": decimal_text(withdrawing, asset.decimals),
+        "available_atoms": available,
+        "frozen_atoms": frozen,
+        "withdrawing_atoms": withdrawing,
+    }
 
 
 def movement(exchange: Exchange, account_id: int, movement_id: int) -> Json | None:

@@ -19,7 +19,8 @@ from zerosum.log.segments import held_still
 from zerosum.log.snapshots import SnapshotStore
 from zerosum.services.datadir import DataDir
 from zerosum.services.machine import Machine
-from zerosum.services.opening import machines_of, newest_snapshot
+from zerosum.services.opening import machines_of, newest_snapshot, restore
+from zerosum.views.views import Views
 
 
 class NothingKept(ZerosumError):
@@ -60,6 +61,12 @@ def machine_at(
         earliest = min(kept, default=error.earliest)
         raise NothingKept(f"Sequence {wanted} is no longer kept in {data.root}; the earliest that is kept is {earliest}.") from error
     return machine
+
+
+def machines_now(data: DataDir) -> tuple[Machine, Views]:
+    """Machines and views as the log leaves them, of an exchange that does not run. LogInUse."""
+    with held_still(data.log):
+        return restore(data, log_id_of(data.log), survey(OsDisk(), data.log).report.last_sequence)
 
 
 def first_records(records: memoryview, count: int) -> memoryview:

@@ -11,6 +11,10 @@ import pytest
 
 from tests.integration.cli.conftest import Cli
 from tests.support.running import running
+from zerosum.cli.directory import existing
+from zerosum.cli.door import door_to
+from zerosum.core import records
+from zerosum.core.codes import WALLET_BIT
 
 BTC_MARKET = """
 [[assets]]
@@ -135,14 +139,37 @@ def test_an_account_is_shown_with_its_fees_and_balances(market: Path, ann: int, 
     assert cli("deposit", ann, "usdt", "10999.5", "--data", market).code == 0
     said = cli("account", "show", ann, "--data", market)
     assert f"account {ann} is active: maker 1000 ppm, taker 1000 ppm, 0 of 1,000 open orders" in said.out
-    assert said.out.splitlines()[-1].split() == ["USDT", "10,999.5", "0"]
+    assert said.out.splitlines()[-1].split() == ["USDT", "10,999.5", "0", "0"]
     shown = json.loads(cli("account", "show", ann, "--data", market, "--json").out)
     assert shown["balances"] == [
-        {"asset": "USDT", "available": "10999.5", "frozen": "0", "available_atoms": 1_099_950_000_000, "frozen_atoms": 0}
-    ]
+        {
+            "asset": "USDT", "available": "10999.5", "frozen": "0", "withdrawing": "0", "available_atoms": 1_099_950_000_000,
+            "frozen_atoms": 0, "withdrawing_atoms": 0,
+        }
+    ]  # fmt: skip
     listed = json.loads(cli("account", "list", "--data", market, "--json").out)
     assert [account["account"] for account in listed[:3]] == [1, 2, 3]
     assert next(account for account in listed if account["account"] == ann) == {name: shown[name] for name in listed[0]}
+
+
+def test_what_is_set_aside_is_shown_by_whoever_sets_it_aside(market: Path, ann: int, cli: Cli) -> None:
+    """In one go too: what an exchange that does not run is asked next, it answers as of then."""
+    assert cli("deposit", ann, "BTC", "2", "--data", market).code == 0
+    with door_to(existing(market)) as door:
+        door.send(records.command(records.REQUEST_WITHDRAWAL, 0, ann, 7, 0, 10**8))
+        (balance,) = door.ask(show="account", account=ann)["account"]["balances"]
+        assert (balance["available"], balance["withdrawing"], balance["withdrawing_atoms"]) == ("1", "1", 10**8)
+        door.send(records.command(records.TRANSFER, 0, ann, 8, 0, 10**8, ann | WALLET_BIT))
+        door.send(records.command(records.REQUEST_WITHDRAWAL, 0, ann | WALLET_BIT, 9, 0, 10**7))
+    assert cli("account", "show", ann, "--data", market).out.splitlines()[1:] == [
+        "asset  available  frozen  withdrawing",
+        "BTC    0          0       1",
+        "in its funding wallet",
+        "asset  available  frozen  withdrawing",
+        "BTC    0.9        0       0.1",
+    ]
+    assert "has 0.9 BTC in its funding wallet (SET_ACCOUNT_STATUS" in cli("account", "status", ann, "closed", "--data", market).err
+    assert f"{ann | WALLET_BIT} funding of {ann}" in cli("account", "list", "--data", market).out
 
 
 def test_one_fee_is_set_and_the_other_stays(market: Path, ann: int, cli: Cli) -> None:

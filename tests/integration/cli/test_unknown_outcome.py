@@ -27,7 +27,7 @@ async def test_it_says_how_to_repeat_it_and_then_it_is_done_once(
     deposit = (records.DEPOSIT, ANN, "BTC", "1.5", 4711, tmp_path, False, "done")
     async with ShardWorld.on(data.log, WatchedDisk(before=held)) as world:
         before = world.machine.exchange.balance(ANN, 0)
-        door = AdminDoor(world.shard, asked_of(world.shard), data.root / admin.NAME)
+        door = AdminDoor(world.shard, asked_of(world.shard, world.views), data.root / admin.NAME)
         await door.start()
         held.hold()
         with pytest.raises(OutcomeUnknown, match=r"is not known\.\n  Repeat it with --id 4711: it is then done once"):

@@ -12,11 +12,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.direct_entry import DirectEntry
 from tests.unit.settlement.support import ALICE, BOB, CAROL, SYMBOL, Run, joined, opened_market, settled
+from zerosum.core import codes, records
+from zerosum.core.records import text_words
 from zerosum.devcluster.cluster import DevCluster
 from zerosum.log.disk import OsDisk
 from zerosum.log.memory_streams import MemoryStream
 from zerosum.log.messages import pack
+from zerosum.services import overview
+from zerosum.services.cluster.overview import ClusterOverview
 from zerosum.services.cluster.role_snapshots import SnapshotSettings
 from zerosum.services.cluster.settlement import IDLE_S, Settlement, account_memory, market_memory
 from zerosum.settlement.batch import Batch, unpacked
@@ -28,6 +33,8 @@ from zerosum.settlement.cql.store import CqlRowStore
 from zerosum.settlement.history import History
 from zerosum.settlement.row_store import Settled, StoreFailed
 from zerosum.settlement.rows import RETURNED, SENT, AccountRow, MarketRow, Rows, TransferRow
+from zerosum.settlement.sqlite import SqliteStore
+from zerosum.views.views import Views
 
 ONE_NODE = 1  # and so one replica
 ACCOUNTS, MARKETS = "account-events.0", "market-events.0"
@@ -75,6 +82,23 @@ def traded(orders: int) -> Run:
         run.place(account, random.randrange(2), random.randint(90, 110), random.randint(1, 9), client=client, after_us=after_us)
         if random.randrange(3) == 0:
             run.cancel(account, random.randint(1, number + 1))
+    return run
+
+
+def moved(run: Run) -> Run:
+    """Money in and out in between, some of which ends otherwise than it began; deposits and requests at one time too."""
+    random = Random(8)
+    for number in range(1_000, 1_160, 4):
+        account = random.choice((ALICE, BOB, CAROL, ALICE | codes.WALLET_BIT))
+        after_us = random.choice((0, 0, 1))
+        run.do(records.DEPOSIT, account, number, 0, 9, after_us=after_us)
+        run.do(records.REQUEST_WITHDRAWAL, account, number + 1, 0, 5, after_us=after_us)
+        run.do(records.ADJUST, ALICE, number + 2, 1, 5, ALICE | codes.WALLET_BIT, *text_words(f"T-{number}", 2), after_us=after_us)
+        run.do(records.WITHDRAW, account, number + 3, 0, 1, after_us=after_us)
+        if random.randrange(3):
+            run.do(random.choice((records.SETTLE_WITHDRAWAL, records.RETURN_WITHDRAWAL)), account, number + 1)
+        if random.randrange(3) == 0:
+            run.do(records.REVERSE_DEPOSIT, account, number)
     return run
 
 
@@ -219,6 +243,31 @@ async def test_the_gateway_reads_what_the_embedded_record_would_say(cql: CqlSett
                 *asked, order_id=order_id, client_id=name
             )
     embedded.close()
+
+
+async def test_an_operator_is_told_the_same_of_a_cluster_s_money(cql: CqlSettings, tmp_path: Path) -> None:
+    """What accounts and wallets have, and what of it is set aside; and each movement."""
+    run = moved(traded(80))
+    views = Views()
+    for batch in run.batches:
+        views.apply(batch.account_events, batch.market_events)
+    holders = (ALICE, BOB, CAROL, ALICE | codes.WALLET_BIT)
+    async with recorded(cql) as (session, store):
+        await settle(store, run.batches)
+        cluster = ClusterOverview(DirectEntry(SqliteStore(tmp_path / "unused.db")), views, session)
+        for holder in (*holders, codes.FEES, codes.WITHDRAWALS, 999):
+            told = await cluster.answer({"show": "account", "account": holder})
+            expected = overview.answer(run.exchange, views, {"show": "account", "account": holder})
+            if holder >= codes.FIRST_USER:
+                assert told["account"] == expected["account"], holder
+            else:
+                assert told["account"]["balances"] == expected["account"]["balances"], holder
+        for holder in holders:
+            for number in range(999, 1_165):
+                question = {"show": "movement", "account": holder, "id": number}
+                assert (await cluster.answer(question))["movement"] == overview.answer(run.exchange, views, question)["movement"], question
+        asked = overview.answer(run.exchange, views, {"show": "account", "account": ALICE})["account"]
+        assert any(balance["withdrawing_atoms"] for balance in asked["balances"] + asked["funding"]), "there is something to tell"
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, -129, 255, 1 << 63, -(1 << 63), (1 << 90) + 5])

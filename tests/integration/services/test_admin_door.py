@@ -159,7 +159,7 @@ async def test_a_busy_exchange_says_so(tmp_path: Path) -> None:
     held = HeldSync()
     data = DataDir(tmp_path)
     async with ShardWorld.on(data.log, WatchedDisk(before=held)) as world:
-        door = AdminDoor(world.shard, asked_of(world.shard), data.root / admin.NAME)
+        door = AdminDoor(world.shard, asked_of(world.shard, world.views), data.root / admin.NAME)
         await door.start()
         async with door_of(data) as first, door_of(data) as second:
             held.hold()
@@ -179,9 +179,9 @@ async def test_a_busy_exchange_says_so(tmp_path: Path) -> None:
 async def test_the_socket_of_a_killed_exchange_is_replaced(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     async with ShardWorld.on(data.log) as world:
-        left = AdminDoor(world.shard, asked_of(world.shard), data.root / admin.NAME)
+        left = AdminDoor(world.shard, asked_of(world.shard, world.views), data.root / admin.NAME)
         await left.start()
-        again = AdminDoor(world.shard, asked_of(world.shard), data.root / admin.NAME)
+        again = AdminDoor(world.shard, asked_of(world.shard, world.views), data.root / admin.NAME)
         await again.start()
         async with door_of(data) as door:
             assert [event[5] for event in await door.ask(place())] == [ANN, ANN]

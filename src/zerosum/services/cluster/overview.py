@@ -7,12 +7,12 @@ Of the house's accounts, which each shard has, the record tells: together, as th
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, final
+from typing import Final, final
 
 from zerosum.core import codes, records
 from zerosum.gateway.entry import Entry
 from zerosum.services.amounts import decimal_text
-from zerosum.services.overview import ACCOUNT_STATUSES, PAGE, BadQuestion, Json, number
+from zerosum.services.overview import ACCOUNT_STATUSES, PAGE, BadQuestion, Json, balance_row, number
 from zerosum.settlement.cql.session import Session
 from zerosum.views.accounts import Account
 from zerosum.views.views import Views
@@ -82,11 +82,13 @@ class ClusterOverview:
 
     async def _account(self, account_id: int) -> Json | None:
         if account_id < codes.FIRST_USER:
-            return house_row(account_id, self._balances(await self._house(account_id)))
+            house = sorted(await self._house(account_id))
+            return house_row(account_id, [self._balance(asset, available, frozen, 0) for asset, available, frozen in house])
         account = self._views.account(account_id)
         if account is None:
             return None
-        return {**account_row(account), "balances": self._balances((asset, *both) for asset, both in account.balances.items())}
+        wallet = self._views.account(account_id | codes.WALLET_BIT)
+        return {**account_row(account), "balances": self._held(account), "funding": self._held(wallet) if wallet is not None else []}
 
     async def _house(self, account_id: int) -> list[tuple[int, int, int]]:
         """By asset, of all shards together: available, frozen."""
@@ -96,18 +98,14 @@ class ClusterOverview:
             sums[asset] = before[0] + available, before[1] + frozen
         return [(asset, *both) for asset, both in sums.items()]
 
-    def _balances(self, found: Any) -> list[Json]:
-        assets = self._views.listings.assets
+    def _held(self, account: Account) -> list[Json]:
         return [
-            {
-                "asset": assets[asset].name,
-                "available": decimal_text(available, assets[asset].decimals),
-                "frozen": decimal_text(frozen, assets[asset].decimals),
-                "available_atoms": available,
-                "frozen_atoms": frozen,
-            }
-            for asset, available, frozen in sorted(found)
+            self._balance(asset, available, frozen, account.withdrawing(asset))
+            for asset, (available, frozen) in sorted(account.balances.items())
         ]
+
+    def _balance(self, asset: int, available: int, frozen: int, withdrawing: int) -> Json:
+        return balance_row(self._views.listings.assets[asset], available, frozen, withdrawing)
 
     async def _movement(self, account_id: int, movement_id: int) -> Json | None:
         for kind, statement in MOVEMENTS:
@@ -136,5 +134,5 @@ def account_row(account: Account) -> Json:
 def house_row(account_id: int, balances: list[Json]) -> Json:
     return {
         "account": account_id, "status": ACCOUNT_STATUSES[codes.HOUSE], "maker_ppm": 0, "taker_ppm": 0, "open_orders": 0, "orders_max": 0,
-        "balances": balances,
+        "balances": balances, "funding": [],
     }  # fmt: skip
