@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -27,10 +27,12 @@ from zerosum.services.cluster.settlement import IDLE_S, Settlement, account_memo
 from zerosum.settlement.batch import Batch, unpacked
 from zerosum.settlement.cql import tables
 from zerosum.settlement.cql.history import CqlHistory
+from zerosum.settlement.cql.movements import read_all
 from zerosum.settlement.cql.schema import CqlSchemaWrong, migrate, require_current
 from zerosum.settlement.cql.session import CqlSettings, Session, from_varint, varint
 from zerosum.settlement.cql.store import CqlRowStore
 from zerosum.settlement.history import History
+from zerosum.settlement.movements import read_movements
 from zerosum.settlement.row_store import Settled, StoreFailed
 from zerosum.settlement.rows import RETURNED, SENT, AccountRow, MarketRow, Rows, TransferRow
 from zerosum.settlement.sqlite import SqliteStore
@@ -268,6 +270,20 @@ async def test_an_operator_is_told_the_same_of_a_cluster_s_money(cql: CqlSetting
                 assert (await cluster.answer(question))["movement"] == overview.answer(run.exchange, views, question)["movement"], question
         asked = overview.answer(run.exchange, views, {"show": "account", "account": ALICE})["account"]
         assert any(balance["withdrawing_atoms"] for balance in asked["balances"] + asked["funding"]), "there is something to tell"
+
+
+async def test_money_in_and_out_is_read_of_a_cluster_as_of_a_file(cql: CqlSettings, tmp_path: Path) -> None:
+    """What accounts hold too, which the one adds up and the other has of what was given."""
+    run = moved(traded(80))
+    async with recorded(cql) as (session, store):
+        await settle(store, run.batches)
+        embedded = tmp_path / "settled.db"
+        with closing(SqliteStore(embedded)) as sqlite:
+            sqlite.write(joined(run.batches))
+        found, expected_found = await read_all(session), read_movements(embedded)
+        assert found == expected_found
+        assert {end.state for end in found.ends.values()} == {"SETTLED", "RETURNED", "REVERSED"}
+        assert all((found.deposits, found.withdrawals, found.requests, found.held))
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, -129, 255, 1 << 63, -(1 << 63), (1 << 90) + 5])
