@@ -26,6 +26,7 @@ from zerosum.cli import (
     listing,
     master_key,
     money,
+    money_lists,
     people,
     reconcile,
     replay,
@@ -73,6 +74,8 @@ cli.add_typer(run.cli, name="run")
 cli.add_typer(people.users, name="user")
 cli.add_typer(people.operators, name="operator")
 cli.add_typer(trail.cli, name="trail")
+account.cli.command("deposits")(money_lists.list_deposits)
+cli.add_typer(money_lists.withdrawal, name="withdrawal")
 cli.command("verify")(verify_command)
 cli.command("reconcile")(reconcile.reconcile_command)
 for movement in (money.deposit, money.withdraw, money.transfer):

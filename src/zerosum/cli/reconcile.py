@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -14,18 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from zerosum.cli import trail
-from zerosum.cli.directory import held, load_settings
-from zerosum.cli.identities import ClusterOption, opened_identities
+from zerosum.cli.identities import ClusterOption
 from zerosum.cli.options import ConfigOption, DataOption, JsonOption
+from zerosum.cli.record import account_text, record_and_book, wallet_of
 from zerosum.cli.tables import show_table
 from zerosum.core.codes import ACCOUNT_MAX
 from zerosum.errors import ConfigError
-from zerosum.ops.settings_model import Settings
 from zerosum.services.amounts import decimal_text, grouped
-from zerosum.services.datadir import DataDir
-from zerosum.services.reconciliation import Book, Difference, Found, Wanted, reconcile
+from zerosum.services.reconciliation import Difference, Found, Wanted, reconcile
 from zerosum.services.statement import Line, Money, moment, read_statement, time_us
-from zerosum.settlement.movements import Listed, Movements, read_movements
+from zerosum.settlement.movements import Listed
 
 TIME_HELP = "A day or a time in ISO 8601, UTC unless it says otherwise."
 
@@ -54,10 +51,7 @@ def reconcile_command(
     Reads only. Exit code 0 only if there is no difference.
     """
     since_us, until_us = (moment_of(text, option) for text, option in ((since, "--since"), (until, "--until")))
-    settings = load_settings(data, config)
-    record = movements(settings, cluster=cluster)
-    with opened_identities(data, config, cluster) as opened:  # after the record: what that has is known here by then
-        book = Book.of(opened.identities)
+    record, book = record_and_book(data, config, cluster)
     lines = read_statement(file, record.assets)
     wanted = Wanted(since_us or 0, until_us, frozenset(number_of(name, record.assets) for name in asset or []))
     found = reconcile(lines, book, record, wanted)
@@ -67,24 +61,6 @@ def reconcile_command(
         show(found, record.assets)
     if found.differences:
         raise typer.Exit(1)
-
-
-def movements(settings: Settings, *, cluster: bool) -> Movements:
-    """SettlementError, StoreFailed, ConfigError."""
-    if not cluster:
-        return read_movements(held(DataDir(settings.data_directory)).settled)
-    from zerosum.cli.cluster_settings import cql_settings  # what a cluster needs takes its time to load
-    from zerosum.settlement.cql.movements import read_all
-    from zerosum.settlement.cql.session import Session
-
-    async def read() -> Movements:
-        session = await Session.connect(cql_settings(settings))
-        try:
-            return await read_all(session)
-        finally:
-            await session.close()
-
-    return asyncio.run(read())
 
 
 def moment_of(text: str | None, option: str) -> int | None:
@@ -115,7 +91,7 @@ def show(found: Found, assets: Assets) -> None:
 
 
 def row(each: Difference, assets: Assets) -> tuple[str, ...]:
-    account = f"{each.holder & ACCOUNT_MAX}{' funding' if each.holder > ACCOUNT_MAX else ''}" if each.holder else ""
+    account = account_text(each.holder) if each.holder else ""
     return (
         each.kind, each.type, each.reference, text_of(each.there, assets), text_of(each.here, assets), str(each.line or ""), account,
         str(each.id or ""), trail.moment(each.time_us) if each.time_us else "", each.why,
@@ -161,7 +137,7 @@ def built(each: Difference, assets: Assets) -> dict[str, Any]:
         "here": built_money(each.here, assets),
         "line": each.line or None,
         "account": each.holder & ACCOUNT_MAX or None,
-        "wallet": ("funding" if each.holder > ACCOUNT_MAX else "trading") if each.holder else None,
+        "wallet": wallet_of(each.holder) if each.holder else None,
         "id": each.id or None,
         "time": moment(each.time_us) if each.time_us else None,
         "why": each.why or None,

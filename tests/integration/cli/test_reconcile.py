@@ -5,40 +5,37 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from tests.integration.cli.test_pages import blocks
-from tests.support.money import ADDRESS, RULES, Program, asks, at, with_address
-from tests.support.running import ZEROSUM
+from tests.support.money import ADDRESS, RULES, Program, asks
+from tests.support.operated import MASTER_KEY, pays, reports, reverses, until_settled, zerosum
 from tests.support.serving import ask
 from tests.support.venue import ANN, BOB, Venue, open_venue
 from zerosum.console.doors import WithdrawalSettings
 from zerosum.core import records
+from zerosum.core.codes import WALLET_BIT
 from zerosum.identity.keys import DEPOSIT, PAYOUT
+from zerosum.identity.withdrawals import ORDERS
 from zerosum.services.statement import moment, time_us
-from zerosum.settlement.reading import read_position
 
+LOOKS = [
+    ("account", "show", str(ANN), "--data", "data"),
+    ("withdrawal", "list", str(ANN), "--data", "data", "--json"),
+    ("account", "deposits", str(ANN), "--data", "data", "--json"),
+]
 GUIDE = "docs/guides/reconcile.md"
-SETTLED_S = 60.0
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00")
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(autouse=True)
 def master_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that `serving` has."""
-    monkeypatch.setenv("ZEROSUM_MASTER_KEY", "00" * 32)
+    monkeypatch.setenv("ZEROSUM_MASTER_KEY", MASTER_KEY)
 
 
 @pytest.fixture
@@ -51,47 +48,6 @@ async def venue(data: Path) -> AsyncIterator[Venue]:
     withdrawals = WithdrawalSettings(RULES, cool_down_s=0.0, second_factor=False)
     async with open_venue(data, funds=0, withdrawals=withdrawals) as found:
         yield found
-
-
-async def zerosum(folder: Path, *arguments: str) -> Said:
-    def run() -> Said:
-        done = subprocess.run([*ZEROSUM, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
-        return Said(done.returncode, done.stdout, done.stderr)
-
-    return await asyncio.to_thread(run)
-
-
-async def until_settled(venue: Venue) -> None:
-    """The record has all that was done."""
-    deadline = time.monotonic() + SETTLED_S
-    while (await asyncio.to_thread(read_position, venue.embedded.data.settled))[0] < venue.embedded.shard.machine.sequence:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
-async def reports(program: Program, account: int, asset: str, amount: str, reference: str, **also: str) -> dict[str, Any]:
-    body = json.dumps({"account": account, "asset": asset, "amount": amount, "reference": reference, **also}).encode()
-    made = await program.own("POST", "/admin/v1/deposits", body)
-    assert made.status_code == 200, made.text
-    found: dict[str, Any] = made.json()
-    return found
-
-
-async def pays(venue: Venue, program: Program, amount: str, reference: str) -> None:
-    """Ann's withdrawal, from the request to its end."""
-    user = await venue.user("ann", ANN)
-    await with_address(user)
-    asked = (await asks(user, amount, order_id="mine")).json()
-    for step, body in (("send", b""), ("settle", json.dumps({"reference": reference}).encode())):
-        done = await program.own("POST", f"/admin/v1/payouts/{at(asked)}/{step}", body)
-        assert done.status_code == 200, done.text
-
-
-async def reverses(venue: Venue, account: int, number: int) -> None:
-    one, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
-    proposed = await one.send("POST", f"/deposits/{account}/{number}/reverse", {"reason": "the chain reorganised"})
-    done = await other.send("POST", f"/proposals/{proposed.json()['proposal']}/approve")
-    assert done.json()["result"]["reversed"], done.text
 
 
 async def test_the_guide_says_what_is_said(venue: Venue, tmp_path: Path) -> None:
@@ -148,6 +104,52 @@ async def test_what_agrees_is_told_by_its_exit_code_and_for_a_program_as_json(ve
     ):  # fmt: skip
         told = json.loads((await zerosum(tmp_path, *of, "--json", "--asset", "USDT", *options)).out)
         assert ("missing_there" in told["counts"]) is there, options
+
+
+async def test_an_operator_sees_by_command_what_came_in_and_went_out_and_what_is_set_aside(data: Path, tmp_path: Path) -> None:
+    """While the exchange runs, and when it does not."""
+    withdrawals = WithdrawalSettings(RULES, cool_down_s=0.0, second_factor=False)
+    async with open_venue(data, funds=0, withdrawals=withdrawals) as venue:
+        depositor, payer = [await Program.of(venue, venue.admin, 0, permission) for permission in (DEPOSIT, PAYOUT)]
+        await reports(depositor, ANN, "BTC", "3", "txid:0")
+        await reports(depositor, ANN, "BTC", "2", "txid:1", wallet="funding")
+        user = await pays(venue, payer, "0.5", "txid:7")
+        waiting = (await asks(user, "1.25")).json()
+        of_wallet = (await asks(user, "0.75", wallet="funding")).json()
+        await until_settled(venue)
+        shown, listed, came = [await zerosum(tmp_path, *command) for command in LOOKS]
+        assert shown.out.splitlines()[1:] == [
+            "asset  available  frozen  withdrawing",
+            "BTC    1.25       0       1.25",
+            "in its funding wallet",
+            "asset  available  frozen  withdrawing",
+            "BTC    1.25       0       0.75",
+        ]
+        assert [(row["id"], row["wallet"], row["amount"], row["state"], row["ledger"]) for row in json.loads(listed.out)][1:] == [
+            (waiting["id"], "trading", "1.25", "pending", "set aside"), (of_wallet["id"], "funding", "0.75", "pending", "set aside"),
+        ]  # fmt: skip
+        gone = json.loads(listed.out)[0]
+        assert (gone["state"], gone["ledger"], gone["reference"], gone["address"]) == ("settled", "settled", "txid:7", ADDRESS)
+        assert [(row["wallet"], row["amount"], row["state"], row["reference"]) for row in json.loads(came.out)] == [
+            ("trading", "3", "credited", "txid:0"), ("funding", "2", "credited", "txid:1"),
+        ]  # fmt: skip
+        table = (await zerosum(tmp_path, "withdrawal", "list", "--data", "data")).out.splitlines()
+        assert table[0].split("  ")[0] == "account"
+        assert [line.split()[0] for line in table[1:]] == ["1001"] * 3
+        ours = venue.embedded.desk.treasury.book.get(ANN, waiting["id"])
+        assert ours is not None
+        forged = msgspec.structs.replace(ours.record, address="\x1b[2J", amount="\x1b[2J", asset="\x1b[2J")
+        await asyncio.to_thread(venue.identities.vault.put, ORDERS, str(BOB), "7", forged)
+        hostile = await zerosum(tmp_path, "withdrawal", "list", "--data", "data")
+        assert "\x1b" not in hostile.out, "what a stolen gateway wrote does nothing to a terminal"
+        assert r"'\x1b[2J'" in hostile.out
+        await asyncio.to_thread(venue.identities.vault.remove, ORDERS, str(BOB), "7")
+        empty = await zerosum(tmp_path, "withdrawal", "list", str(BOB), "--data", "data", "--json")
+        assert json.loads(empty.out) == []
+    assert [await zerosum(tmp_path, *command) for command in LOOKS] == [shown, listed, came]
+    refused = await zerosum(tmp_path, "account", "status", str(ANN), "closed", "--data", "data")
+    assert "has 1.25 BTC, 1.25 BTC in its funding wallet" in refused.err
+    assert f"{ANN | WALLET_BIT} funding of {ANN}" in (await zerosum(tmp_path, "account", "list", "--data", "data")).out
 
 
 @pytest.mark.parametrize(

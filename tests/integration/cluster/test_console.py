@@ -176,6 +176,13 @@ async def test_a_statement_is_held_against_the_record_and_what_the_console_knows
         ("amount", "txid:1", other.account), ("reversed_here", "txid:2", other.account), ("balance", None, None),
         ("missing_there", "txid:0", user.account),
     ]  # fmt: skip
+    of_cluster = ("--cluster", "--config", str(deployment.config), "--json")
+    (gone,) = json.loads(await asyncio.to_thread(deployment.zerosum, "withdrawal", "list", str(user.account), *of_cluster))
+    assert (gone["amount"], gone["state"], gone["ledger"], gone["reference"]) == ("0.5", "settled", "settled", "txid:7")
+    came = json.loads(await asyncio.to_thread(deployment.zerosum, "account", "deposits", str(other.account), *of_cluster))
+    assert [(each["amount"], each["state"], each["reference"]) for each in came if each["reference"]] == [
+        ("1.25", "credited", "txid:1"), ("3", "reversed", "txid:2"),
+    ]  # fmt: skip
     for each in (one, two, browser):
         await each.http.aclose()
 
