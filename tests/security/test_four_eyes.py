@@ -1,4 +1,4 @@
-"""What takes two operators, and one who would do it alone: under another name, after losing a role and getting it back, at the same time."""
+"""What takes two operators, and one who would do it alone: under another name, after losing a role, at the same time as others."""
 
 from __future__ import annotations
 
