@@ -47,6 +47,12 @@ class Signer:
     def signed(self, query: str) -> str:
         return f"{query}&signature={quote(self.sign(query.encode()), safe='')}"
 
+    def own(self, method: str, path: str, body: bytes = b"", *, now_ms: int | None = None) -> str:
+        """The query of a request of the venue's programs."""
+        query = f"timestamp={now_ms if now_ms is not None else clock_ms()}"
+        signature = self.sign(b"\n".join((f"{method} {path}".encode(), query.encode(), body)))
+        return f"{query}&signature={quote(signature, safe='')}"
+
     def frame(self, method: str, params: Params, *, now_ms: int | None = None) -> dict[str, Any]:
         sent = {**params, "apiKey": self.api_key, "timestamp": str(now_ms if now_ms is not None else clock_ms())}
         payload = "&".join(f"{name}={value}" for name, value in sorted(sent.items()))

@@ -5,7 +5,7 @@ What operators do: each action with who may do it, whether it takes two of them,
     it takes two             proposed (in the trail) --> somebody else approves (in the trail) --> done --> outcome
 
 Always true: what can't be written down in the trail is not done; what takes two is done by an approval alone, with the arguments that were
-proposed; the trail has the arguments, and never a password.
+proposed, while both of them may do it; the trail has the arguments, and never a password.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import msgspec
 
 from zerosum.console.access import ANY_OPERATOR, OfOperator
 from zerosum.console.http import FORBIDDEN, NOT_THERE, Answered, Asked, Endpoint
-from zerosum.identity.proposals import DONE, FAILED, ProposalRecord, Proposals
+from zerosum.identity.people import People
+from zerosum.identity.proposals import DONE, FAILED, ProposalError, ProposalRecord, Proposals
 from zerosum.identity.trail import Trail
 from zerosum.identity.vault import Held
 
@@ -61,10 +62,11 @@ class Action:
 class Actions:
     """Those that there are, as endpoints; and the endpoints of proposals."""
 
-    def __init__(self, actions: Iterable[Action], trail: Trail, proposals: Proposals) -> None:
+    def __init__(self, actions: Iterable[Action], trail: Trail, proposals: Proposals, operators: People) -> None:
         self._actions = {action.name: action for action in actions}
         self._trail = trail
         self._proposals = proposals
+        self._operators = operators
 
     def endpoints(self) -> list[Endpoint]:
         found = [
@@ -112,7 +114,9 @@ class Actions:
         return {"proposals": [shown_proposal(held) for held in self._proposals.every()]}
 
     def approve(self, asked: Asked) -> Json:
-        action = self._decidable(asked)
+        action, by = self._decidable(asked)
+        if not self._may(by, action):
+            raise ProposalError(f"{by}, who has proposed it, may not any more: propose it anew.")
         held = self._proposals.take(asked.parts["id"], asked.by)
         try:
             result = self._do(action, dict(held.record.arguments), asked.by, asked.client, proposal=held.name, proposed_by=held.record.by)
@@ -128,15 +132,19 @@ class Actions:
         self._trail.append(by=asked.by, client=asked.client, action=held.record.action, outcome="refused", detail={"proposal": held.name})
         return {"proposal": held.name, "state": held.record.state}
 
-    def _decidable(self, asked: Asked) -> Action:
-        """What a proposal is for, if it is for one who decides about that."""
+    def _decidable(self, asked: Asked) -> tuple[Action, str]:
+        """What a proposal is for, and whose it is, if it is for one who decides about that."""
         held = self._proposals.get(asked.parts["id"])
         if held is None:
             raise NOT_THERE.of()
         action = self._actions.get(held.record.action)
         if action is None or not action.access.roles & set(asked.who.roles):
             raise FORBIDDEN.of()
-        return action
+        return action, held.record.by
+
+    def _may(self, name: str, action: Action) -> bool:
+        operator = self._operators.get(name)
+        return operator is not None and operator.active and bool(action.access.roles & set(operator.roles))
 
 
 def about_of(arguments: Json) -> str:

@@ -75,7 +75,7 @@ class OperatorPages:
         notes = Notes(identities.trail)
         self._login = LoginPages(self._operators, self._operator_sessions, ROOT, ANY_OPERATOR, UNREADY_OPERATOR, notes)
         self._desk = desk
-        self.actions = Actions([*self._actions(), *desk.actions()], identities.trail, identities.proposals)
+        self.actions = Actions([*self._actions(), *desk.actions()], identities.trail, identities.proposals, self._operators)
 
     def endpoints(self) -> list[Endpoint]:
         watchers, support = operators(VIEWER, ADMIN), operators(VIEWER, SUPPORT)
