@@ -5,7 +5,6 @@ Many runs, on all cores, seed after seed from the first, until enough role steps
 from __future__ import annotations
 
 import ctypes
-import logging
 import multiprocessing
 import queue
 import signal
@@ -15,8 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
-
-import structlog
 
 from zerosum.sim.coverage import Met
 from zerosum.sim.plan import Plan
@@ -60,11 +57,7 @@ def run_seed(seed: int, commands: int) -> Result:
 
 
 def begin_worker() -> None:
-    """
-    Ends with the process that started it, however that ends (on Linux); Ctrl-C is for that one alone to hear. What roles log is not told:
-    faults are what worlds are made of, and what should not be is found otherwise.
-    """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    """Ends with the process that started it, however that ends (on Linux); Ctrl-C is for that one alone to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -5,11 +5,15 @@ One run of the simulator: a world from a plan, to the end, and what is found.
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, final
+
+import structlog
 
 from zerosum.sim import checks, embedded_checks
 from zerosum.sim.cluster import Cluster
@@ -49,7 +53,8 @@ def run(plan: Plan) -> Result:
     world: World = EmbeddedWorld(loop, plan) if plan.world == EMBEDDED else Cluster(loop, plan)
     result = Result(plan)
     try:
-        result.failure = loop.run(live(world))
+        with unlogged():
+            result.failure = loop.run(live(world))
     except (Stuck, TooLong, NotFinished) as error:
         result.failure = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001  a failure of the simulator is one of the run
@@ -63,6 +68,17 @@ def run(plan: Plan) -> Result:
     result.met = world.faults.met
     result.trace = list(world.trace)
     return result
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """What roles log is not told: faults are what worlds are made of, and what should not be is found otherwise."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 async def live(world: World) -> str:
