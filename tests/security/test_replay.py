@@ -233,3 +233,57 @@ async def test_a_signature_is_written_in_one_way(venue: Venue, kind: str) -> Non
     written = signature.upper() if kind == "HMAC" else signature
     said = await rest(venue.public, "POST", "/api/v3/order", f"{text}&signature={quote(written, safe='')}", signer.api_key)
     assert said.status == 200, said.body
+
+
+# ---------------------------------------------------------------------- the venue's programs, who sign method and path too
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_of_what_a_program_of_the_venue_signs_can_be_changed(venue: Venue, kind: str) -> None:
+    keys, key = venue.identities.service_keys, private_keys().get(kind)
+    wanted = Wanted(NOBODY, (DEPOSIT,), pem_of(key) if key is not None else None, ("127.0.0.1",))
+    found = await asyncio.to_thread(keys.create, wanted)
+    other = await asyncio.to_thread(keys.create, wanted._replace(public_key=None))
+    await asyncio.to_thread(venue.identities.service_ring.refresh)
+    signer = by_hmac(*found) if key is None else by_private_key(found.api_key, key)
+    path, body = "/admin/v1/deposits", b'{"account":1001,"asset":"BTC","amount":"1","reference":"r"}'
+    query = signer.own("POST", path, body)
+    text, _, signature = query.rpartition("&signature=")
+    head = {"x-mbx-apikey": found.api_key, "content-type": "application/json"}
+
+    async def code(method: str = "POST", to: str = path, query: str = query, body: bytes = body, headers: dict[str, str] = head) -> int:
+        async with httpx.AsyncClient(timeout=60, verify=False) as http:  # noqa: S501  there is no TLS here
+            said = await http.request(method, f"{venue.admin}{to}?{query}", content=body, headers=headers)
+        return int(said.json().get("code", 0))
+
+    before = free(venue, ANN)
+    assert await code(to="/admin/v1/%64eposits") == SIGNATURE, "a path counts as it was written"
+    assert await code(to="/admin/v1/payouts", method="GET") == SIGNATURE
+    assert await code(to=f"/admin/v1/payouts/{ANN}/7/send") == SIGNATURE
+    for host in ("elsewhere", "h/admin/v1/deposits?", "h/admin/v1/deposits#", "h@/admin/v1/deposits"):
+        assert await code(to=f"/admin/v1/payouts/{ANN}/7/send", headers=head | {"host": host}) in (SIGNATURE, ILLEGAL), host
+    for part, becomes in (
+        (b"1001", b"1002"),
+        (b"BTC", b"USDT"),
+        (b'"1"', b'"9"'),
+        (b'"r"', b'"s"'),
+        (b"}", b',"wallet":"funding"}'),
+        (b"{", b" {"),
+    ):
+        assert await code(body=body.replace(part, becomes)) == SIGNATURE, part
+    for changed in (
+        f"timestamp={clock_ms() + 1}",
+        f"{text}&recvWindow=60000",
+        f"recvWindow=60000&{text}",
+        f"{text}&",
+        text.replace("t", "%74", 1),
+    ):
+        assert await code(query=f"{changed}&signature={signature}") in (SIGNATURE, ILLEGAL), changed
+    for changed in (other_signature(signature) if kind == "HMAC" else "A" * 86 + "==", signature[:-6] + "AAAAAA", "0" * 64):
+        assert await code(query=f"{text}&signature={changed}") in (SIGNATURE, ILLEGAL), changed
+    assert await code(headers=head | {"x-mbx-apikey": other.api_key}) == SIGNATURE
+    late = signer.own("POST", path, body, now_ms=clock_ms() - 6_000)
+    assert await code(query=late) == TIME
+    assert free(venue, ANN) == before
+    assert await code() == 0
+    assert free(venue, ANN) == before + BTC
