@@ -343,7 +343,8 @@ class Console:
             payload = without_signature(query) + without_signature(body)
         else:
             params = of_rest(query, b"")
-            payload = b"\n".join((f"{request.method} {request.url.path}".encode(), without_signature(query), body))
+            path: bytes = request.scope["raw_path"]  # as it was sent, escapes and all
+            payload = b"\n".join((request.method.encode() + b" " + path, without_signature(query), body))
         verify(found if found is not None else NOBODY, payload, mandatory(params, "signature"))
         assert found is not None, "nobody has signed nothing"
         deadline_us(params, now_us)

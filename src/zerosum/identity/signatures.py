@@ -7,7 +7,8 @@ What proves that a request is by who holds an API key: a signature over the requ
 
 (Binance's REST API, section "SIGNED endpoint security".)
 
-Always true: a comparison takes the same time whatever differs; a public key that is weak or malformed is refused when it is given.
+Always true: a comparison takes the same time whatever differs; a signature is written in one way (but for the case of HMAC's digits); a
+public key that is weak or malformed is refused when it is given.
 """
 
 from __future__ import annotations
@@ -92,11 +93,12 @@ class RsaVerifier:
 
 
 def from_base64(text: str) -> bytes:
-    """What is malformed is no signature: empty."""
+    """What is malformed, or is not as an encoder writes it, is no signature: empty."""
     try:
-        return base64.b64decode(text, validate=True)
+        raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
+    return raw if base64.b64encode(raw) == text.encode() else b""
 
 
 def public_key_of(pem: str) -> tuple[str, str]:
