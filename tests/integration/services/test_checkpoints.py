@@ -58,5 +58,5 @@ async def test_one_is_taken_now_and_then_while_the_state_is_small(
         for number in range(300):
             await ask(exchange, place() if grows == "orders" else deposit(number))
     taken = settled(data)
-    assert len(taken) >= 3 if more == 2000 else len(taken) == 1
+    assert len(taken) >= 2 if more == 2000 else len(taken) == 1
     assert all(verdict.holds for verdict in Audit(data).run())
