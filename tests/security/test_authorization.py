@@ -6,15 +6,18 @@ elsewhere, with another one's signature. A route that is not asked so fails the 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import httpx
 import msgspec
 import pytest
 
+from tests.security.support import Target, get
 from tests.support.browser import PASSWORD
-from tests.support.money import RULES, asks, at, with_address
+from tests.support.money import BTC, RULES, START, Program, asks, at, free, with_address
 from tests.support.signing import Answer, Signer, by_hmac, clock_ms, rest, websocket
 from tests.support.venue import ANN, BOB, Venue, endpoints, filled, open_venue
 from zerosum.console.access import OfKey, OfService
@@ -258,3 +261,82 @@ async def test_nobody_reaches_what_is_anothers_by_the_console_whatever_it_is_cal
         assert [each["key"] for each in (await ann.send("GET", "/keys")).json()["keys"] if each["revoked_ms"] is None] == [key]
         assert [each["state"] for each in (await ann.send("GET", "/withdrawals")).json()["withdrawals"]] == ["pending"]
         assert len((await ann.send("GET", "/addresses")).json()["addresses"]) == 1
+
+
+async def test_no_method_reaches_another_ones_order_either(venue: Venue, keys: Keys) -> None:
+    """Every method of the WebSocket API that names an order, or a place to go on from."""
+    order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "10"}
+    (placed,) = await websocket(venue.websocket, keys.good.frame("order.place", {**order, "newClientOrderId": "anns"}))
+    assert placed.status == 200, placed.body
+    number = str(placed.body["result"]["orderId"])
+    named = {
+        name for name, operation in venue.embedded.api.methods.items() if operation.accepted & {"orderId", "origClientOrderId", "fromId"}
+    }
+    assert named == {"order.cancel", "order.status", "order.amend.keepPriority", "allOrders", "myTrades"}
+    for name in sorted(named):
+        more = {"newQty": "0.5"} if "amend" in name else {}
+        pairs = [({"orderId": number}, {"orderId": "999999999"})]
+        if "origClientOrderId" in venue.embedded.api.methods[name].accepted:
+            pairs.append(({"origClientOrderId": "anns"}, {"origClientOrderId": "nobodys"}))
+        for mine, nobodys in pairs:
+            frames = [keys.others.frame(name, {"symbol": "BTCUSDT", **which, **more}) for which in (mine, nobodys)]
+            hers, none = [(answer.status, answer.code, answer.body.get("result")) for answer in await websocket(venue.websocket, *frames)]
+            assert hers == none, (name, mine)
+            assert hers[0] == 400 or hers[2] == [], (name, mine)
+    (still,) = await websocket(venue.websocket, keys.good.frame("openOrders.status", {}))
+    assert [(each["clientOrderId"], each["origQty"]) for each in still.body["result"]] == [("anns", "1.00000000")]
+
+
+async def test_an_account_is_the_keys_or_the_sessions_and_nobody_names_another(tmp_path: Path) -> None:
+    """By no parameter and no header; a holder of another's is none to whoever asks, also to the venue's own programs."""
+    settings = WithdrawalSettings(RULES, cool_down_s=0.0, second_factor=False)
+    async with open_venue(tmp_path / "data", withdrawals=settings) as venue:
+        ann, bob = await venue.user("ann", ANN), await venue.user("bob", BOB)
+        await with_address(ann)
+        order = (await asks(ann, "1")).json()
+        keys = await asyncio.to_thread(made_keys, venue)
+        for name in ("account", "accountId", "account_id", "user", "holder", "uid", "email", "subAccount"):
+            query = keys.others.query({name: str(ANN)})
+            for path in ("/api/v3/account", "/api/v3/openOrders", "/sapi/v1/capital/withdraw/history"):
+                said = await rest(venue.public, "GET", path, query, keys.others.api_key)
+                assert said.code in (-1104, -1100), (name, path, said.body)
+            assert (
+                await bob.send("POST", "/wallet-transfers", {"asset": "BTC", "amount": "1", "to": "funding", name: ANN})
+            ).status_code == 400
+            found = await bob.send("GET", f"/balances?{name}={ANN}", None, **{"x-account": str(ANN), f"x-{name}": str(ANN)})
+            assert found.status_code == 400, name
+        payer = await Program.of(venue, venue.admin, 0, PAYOUT)
+        treasurer = await venue.operator("tom", "treasury")
+        for holder, number in ((BOB, order["id"]), (ANN, order["id"] + 1), (ANN | 1 << 40, order["id"]), (0, order["id"])):
+            for step, body in (("send", b""), ("settle", b'{"reference":"r"}'), ("return", b'{"reason":"r"}')):
+                said_to = await payer.own("POST", f"/admin/v1/payouts/{holder}/{number}/{step}", body)
+                assert said_to.status_code in (400, 404), (holder, number, step)
+            for step, form in (("approve", {"what": "x"}), ("refuse", {})):
+                assert (await treasurer.send("POST", f"/withdrawals/{holder}/{number}/{step}", form)).status_code in (400, 404)
+        assert [each["state"] for each in (await ann.send("GET", "/withdrawals")).json()["withdrawals"]] == ["pending"]
+        assert (free(venue, ANN), free(venue, BOB)) == (START - BTC, START)
+
+
+async def test_who_is_believed_to_be_where_is_not_what_a_client_says(venue: Venue, keys: Keys) -> None:
+    """A key that is good from another address is good from there alone, whatever a header says, at each door."""
+    headers = {"X-MBX-APIKEY": keys.elsewhere.api_key, "X-Forwarded-For": "10.0.0.1", "X-Real-IP": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
+    async with httpx.AsyncClient(base_url=venue.public, timeout=60, headers=headers) as http:
+        for path in ("/api/v3/account", "/sapi/v1/capital/withdraw/history"):
+            said = await http.get(f"{path}?{keys.elsewhere.query({})}")
+            assert said.json()["code"] == REJECTED, path
+
+
+OPERATIONS: Final = ("/healthz", "/readyz", "/metrics")
+"""What whoever reaches that listener may see, and nobody is to reach it but monitoring."""
+
+
+def test_the_operations_listener_has_its_pages_and_nothing_that_changes_anything(plain: Target) -> None:
+    (nowhere,) = plain.answers(get(b"/nowhere"), "operations")
+    assert tuple(json.loads(nowhere.body)["pages"]) == OPERATIONS
+    before = {page: plain.answers(get(page.encode()), "operations")[0] for page in ("/healthz", "/readyz")}
+    for path in [*OPERATIONS, *ROUTES, "/admin/v1/session", "/account/v1/session", "/admin/v1/market/block"]:
+        for method in (b"POST", b"PUT", b"DELETE", b"PATCH"):
+            (answer,) = plain.answers(method + get(path.encode(), b"Cookie: zerosum-operator=x")[3:], "operations")
+            assert answer.status in (200, 405) if path in OPERATIONS else answer.status == 404, (method, path)
+    after = {page: plain.answers(get(page.encode()), "operations")[0] for page in ("/healthz", "/readyz")}
+    assert [(each.status, each.body) for each in after.values()] == [(each.status, each.body) for each in before.values()]

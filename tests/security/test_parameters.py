@@ -163,11 +163,12 @@ PATHS = [
     b"/api/v3/time%2f", b"/api/v3/./time", b"/api%2fv3%2ftime", b"/API/V3/TIME", b"/api/v3/time%00", b"/api/v3/time%00.html",
     b"/api/v3/%C0%AE%C0%AE/time", b"/api/v3/time;a=b", b"/\\..\\..\\etc\\passwd", b"/api/v3/%ff", b"/.git/config", b"/zerosum.toml",
     b"/master.key", b"/metrics/../healthz", b"/healthz/", b"/readyz%00", b"/%72eadyz", b"/health%7A",
+    b"/admin/v1/session%0a", b"/admin/v1/users/..%2f..%2fetc/sessions", b"/account/v1/../../admin/v1/session", b"/admin/v1/\\session",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("listener", ["rest", "operations", "websocket"])
+@pytest.mark.parametrize("listener", ["rest", "operations", "websocket", "admin"])
 def test_a_path_leads_nowhere_but_where_it_is_written(plain: Target, listener: str, path: bytes) -> None:
     (answer,) = plain.answers(get(path), listener)
     assert 400 <= answer.status < 500, answer

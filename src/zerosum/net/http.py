@@ -384,7 +384,9 @@ class BoundedHttp(HttpToolsProtocol):
             newest, _ = self.pipeline.popleft()
             assert newest is self._received, "what is being received is the newest"
         if self._hear_no_more() is None and not self.transport.is_closing() and not self._lingers:
-            self.transport.write(refusal.encoded(self._secure))
+            # One that was answered before all of it had come has its answer: another would be taken for that of the next request.
+            if self._received is None or not self._received.response_started:
+                self.transport.write(refusal.encoded(self._secure))
             self.say_no_more()
 
     def _why(self, error: httptools.HttpParserError) -> Refusal:
