@@ -40,7 +40,7 @@ from zerosum.identity.people import ROLES
 
 HOSTILE: Final = (
     "x'; DROP TABLE documents; TRUNCATE zerosum.documents; --", "%_%", "x\r\nx-injected: yes\r\n\r\n<html>", "x\x00y", "\x1b[31mred\x07",
-    "%s%n{0.__class__}{{7*7}}${jndi:ldap://h/}$(id)", "../../../etc/passwd", "<script>", "\uff11\uff10\uff10\uff11", "\u202eCTB",
+    "%s%n{0.__class__}{{7*7}}${jndi:ldap://h/}$(id)", "../../../etc/passwd", "\uff11\uff10\uff10\uff11", "\u202eCTB",
     "a\u0301\u0301\u0301", "BTC\u200b", "\u0430nn", "9" * 400, "x" * 9_000,
 )  # fmt: skip
 GOOD: Final[dict[str, Any]] = {
