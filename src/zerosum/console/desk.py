@@ -260,7 +260,8 @@ class Desk:
         holder, number, state = int(order.owner), int(order.name), order.record.state
         payout = self._payouts.of(holder, number)
         if payout is not None and payout.record.state == RETURNED:
-            self._book.done(order if state not in OPEN else self._put_right(order, RETURNED))
+            # Asked of the ledger again: what was set aside late is given back, too.
+            self._return(holder, number, order if state not in OPEN else self._put_right(order, RETURNED))
         elif payout is not None:
             if state != payout.record.state and self._is_left(payout.record.since_us):  # else whoever did it is about to say so
                 self._put_right(order, payout.record.state)

@@ -36,7 +36,7 @@ from zerosum.core.codes import WALLET_BIT
 from zerosum.gateway.entry import Busy
 from zerosum.identity.keys import DEPOSIT, KEYS, PAYOUT, READ, TRADE, WITHDRAW
 from zerosum.identity.people import USERS
-from zerosum.identity.withdrawals import ADDRESSES, ORDERS
+from zerosum.identity.withdrawals import ADDRESSES, ORDERS, OrderRecord
 
 
 @pytest.fixture
@@ -209,6 +209,21 @@ async def test_money_that_was_set_aside_for_one_that_failed_is_given_back(venue:
         vault.put(ORDERS, held.owner, held.name, msgspec.structs.replace(held.record, state="failed"), held.version)
 
     await asyncio.to_thread(failed)
+    await until_free(venue, ANN, START)
+
+
+async def test_money_that_is_set_aside_after_all_was_given_back_is_given_back_too(venue: Venue) -> None:
+    """Whoever asked for it was slow: the order had been refused before its request came to the ledger."""
+    user, treasurer = await venue.user("ann", ANN), await venue.operator("tom", "treasury")
+    await with_address(user)
+    book, number = venue.embedded.desk.treasury.book, 77
+    record = OrderRecord(asset="BTC", atoms=BTC, amount="1", network="BITCOIN", address=ADDRESS, memo="", state="requested", needs=1, day=1)
+    await asyncio.to_thread(book.open_order, ANN, number, record)
+    refused = await treasurer.send("POST", f"/withdrawals/{ANN}/{number}/refuse", {"reason": "called, it was not them"})
+    assert refused.json()["state"] == "refused"
+    await ask(venue.embedded, records.command(records.REQUEST_WITHDRAWAL, 0, ANN, number, 0, BTC))
+    assert free(venue, ANN) == START - BTC
+    await asyncio.to_thread(book.undo, ANN, number)  # as who asked for it does then
     await until_free(venue, ANN, START)
 
 
