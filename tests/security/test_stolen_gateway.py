@@ -14,9 +14,13 @@ import msgspec
 import pytest
 
 from tests.support.money import ADDRESS, BTC, RULES, START, Program, approves, asks, at, free, until_free, until_state, with_address
-from tests.support.venue import ANN, Venue, open_venue
+from tests.support.serving import ask
+from tests.support.venue import ANN, BOB, Venue, open_venue
 from zerosum.console import desk
 from zerosum.console.doors import WithdrawalSettings
+from zerosum.core import records
+from zerosum.core.codes import FEES
+from zerosum.core.records import text_words
 from zerosum.identity.day_totals import DayTotals
 from zerosum.identity.keys import PAYOUT
 from zerosum.identity.payouts import PAYOUT_DAYS
@@ -183,6 +187,7 @@ async def test_the_limit_is_given_back_as_it_was_taken(venue: Venue, program: Pr
 async def test_what_makes_no_sense_holds_up_nobody(venue: Venue) -> None:
     user = await venue.user("ann", ANN)
     await with_address(user)
+    await ask(venue.embedded, records.command(records.ADJUST, 0, BOB, 901, 0, BTC, FEES, *text_words("fees", 2)))
     poison, house, never, honest = [(await asks(user, "0.6")).json() for _ in range(4)]
     await rewrite(venue, poison, state="requested", atoms=2**63, requested_us=1)
     await rewrite(venue, never, state="requested", requested_us=2**62)
@@ -199,6 +204,8 @@ async def test_what_makes_no_sense_holds_up_nobody(venue: Venue) -> None:
     await until_free(venue, ANN, START - 18 * BTC // 10)
     await until_state(venue, {"holder": 2, "id": 7}, "failed")
     await until_state(venue, never, "pending")
+    await ask(venue.embedded, records.command(records.ADJUST, 0, FEES, 902, 0, BTC, BOB, *text_words("fees", 2)))
+    assert free(venue, BOB) == START, "nothing of the house's was set aside"
     treasurer = await venue.operator("tom", "treasury")
     assert (await treasurer.send("POST", f"/withdrawals/{at(poison)}/refuse", {"reason": "it makes no sense"})).json()["state"] == "refused"
     await until_free(venue, ANN, START - 12 * BTC // 10)
@@ -226,9 +233,14 @@ async def test_one_that_says_it_is_being_sent_or_was_is_not(venue: Venue, progra
         await until_state(venue, order, "pending")
 
 
-async def test_one_whose_order_is_gone_is_seen_and_given_back_by_two(venue: Venue) -> None:
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_one_whose_order_is_gone_or_says_it_has_ended_is_seen_and_given_back_by_two(venue: Venue, is_gone: bool) -> None:
     order = await asked_for(venue, "3")
-    await asyncio.to_thread(venue.identities.vault.remove, ORDERS, str(order["holder"]), str(order["id"]))
+    if is_gone:
+        await asyncio.to_thread(venue.identities.vault.remove, ORDERS, str(order["holder"]), str(order["id"]))
+    else:
+        await asyncio.to_thread(venue.identities.vault.remove, UNDONE, "", f"{order['holder']}.{order['id']}")
+        await rewrite(venue, order, state="canceled", changed_us=1)
     one, other = await venue.operator("tom", "treasury"), await venue.operator("tess", "treasury")
     (found,) = (await one.send("GET", "/withdrawals")).json()["unrecorded"]
     proposed = await one.send("POST", f"/withdrawals/{found['holder']}/{found['id']}/return", {"reason": "its order is gone"})
@@ -246,6 +258,7 @@ async def test_what_goes_out_unseen_is_bounded_by_the_day_whatever_the_gateway_h
     order = (await asks(user, "0.5")).json()
     assert order["state"] == "approved"
     assert "an operator is to approve this one" in await told(program, order, "send")
+    assert order["id"] not in [each["id"] for each in await payouts(program)], "programs are not asked to try"
     treasurer = await venue.operator("tom", "treasury")
     assert (await approves(treasurer, order)).json()["approved_by"] == ["tom"]
     assert (await program.own("POST", f"/admin/v1/payouts/{at(order)}/send")).json()["state"] == "sending"
